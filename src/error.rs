@@ -1,0 +1,182 @@
+//! Every way in which this program can fail, and the words for it.
+//!
+//! Variants hold facts; `Display` holds the text: what was found, what was expected, the way out. The protocol's view of
+//! an error (tool error or protocol error) is decided in `mcp`, the exit status in `cli`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Whose problem an error is, for the `outcome` field of the log and for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The caller asked for something that cannot be answered as asked.
+    Caller,
+    /// The model, its folder or the runtime library cannot be used.
+    Model,
+    /// There was no time or no room left for this call.
+    Overload,
+    /// The caller withdrew the call.
+    Cancelled,
+    /// A defect, ours or the runtime's.
+    Internal,
+}
+
+/// A failure. Cheap to clone, because one failed load answers many calls.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    #[error("`text` is empty or blank; send the text to classify")]
+    TextBlank,
+    #[error(
+        "`text` has {bytes} bytes but the server takes at most {limit}; send a part of it, or split it into several calls"
+    )]
+    TextTooLarge { bytes: usize, limit: usize },
+    #[error(
+        "text has {tokens} tokens but the model takes at most {limit} and is set to refuse longer ones; shorten the text or split it"
+    )]
+    TextTooLong { tokens: usize, limit: usize },
+    #[error("no model is called `{name}`; known: {}", list(known))]
+    UnknownModel { name: String, known: Vec<String> },
+    #[error("`top_k` is {found} but model `{model}` has {labels} labels; use 1 to {labels}")]
+    TopK { model: String, found: usize, labels: usize },
+    #[error("the arguments do not fit the tool: {problem}; it takes {takes}")]
+    Arguments { problem: String, takes: String },
+
+    #[error(
+        "model `{model}` is still loading and this call's {deadline_ms} ms are over; call again, or raise `--deadline-ms`"
+    )]
+    StillLoading { model: String, deadline_ms: u64 },
+    #[error("model `{model}` did not answer within {deadline_ms} ms; send a shorter text, or raise `--deadline-ms`")]
+    Deadline { model: String, deadline_ms: u64 },
+    #[error("{limit} texts are waiting for model `{model}` already; send fewer at a time, or call again in a moment")]
+    Overloaded { model: String, limit: usize },
+    #[error("the call was cancelled")]
+    Cancelled,
+    #[error("model `{model}` cannot be used: {cause}")]
+    ModelFailed { model: String, cause: Arc<Error> },
+    #[error(
+        "model `{model}` crashed on this text ({message}); other texts are still answered; please report this with the model"
+    )]
+    Panicked { model: String, message: String },
+    #[error("model `{model}` could not run this text: {message}")]
+    Inference { model: String, message: String },
+    #[error("the text could not be tokenized: {message}")]
+    Tokenization { message: String },
+
+    #[error("model folder `{folder}` does not exist; check the path given with `--model`")]
+    FolderMissing { folder: PathBuf },
+    #[error("model folder `{folder}` has no `{file}`; {remedy}")]
+    FileMissing { folder: PathBuf, file: String, remedy: String },
+    #[error(
+        "model folder `{folder}` has several graphs and none called `model.onnx`: {}; name one with `graph = \"…\"` in `local-model.toml`",
+        list(found)
+    )]
+    GraphAmbiguous { folder: PathBuf, found: Vec<String> },
+    #[error("`{path}` cannot be read: {message}")]
+    FileUnreadable { path: PathBuf, message: String },
+    #[error("`{path}` is not what it should be: {message}; {remedy}")]
+    FileInvalid { path: PathBuf, message: String, remedy: String },
+    #[error(
+        "the graph takes an input `{input}` that this program cannot feed; it knows input_ids, attention_mask, token_type_ids and position_ids, each int64 or int32: export the model for text classification"
+    )]
+    InputUnknown { input: String },
+    #[error(
+        "the graph's outputs are {}; expected one called `logits` of shape [batch, labels]: export the model for text classification",
+        list(found)
+    )]
+    LogitsMissing { found: Vec<String> },
+    #[error("`config.json` names {named} labels but the graph gives {given} scores; correct `id2label`")]
+    LabelCount { named: usize, given: usize },
+
+    #[error(
+        "ONNX Runtime cannot be opened from `{path}`: {message}; set `ORT_DYLIB_PATH` to a library of version 1.22 or newer for this system, or unset it to use the built-in one"
+    )]
+    LibraryUnusable { path: PathBuf, message: String },
+    #[error(
+        "the built-in ONNX Runtime can neither be unpacked into `{cache_dir}` ({file}) nor opened from memory ({memory}); point `--cache-dir` at a directory that you can write to, or set `ORT_DYLIB_PATH`"
+    )]
+    LibraryNowhere { cache_dir: PathBuf, file: String, memory: String },
+    #[error("no operating system thread could be started: {message}; lower `--workers` or close other programs")]
+    Thread { message: String },
+}
+
+impl Error {
+    /// Whose problem it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::TextBlank
+            | Self::TextTooLarge { .. }
+            | Self::TextTooLong { .. }
+            | Self::UnknownModel { .. }
+            | Self::TopK { .. }
+            | Self::Arguments { .. } => Kind::Caller,
+            Self::StillLoading { .. } | Self::Deadline { .. } | Self::Overloaded { .. } => Kind::Overload,
+            Self::Cancelled => Kind::Cancelled,
+            Self::Panicked { .. } | Self::Inference { .. } | Self::Tokenization { .. } | Self::Thread { .. } => {
+                Kind::Internal
+            }
+            Self::ModelFailed { .. }
+            | Self::FolderMissing { .. }
+            | Self::FileMissing { .. }
+            | Self::GraphAmbiguous { .. }
+            | Self::FileUnreadable { .. }
+            | Self::FileInvalid { .. }
+            | Self::InputUnknown { .. }
+            | Self::LogitsMissing { .. }
+            | Self::LabelCount { .. }
+            | Self::LibraryUnusable { .. }
+            | Self::LibraryNowhere { .. } => Kind::Model,
+        }
+    }
+}
+
+impl Kind {
+    /// The word for it in logs and counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller_error",
+            Self::Model => "model_error",
+            Self::Overload => "overload",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal_error",
+        }
+    }
+}
+
+/// Names in backticks, comma between.
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_is_lower_case_without_a_final_stop() {
+        let all = [
+            Error::TextBlank,
+            Error::UnknownModel { name: "tone".into(), known: vec!["sentiment".into(), "topic".into()] },
+            Error::Overloaded { model: "sentiment".into(), limit: 8 },
+            Error::LabelCount { named: 2, given: 3 },
+        ];
+        for text in all.map(|error| error.to_string()) {
+            assert!(!text.ends_with('.') && !text.starts_with(|c: char| c.is_uppercase()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_model_lists_the_known_ones() {
+        let error = Error::UnknownModel { name: "tone".into(), known: vec!["sentiment".into(), "topic".into()] };
+        assert_eq!(error.to_string(), "no model is called `tone`; known: `sentiment`, `topic`");
+    }
+
+    #[test]
+    fn a_failed_model_carries_its_cause_to_the_caller() {
+        let cause = Arc::new(Error::FolderMissing { folder: "/m".into() });
+        let text = Error::ModelFailed { model: "mine".into(), cause }.to_string();
+        assert_eq!(
+            text,
+            "model `mine` cannot be used: model folder `/m` does not exist; check the path given with `--model`"
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! The built-in library: unpacked once into the cache directory, or held in memory where nothing can be written.
+//!
+//! The file is trusted only when it is ours alone and has the digest that the build recorded.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use ort::environment::EnvironmentBuilder;
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+use crate::private_dir;
+
+static LIBRARY: &[u8] = include_bytes!(env!("ONNXRUNTIME_LIBRARY"));
+const SHA256: &str = env!("ONNXRUNTIME_SHA256");
+
+#[cfg(target_os = "windows")]
+pub(super) const NAME: &str = "onnxruntime.dll";
+#[cfg(target_os = "macos")]
+pub(super) const NAME: &str = "libonnxruntime.dylib";
+#[cfg(not(any(target_os = "windows", target_os = "macos")))]
+pub(super) const NAME: &str = "libonnxruntime.so";
+
+/// Opens the built-in library from `cache_dir`, else from memory.
+pub(super) fn open_built_in(cache_dir: Option<&Path>) -> Result<EnvironmentBuilder, Error> {
+    let from_file = match cache_dir {
+        Some(cache_dir) => unpacked(cache_dir)
+            .map_err(|error| error.to_string())
+            // A file system mounted `noexec` lets the file be written but not opened as a library.
+            .and_then(|path| ort::init_from(&path).map_err(|error| error.to_string())),
+        None => Err("this system names no cache directory".into()),
+    };
+    from_file.or_else(|file| {
+        tracing::debug!(reason = file, "the built-in library is opened from memory");
+        in_memory().and_then(|path| ort::init_from(path).map_err(|error| error.to_string())).map_err(|memory| {
+            Error::LibraryNowhere { cache_dir: cache_dir.unwrap_or(Path::new("")).into(), file, memory }
+        })
+    })
+}
+
+/// Path of the unpacked library below `cache_dir`, written if it is missing or damaged.
+fn unpacked(cache_dir: &Path) -> io::Result<PathBuf> {
+    let folder = cache_dir.join(format!("onnxruntime-{}", &SHA256[..16]));
+    private_dir::create(&folder)?;
+    let path = folder.join(NAME);
+    if digest(&path).is_ok_and(|found| found == SHA256) {
+        return Ok(path);
+    }
+    // Another process may be unpacking too: each writes its own file and the last rename wins, with equal bytes.
+    let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+    file.write_all(LIBRARY)?;
+    file.persist(&path)?;
+    Ok(path)
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A path under which the library's bytes can be opened although no directory can be written to.
+#[cfg(target_os = "linux")]
+fn in_memory() -> Result<PathBuf, String> {
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    let file = rustix::fs::memfd_create("onnxruntime", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|error| error.to_string())
+        .map(File::from)?;
+    (&file).write_all(LIBRARY).map_err(|error| error.to_string())?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    // Kept open for the life of the process: the loader may still look at the path.
+    let _ = file.into_raw_fd();
+    Ok(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_memory() -> Result<PathBuf, String> {
+    Err("this system opens libraries from files only".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_library_is_replaced() {
+        let cache = tempfile::tempdir().unwrap();
+        let path = unpacked(cache.path()).unwrap();
+        std::fs::write(&path, b"half a libr").unwrap();
+        assert_eq!(unpacked(cache.path()).unwrap(), path);
+        assert_eq!(digest(&path).unwrap(), SHA256);
+    }
+}

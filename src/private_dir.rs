@@ -1,0 +1,44 @@
+//! A directory below the user's cache that nobody else can read or change.
+//!
+//! What is kept in it (the runtime library, results of earlier sessions) is the business of the rooms that ask for it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Creates `folder`, parents included, for this user alone, and refuses one that others could change.
+pub fn create(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::symlink_metadata(folder)?;
+        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        if !metadata.is_dir() || !ours || metadata.mode() & 0o022 != 0 {
+            return Err(io::Error::other(format!("`{}` can be changed by other users", folder.display())));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_can_write_to_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("a/b");
+        create(&folder).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = create(&folder).unwrap_err().to_string();
+        assert!(error.ends_with("can be changed by other users"), "{error}");
+    }
+}
