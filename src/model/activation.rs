@@ -1,0 +1,85 @@
+//! From logits to scores, by the rule of transformers' text-classification pipeline (5.23, `TextClassificationPipeline`).
+
+use crate::prediction::Task;
+
+/// What the scores mean: the first rule that fits wins.
+///
+/// `problem_type` of `config.json` decides where it is set; else one label means a probability of its own, more than one
+/// that exactly one applies. `function_to_apply` in `config.json` has no effect in transformers, nor here.
+pub(super) fn task(problem_type: Option<&str>, labels: usize) -> Task {
+    match problem_type {
+        Some("regression") => Task::Regression,
+        Some("multi_label_classification") => Task::MultiLabel,
+        _ if labels == 1 => Task::MultiLabel,
+        _ => Task::SingleLabel,
+    }
+}
+
+/// Turns logits into scores, in place.
+pub(super) fn apply(task: Task, logits: &mut [f32]) {
+    match task {
+        Task::SingleLabel => softmax(logits),
+        Task::MultiLabel => logits.iter_mut().for_each(|x| *x = sigmoid(*x)),
+        Task::Regression => {}
+    }
+}
+
+/// Subtracting the largest value first keeps every exponential in `0..=1`, whatever the logits.
+fn softmax(logits: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for x in logits.iter_mut() {
+        *x = (*x - largest).exp();
+        sum += *x;
+    }
+    for x in logits {
+        *x /= sum;
+    }
+}
+
+fn sigmoid(x: f32) -> f32 {
+    // Both forms are the same number; each is used where its exponential cannot overflow.
+    if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(task: Task, logits: &[f32], expected: &[f32]) {
+        let mut scores = logits.to_vec();
+        apply(task, &mut scores);
+        for (found, expected) in scores.iter().zip(expected) {
+            // f32 keeps seven digits; the exponentials of two libraries differ in the last of them.
+            assert!((found - expected).abs() < 1e-6, "{scores:?}");
+        }
+    }
+
+    #[test]
+    fn softmax_holds_at_extremes() {
+        check(Task::SingleLabel, &[1e4, -1e4, 0.0], &[1.0, 0.0, 0.0]);
+        check(Task::SingleLabel, &[-1e4, -1e4], &[0.5, 0.5]);
+        check(Task::SingleLabel, &[-100.0, 0.0], &[0.0, 1.0]);
+        check(Task::SingleLabel, &[7.0], &[1.0]);
+    }
+
+    #[test]
+    fn sigmoid_holds_at_extremes() {
+        check(Task::MultiLabel, &[1e4, -1e4, 0.0, 2.0], &[1.0, 0.0, 0.5, 0.880_797]);
+    }
+
+    #[test]
+    fn a_regression_keeps_its_number() {
+        check(Task::Regression, &[-3.5], &[-3.5]);
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_decides_the_task() {
+        assert_eq!(task(Some("regression"), 1), Task::Regression);
+        assert_eq!(task(Some("multi_label_classification"), 3), Task::MultiLabel);
+        assert_eq!(task(Some("single_label_classification"), 1), Task::MultiLabel);
+        assert_eq!(task(None, 1), Task::MultiLabel);
+        assert_eq!(task(None, 2), Task::SingleLabel);
+    }
+}
