@@ -1,0 +1,307 @@
+//! Makes models safe, fast and shareable: readiness, cache, workers, deadlines, counts.
+//!
+//! Callers come from `mcp` and `cli`; models are reached only through the trait at `model`'s door. Nothing outside this
+//! folder may name `moka`.
+
+mod cache;
+mod readiness;
+mod snapshot;
+mod statistics;
+mod workers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio::time::timeout_at;
+
+use crate::error::Error;
+use crate::model::Load;
+use crate::prediction::{Input, ModelInfo, Prediction, Source, Verdict};
+use cache::{Cache, Key};
+use readiness::Served;
+pub use readiness::State;
+pub use statistics::{CacheCounts, Percentiles, Statistics, resident_bytes};
+
+/// Bounds that the operator may set.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Longest time from a call's arrival to its answer.
+    pub deadline: Duration,
+    /// Threads per model, each with a session of its own.
+    pub workers: usize,
+    /// Texts waiting for one model at most; more are refused at once.
+    pub queue_capacity: usize,
+    pub cache_capacity_bytes: u64,
+    pub max_text_bytes: usize,
+    /// Where the results of hot texts are kept between sessions; `None` keeps none.
+    pub snapshot_dir: Option<PathBuf>,
+    /// Whether to precompute the models' frequent texts; not worth it for a process that answers once.
+    pub precompute: bool,
+    /// Puts texts into the log, which otherwise names them by digest.
+    pub log_inputs: bool,
+}
+
+/// One call: an input, and the model that it is for.
+pub struct Request {
+    /// `None` means the first model.
+    pub model: Option<String>,
+    pub input: Input,
+}
+
+/// One answer, with all that is worth knowing of how it came about.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub model: String,
+    pub info: Arc<ModelInfo>,
+    pub prediction: Arc<Prediction>,
+    pub source: Source,
+    /// Time spent waiting for a worker; zero unless the model ran for this call.
+    pub queued: Duration,
+    /// Time the model took; zero unless it ran for this call.
+    pub inference: Duration,
+    pub total: Duration,
+}
+
+/// The models of one process and everything they share.
+pub struct Engine {
+    models: Vec<Arc<Served>>,
+    settings: EngineSettings,
+    cache: Cache,
+}
+
+impl Engine {
+    /// Starts to load every model, each on a thread of its own, and returns at once.
+    ///
+    /// Must be called inside a tokio runtime, which then also carries the precomputing of frequent texts.
+    pub fn start(models: Vec<(String, Load)>, settings: EngineSettings) -> Arc<Self> {
+        let engine = Arc::new(Self {
+            models: models.into_iter().map(|(name, load)| Arc::new(Served::new(name, load, &settings))).collect(),
+            cache: Cache::new(settings.cache_capacity_bytes),
+            settings,
+        });
+        for model in &engine.models {
+            model.start_loading();
+            if engine.settings.precompute {
+                tokio::spawn(precompute(Arc::clone(&engine), Arc::clone(model)));
+            }
+        }
+        engine
+    }
+
+    /// Answers one call within the deadline: from the cache, from an identical call in flight, or from the model.
+    ///
+    /// Waits for a model that is still loading, and has a failed one loaded again first. Dropping the future withdraws
+    /// the call.
+    ///
+    /// # Errors
+    /// The caller's mistakes, a model that cannot be loaded, the deadline, a full queue, a failed run.
+    pub async fn predict(&self, request: Request) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let model = self.model(request.model.as_deref())?;
+        let outcome = self.answer(model, &request.input, started).await;
+        self.report(model, &request.input, started, &outcome);
+        outcome
+    }
+
+    async fn answer(&self, model: &Served, input: &Input, started: Instant) -> Result<Answer, Error> {
+        self.check(input)?;
+        let deadline_ms = self.settings.deadline.as_millis() as u64;
+        let deadline = tokio::time::Instant::from_std(started + self.settings.deadline);
+        let ready = timeout_at(deadline, model.ready())
+            .await
+            .map_err(|_| Error::StillLoading { model: model.name.clone(), deadline_ms })??;
+        let key = cache_key(&ready.info, input);
+        if let Some((prediction, source)) = self.cache.get(&key).await {
+            return Ok(Answer::new(model, &ready.info, prediction, source, started));
+        }
+        let run = ready.queue.run(input.clone());
+        let (prediction, ran) = timeout_at(deadline, self.cache.get_or_run(key, false, run))
+            .await
+            .map_err(|_| Error::Deadline { model: model.name.clone(), deadline_ms })??;
+        let mut answer = Answer::new(model, &ready.info, prediction, Source::Joined, started);
+        if let Some(timing) = ran {
+            (answer.source, answer.queued, answer.inference) = (Source::Model, timing.queued, timing.inference);
+        }
+        Ok(answer)
+    }
+
+    /// The caller's mistakes that need no model to be seen.
+    fn check(&self, input: &Input) -> Result<(), Error> {
+        let bytes = input.text.len() + input.text_pair.as_ref().map_or(0, String::len);
+        if input.text.trim().is_empty() {
+            return Err(Error::TextBlank);
+        }
+        if bytes > self.settings.max_text_bytes {
+            return Err(Error::TextTooLarge { bytes, limit: self.settings.max_text_bytes });
+        }
+        Ok(())
+    }
+
+    /// Counts and logs one finished call.
+    fn report(&self, model: &Served, input: &Input, started: Instant, outcome: &Result<Answer, Error>) {
+        let total = started.elapsed();
+        model.statistics.record(total, outcome);
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let named =
+            if self.settings.log_inputs { input.text.clone() } else { hex(&text_digest(input))[..16].to_owned() };
+        let duration_ms = milliseconds(total);
+        match outcome {
+            Ok(answer) => tracing::info!(
+                model = model.name,
+                input = named,
+                tokens = answer.prediction.tokens,
+                source = answer.source.name(),
+                queue_ms = milliseconds(answer.queued),
+                inference_ms = milliseconds(answer.inference),
+                duration_ms,
+                outcome = "ok",
+                "model_called"
+            ),
+            Err(error) => tracing::info!(
+                model = model.name,
+                input = named,
+                duration_ms,
+                outcome = error.kind().name(),
+                %error,
+                "model_called"
+            ),
+        }
+    }
+
+    fn model(&self, name: Option<&str>) -> Result<&Arc<Served>, Error> {
+        match name {
+            None => Ok(&self.models[0]),
+            Some(name) => self
+                .models
+                .iter()
+                .find(|model| model.name == name)
+                .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), known: self.names() }),
+        }
+    }
+
+    /// Names of the models, the default one first.
+    pub fn names(&self) -> Vec<String> {
+        self.models.iter().map(|model| model.name.clone()).collect()
+    }
+
+    /// What a model is doing, without waiting for anything.
+    pub fn state(&self, name: &str) -> Option<State> {
+        self.models.iter().find(|model| model.name == name).map(|model| model.state())
+    }
+
+    /// Waits for a model as a call would.
+    ///
+    /// # Errors
+    /// `UnknownModel`, or what went wrong while loading.
+    pub async fn ready(&self, name: Option<&str>) -> Result<Arc<ModelInfo>, Error> {
+        Ok(Arc::clone(&self.model(name)?.ready().await?.info))
+    }
+
+    /// Counts since the start, one entry a model.
+    pub fn statistics(&self) -> Vec<(String, State, Statistics)> {
+        self.models.iter().map(|model| (model.name.clone(), model.state(), model.statistics.read())).collect()
+    }
+
+    pub fn cache_counts(&self) -> CacheCounts {
+        let mut counts = CacheCounts { entries: self.cache.len(), ..CacheCounts::default() };
+        for model in &self.models {
+            model.statistics.add_to(&mut counts);
+        }
+        counts
+    }
+
+    /// Keeps the results of the hottest texts for the next session. Takes a few milliseconds.
+    pub fn save(&self) {
+        let Some(folder) = &self.settings.snapshot_dir else { return };
+        for model in &self.models {
+            if let State::Ready(info) = model.state() {
+                let results = self.cache.hottest(&info.digest, snapshot::CAPACITY);
+                if let Err(error) = snapshot::save(folder, &info.digest, results) {
+                    tracing::debug!(%error, model = model.name, "results were not kept for the next session");
+                }
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn new(
+        model: &Served,
+        info: &Arc<ModelInfo>,
+        prediction: Arc<Prediction>,
+        source: Source,
+        started: Instant,
+    ) -> Self {
+        Self {
+            model: model.name.clone(),
+            info: Arc::clone(info),
+            prediction,
+            source,
+            queued: Duration::ZERO,
+            inference: Duration::ZERO,
+            total: started.elapsed(),
+        }
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        self.info.verdict(&self.prediction)
+    }
+}
+
+/// Fills the cache with results of earlier sessions, then with the model's frequent texts, one at a time, so that a call
+/// never waits behind more than one of them.
+async fn precompute(engine: Arc<Engine>, model: Arc<Served>) {
+    let Ok(ready) = model.ready().await else { return };
+    let digest = ready.info.digest;
+    if let Some(folder) = engine.settings.snapshot_dir.clone() {
+        let read = tokio::task::spawn_blocking(move || snapshot::load(&folder, &digest)).await;
+        for result in read.unwrap_or_default() {
+            engine.cache.restore(digest, result).await;
+        }
+    }
+    for text in &ready.info.frequent_texts {
+        let input = Input::single(text.as_str());
+        if engine.check(&input).is_err() {
+            continue;
+        }
+        let key = cache_key(&ready.info, &input);
+        if engine.cache.get_or_run(key, true, ready.queue.run(input)).await.is_err() {
+            // A full queue means that there is real work to do.
+            return;
+        }
+    }
+}
+
+/// 256 bits over model, options and input.
+///
+/// Why not MD5, or the 64 bits of a hash map? The key stands for the text: whoever finds a second text with the same key
+/// gets the first one's answer, and collisions of MD5 can be made at will. SHA-256 costs a tenth of a microsecond more.
+fn cache_key(info: &ModelInfo, input: &Input) -> Key {
+    let mut hasher = Sha256::new();
+    hasher.update(info.digest);
+    hasher.update(text_digest(input));
+    Key { model: info.digest, input: hasher.finalize().into() }
+}
+
+/// SHA-256 of an input, so built that no pair equals a single text.
+fn text_digest(input: &Input) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update((input.text.len() as u64).to_le_bytes());
+    hasher.update(&input.text);
+    hasher.update(input.text_pair.as_deref().unwrap_or_default());
+    hasher.finalize().into()
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// With three decimals, which is what the clock is good for.
+pub fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
