@@ -1,0 +1,162 @@
+//! The MCP server: protocol eras, tool calls, progress, cancellation.
+//!
+//! Nothing outside this folder may name `rmcp` or `schemars`. What the assistant reads is written in `schema` (fields) and
+//! `tools` (descriptions); what a call does is `engine`'s business.
+
+mod schema;
+mod tools;
+mod transport;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+    DiscoverResult, ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
+    ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::{RequestContext, ServerInitializeError};
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
+
+use crate::engine::{Engine, State};
+use crate::error::Error;
+pub use transport::{Duplex, stdio};
+
+/// The list of tools never changes while the process lives.
+const LIST_TTL_MS: u64 = 3_600_000;
+/// A wait shorter than this is not worth a notification; a human notices a few a second at most.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+const INSTRUCTIONS: &str = "Classifies texts with the user's own model, in process and offline. Use local_model_predict \
+    whenever the user wants a text classified, labelled or scored by their model (sentiment by default); do not guess the \
+    label yourself. Results marked `uncertain` deserve a look of your own. local_model_status tells which models and labels \
+    there are and why one is not usable.";
+
+/// Serves until the client closes its end or `shutdown` completes.
+///
+/// # Errors
+/// What the transport reports where it cannot be used at all; a client that leaves is no error.
+pub async fn serve(
+    engine: Arc<Engine>,
+    duplex: Duplex,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let server = Server { tools: tools::list(&engine.names()), engine };
+    let session = async {
+        match server.serve(transport::Lenient::new(duplex)).await {
+            Ok(running) => running.waiting().await.map(|_| ()).map_err(Into::into),
+            Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    };
+    tokio::select! {
+        outcome = session => outcome,
+        () = shutdown => Ok(()),
+    }
+}
+
+struct Server {
+    engine: Arc<Engine>,
+    tools: Vec<Tool>,
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let name = Implementation::new("local-model-mcp", env!("CARGO_PKG_VERSION")).with_title("Local model");
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(name)
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info())
+            .with_ttl_ms(LIST_TTL_MS)
+            .with_cache_scope(CacheScope::Public))
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let list = ListToolsResult::with_all_items(self.tools.clone());
+        // Clients of older revisions do not know the hints.
+        let modern = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
+        Ok(if modern { list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public) } else { list })
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        if !tools::known(&request.name) {
+            let text = format!("no tool is called `{}`; known: {}, {}", request.name, tools::PREDICT, tools::STATUS);
+            return Err(ErrorData::invalid_params(text, None));
+        }
+        let model = tools::model_of(&request);
+        let outcome = tokio::select! {
+            outcome = caught(tools::call(&self.engine, request)) => outcome?,
+            () = context.ct.cancelled() => Err(Error::Cancelled),
+            () = self.report_loading(model, &context) => unreachable!("it reports for as long as it is asked to"),
+        };
+        Ok(outcome.unwrap_or_else(|error| CallToolResult::error(vec![ContentBlock::text(error.to_string())])).into())
+    }
+
+    /// rmcp hands a known method whose parameters have the wrong shape to this one, as if it were unknown.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method = request.method.as_str();
+        if matches!(method, "initialize" | "ping" | "server/discover" | "tools/list" | "tools/call") {
+            return Err(ErrorData::invalid_params(format!("the parameters of `{method}` are malformed"), None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method `{method}`"), None))
+    }
+}
+
+impl Server {
+    /// Tells a client that asked for progress that its call waits for the model. Never completes.
+    async fn report_loading(&self, model: Option<String>, context: &RequestContext<RoleServer>) {
+        let name = model.or_else(|| self.engine.names().into_iter().next()).unwrap_or_default();
+        let loading = || matches!(self.engine.state(&name), Some(State::Loading));
+        if let Some(token) = context.meta.get_progress_token()
+            && loading()
+        {
+            let mut waits = 0.0;
+            loop {
+                tokio::time::sleep(PROGRESS_INTERVAL).await;
+                if !loading() {
+                    break;
+                }
+                waits += 1.0;
+                let progress = ProgressNotificationParam::new(token.clone(), waits)
+                    .with_message(format!("model `{name}` is loading"));
+                // A client that cannot be reached any more ends the call elsewhere.
+                let _ = context.peer.notify_progress(progress).await;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// Turns a panic of the future into an error response; rmcp would leave the request without any.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ErrorData> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))).map_or_else(
+            |_| {
+                let text = "the server failed on this call; others are still answered; please report this";
+                std::task::Poll::Ready(Err(ErrorData::internal_error(text, None)))
+            },
+            |poll| poll.map(Ok),
+        )
+    })
+    .await
+}

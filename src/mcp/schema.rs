@@ -1,0 +1,213 @@
+//! What goes over the wire: arguments and results of the tools. The comments here are what the assistant reads.
+//!
+//! These types belong to this room alone; they are made from `engine`'s answers here and nowhere else. Fields are written
+//! in the order given, and absent ones are left out rather than null.
+
+use std::sync::Arc;
+
+use rmcp::model::JsonObject;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Answer;
+use crate::prediction::{Task, rounded};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PredictArguments {
+    /// The text to classify, as it stands; not blank.
+    #[schemars(length(min = 1))]
+    pub text: String,
+    /// Second text, only for models trained on pairs.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub text_pair: Option<String>,
+    /// Which model; the first one if left out.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub model: Option<String>,
+    /// How many labels to return, best first; 1 if left out.
+    #[serde(default)]
+    #[schemars(with = "usize", range(min = 1))]
+    pub top_k: Option<usize>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PredictResult {
+    /// The best label.
+    pub prediction: String,
+    /// Its probability; not given for regression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "f64", range(min = 0.0, max = 1.0))]
+    pub confidence: Option<f64>,
+    /// The next best labels, where `top_k` asked for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Label>,
+    /// Multi-label models: every label that applies, best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Label>")]
+    pub labels: Option<Vec<Label>>,
+    /// Regression models: the number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "f64")]
+    pub value: Option<f64>,
+    /// Only the beginning was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Truncated")]
+    pub truncated: Option<Truncated>,
+    /// True: the model is unsure, judge for yourself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub uncertain: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Label {
+    pub label: String,
+    pub confidence: f64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Truncated {
+    /// Tokens in the text.
+    pub tokens: u32,
+    /// Tokens that were read.
+    pub limit: u32,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusArguments {}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StatusResult {
+    /// The default model first.
+    pub models: Vec<ModelStatus>,
+    pub cache: CacheStatus,
+    /// Of the whole process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "f64")]
+    pub memory_mb: Option<f64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct ModelStatus {
+    pub name: String,
+    /// `loading`, `ready` or `failed`.
+    pub state: &'static str,
+    /// Why it failed and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub problem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub task: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Longest text read whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "usize")]
+    pub max_tokens: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub precision: Option<&'static str>,
+    /// First 16 digits of the SHA-256 over all that decides an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub digest: Option<String>,
+    pub calls: CallCounts,
+    /// Arrival to answer, last 1,000 calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LatencyMs")]
+    pub latency_ms: Option<LatencyMs>,
+}
+
+/// Finished calls by where their answer came from, or why there was none.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct CallCounts {
+    pub model: u64,
+    pub cache: u64,
+    pub joined: u64,
+    pub precomputed: u64,
+    pub caller_errors: u64,
+    pub cancelled: u64,
+    pub errors: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct LatencyMs {
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct CacheStatus {
+    pub entries: u64,
+    pub hits: u64,
+    pub precomputed_hits: u64,
+    pub joined: u64,
+    pub misses: u64,
+    /// Share of calls answered without running the model.
+    pub hit_rate: f64,
+}
+
+impl PredictResult {
+    pub fn new(answer: &Answer, top_k: usize) -> Self {
+        let verdict = answer.verdict();
+        let label = |(label, score): &(Arc<str>, f32)| Label { label: label.to_string(), confidence: rounded(*score) };
+        let best = label(&verdict.ranked[0]);
+        let regression = verdict.task == Task::Regression;
+        Self {
+            prediction: best.label,
+            confidence: (!regression).then_some(best.confidence),
+            alternatives: verdict.ranked.iter().take(top_k).skip(1).map(label).collect(),
+            labels: (verdict.task == Task::MultiLabel)
+                .then(|| verdict.ranked.iter().take(verdict.applying).map(label).collect()),
+            value: regression.then_some(best.confidence),
+            truncated: verdict.truncated.map(|(tokens, limit)| Truncated { tokens, limit }),
+            uncertain: verdict.uncertain,
+        }
+    }
+}
+
+/// The schema of what a tool accepts.
+pub(super) fn input<T: JsonSchema>() -> JsonObject {
+    object(SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>())
+}
+
+/// The schema of what a tool answers.
+pub(super) fn output<T: JsonSchema>() -> Arc<JsonObject> {
+    Arc::new(object(SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()))
+}
+
+fn object(mut schema: Schema) -> JsonObject {
+    RecursiveTransform(plain).transform(&mut schema);
+    // The name of a Rust type and the dialect every client assumes are words that tell the assistant nothing.
+    for key in ["title", "description", "$schema"] {
+        schema.remove(key);
+    }
+    match schema.to_value() {
+        serde_json::Value::Object(object) => object,
+        _ => JsonObject::new(),
+    }
+}
+
+/// Removes `format: uint64` and its like, which are no formats of JSON Schema and make clients warn, and the bound that
+/// comes with them.
+fn plain(schema: &mut Schema) {
+    schema.remove("format");
+    if schema.get("minimum").and_then(serde_json::Value::as_f64) == Some(0.0) && schema.get("maximum").is_none() {
+        schema.remove("minimum");
+    }
+}
