@@ -1,0 +1,119 @@
+//! `check`: loads every model as `serve` would and reports what was found, or what is wrong and the way out.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+
+use crate::cli::{Outcome, runtime};
+use crate::engine::{Engine, EngineSettings, Request, hex, milliseconds, resident_bytes};
+use crate::model;
+use crate::prediction::{Input, rounded};
+use crate::settings::{CheckArgs, Options};
+
+const SAMPLE: &str = "This is a sample text for a first prediction.";
+/// Runs that the shown latency is the median of.
+const RUNS: usize = 9;
+
+pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Outcome> {
+    let runtime = runtime()?;
+    let models = options.models().map_err(|problem| anyhow!(problem))?;
+    let mut reports = Vec::new();
+    let mut unusable = 0;
+    for (name, location) in models {
+        let load = model::loader(name.clone(), location, options.library());
+        // Without a cache, so that every run is one of the model; and a slow model shall be reported, not cut off.
+        let settings = EngineSettings {
+            precompute: false,
+            snapshot_dir: None,
+            cache_capacity_bytes: 0,
+            deadline: Duration::from_secs(600),
+            ..options.engine()
+        };
+        let report =
+            runtime.block_on(async { inspect(&name, &Engine::start(vec![(name.clone(), load)], settings)).await });
+        unusable += usize::from(report.get("problem").is_some());
+        reports.push(report);
+    }
+    runtime.shutdown_background();
+    let text = if arguments.json {
+        json!({ "models": reports, "resident_mb": resident_bytes().map(megabytes) }).to_string()
+    } else {
+        readable(&reports)
+    };
+    writeln!(io::stdout().lock(), "{text}").context("the report could not be written to stdout")?;
+    if unusable > 0 {
+        return Err(anyhow!("{unusable} of {} models cannot be used", reports.len()));
+    }
+    Ok(Outcome::Done)
+}
+
+/// One model's findings, in the order they are shown.
+async fn inspect(name: &str, engine: &Engine) -> Value {
+    let started = Instant::now();
+    let info = match engine.ready(None).await {
+        Ok(info) => info,
+        Err(error) => return json!({ "model": name, "problem": error.to_string() }),
+    };
+    let load_ms = milliseconds(started.elapsed()).round();
+    let mut took = Vec::new();
+    let mut sample = Value::Null;
+    for _ in 0..RUNS {
+        match engine.predict(Request { model: None, input: Input::single(SAMPLE) }).await {
+            Ok(answer) => {
+                let (label, score) = answer.verdict().ranked[0].clone();
+                sample = json!({ "text": SAMPLE, "prediction": &*label, "score": rounded(score),
+                                 "tokens": answer.prediction.tokens });
+                took.push(answer.inference);
+            }
+            Err(error) => return json!({ "model": name, "problem": error.to_string() }),
+        }
+    }
+    took.sort();
+    json!({
+        "model": name,
+        "graph": info.graph,
+        "task": info.task.name(),
+        "labels": info.labels.iter().map(|label| &**label).collect::<Vec<_>>(),
+        "max_tokens": info.max_tokens,
+        "precision": info.precision,
+        "threshold": info.threshold,
+        "digest": hex(&info.digest[..8]),
+        "frequent_texts": info.frequent_texts.len(),
+        "sample": sample,
+        "load_ms": load_ms,
+        "inference_ms": milliseconds(took[took.len() / 2]),
+    })
+}
+
+/// One line a finding, names aligned.
+fn readable(reports: &[Value]) -> String {
+    let mut lines = Vec::new();
+    for report in reports {
+        for (key, value) in report.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            let shown = match value {
+                Value::String(text) => text.clone(),
+                Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+                Value::Object(sample) => format!(
+                    "{} {} ({} tokens): {}",
+                    sample["prediction"].as_str().unwrap_or_default(),
+                    sample["score"],
+                    sample["tokens"],
+                    sample["text"].as_str().unwrap_or_default()
+                ),
+                other => other.to_string(),
+            };
+            lines.push(format!("{key:<15} {shown}"));
+        }
+        lines.push(String::new());
+    }
+    if let Some(bytes) = resident_bytes() {
+        lines.push(format!("{:<15} {}", "resident_mb", megabytes(bytes)));
+    }
+    lines.join("\n")
+}
+
+fn megabytes(bytes: usize) -> f64 {
+    (bytes as f64 / 1e5).round() / 10.0
+}

@@ -1,0 +1,69 @@
+//! Commands for a person at a terminal or a script: one file each. The only room that prints.
+
+mod check;
+mod predict;
+mod serve;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use clap::CommandFactory;
+
+use crate::engine::{Engine, EngineSettings};
+use crate::model;
+use crate::settings::{Cli, Command, Options};
+
+/// How a command ended; its number is the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done = 0,
+    /// Done, but some rows failed.
+    SomeFailed = 1,
+}
+
+/// Exit status of a command that could not run at all.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Runs the command and prints the error that stopped it, if one did.
+pub fn run(arguments: Cli) -> ExitCode {
+    let options = arguments.options;
+    let outcome = match arguments.command {
+        Some(Command::Serve) => serve::run(&options),
+        Some(Command::Predict(predict)) => predict::run(&options, &predict),
+        Some(Command::Check(check)) => check::run(&options, &check),
+        // A client that starts us names no command; a person who does wants to know what there is.
+        None if std::io::stdin().is_terminal() => {
+            Cli::command().print_help().map(|()| Outcome::Done).context("the help could not be printed")
+        }
+        None => serve::run(&options),
+    };
+    match outcome {
+        Ok(outcome) => ExitCode::from(outcome as u8),
+        Err(error) => {
+            print_error(&error);
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place that tells a person why a command could not run")]
+fn print_error(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+/// One thread drives everything that is not a forward pass: calls are short, and a second one would only add hand-overs.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the async runtime could not start")
+}
+
+/// The engine with every model that the options name. Must be called inside the runtime.
+fn engine(options: &Options, settings: EngineSettings) -> anyhow::Result<Arc<Engine>> {
+    let models = options.models().map_err(|problem| anyhow!(problem))?;
+    let models = models.into_iter().map(|(name, location)| {
+        let load = model::loader(name.clone(), location, options.library());
+        (name, load)
+    });
+    Ok(Engine::start(models.collect(), settings))
+}

@@ -1,0 +1,43 @@
+//! `serve`: the MCP server on stdin and stdout, until the client leaves or a signal arrives.
+
+use anyhow::anyhow;
+
+use crate::cli::{Outcome, engine, runtime};
+use crate::mcp;
+use crate::settings::Options;
+
+pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let settings = options.engine();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
+        let engine = engine(options, settings)?;
+        let served = mcp::serve(engine.clone(), mcp::stdio(), shutdown_signal()).await;
+        engine.save();
+        served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
+    });
+    // A blocking read of stdin or a model that still loads must not hold the exit.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Completes when the process is asked to end.
+async fn shutdown_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without handlers the system's own way of ending us stays in place.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

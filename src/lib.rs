@@ -1,0 +1,24 @@
+//! Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in process.
+//!
+//! # Layout
+//! Arrows run one way: `cli` → `mcp` → `engine` → `model` → `onnxruntime`.
+//! - [`cli`]: one file per command; speaks to a person
+//! - [`mcp`]: the protocol, and what the assistant reads
+//! - [`engine`]: readiness, cache, workers, deadlines
+//! - [`model`]: one text to scored labels, as transformers would
+//! - [`onnxruntime`]: the shared library, found or unpacked, opened once
+//! - [`settings`], [`telemetry`]: flags and logs
+//! - [`error`], [`prediction`], [`private_dir`]: leaves that everyone may use
+//!
+//! The library exists for the executable and its tests; its interface may change with any version.
+
+pub mod cli;
+pub mod engine;
+pub mod error;
+pub mod mcp;
+pub mod model;
+pub mod onnxruntime;
+pub mod prediction;
+pub mod private_dir;
+pub mod settings;
+pub mod telemetry;

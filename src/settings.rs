@@ -1,0 +1,221 @@
+//! Every flag, environment variable and default, once. No other file reads the environment.
+
+use std::ffi::OsString;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::engine::EngineSettings;
+use crate::model::Location;
+use crate::onnxruntime::LibrarySettings;
+
+/// Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in process
+#[derive(Debug, Parser)]
+#[command(name = "local-model-mcp", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the MCP server on stdin and stdout (what Claude Code starts)
+    Serve,
+    /// Classify texts: those given, or one a line from stdin
+    Predict(PredictArgs),
+    /// Load the models as `serve` would and report what was found
+    Check(CheckArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// Texts to classify; none: one a line from stdin
+    pub texts: Vec<String>,
+    /// Which model, by name; default: the first
+    #[arg(long = "use", value_name = "NAME")]
+    pub model: Option<String>,
+    /// Show this many labels, best first
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Always write one JSON object a line, which pipes get anyway
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Write one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Options {
+    /// A model folder, optionally named; may be given several times, the first is the default; none: the built-in
+    /// sentiment model
+    #[arg(long, global = true, value_name = "[NAME=]DIR", env = "LOCAL_MODEL_MCP_MODEL", value_delimiter = ';')]
+    pub model: Vec<OsString>,
+    /// Longest time from a call's arrival to its answer, loading included
+    #[arg(long, global = true, value_name = "MS", env = "LOCAL_MODEL_MCP_DEADLINE_MS", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub deadline_ms: u64,
+    /// Threads per model, each with its own session; default: the processors less one, 1 to 4
+    #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_WORKERS")]
+    pub workers: Option<NonZero<usize>>,
+    /// Texts that may wait for one model; more are refused at once
+    #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_QUEUE_CAPACITY", default_value = "1024")]
+    pub queue_capacity: NonZero<usize>,
+    /// Size of the result cache
+    #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_CACHE_BYTES", default_value_t = 16 << 20)]
+    pub cache_bytes: u64,
+    /// Largest text accepted
+    #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_TEXT_BYTES", default_value_t = 256 << 10)]
+    pub max_text_bytes: usize,
+    /// Where the runtime library and results of earlier sessions are kept; default: the user's cache directory
+    #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// An ONNX Runtime library to use instead of the built-in one
+    #[arg(long, global = true, value_name = "FILE", env = "ORT_DYLIB_PATH")]
+    pub onnxruntime: Option<PathBuf>,
+    /// What goes to stderr
+    #[arg(long, global = true, value_name = "LEVEL", env = "LOCAL_MODEL_MCP_LOG_LEVEL", default_value = "warn")]
+    pub log_level: LogLevel,
+    /// How it is written
+    #[arg(long, global = true, value_name = "FORMAT", env = "LOCAL_MODEL_MCP_LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+    /// Put the texts themselves into the log, which otherwise names them by digest
+    #[arg(long, global = true, env = "LOCAL_MODEL_MCP_LOG_INPUTS")]
+    pub log_inputs: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+impl Options {
+    /// The models to serve, the default one first; paths are absolute, since a client may start us anywhere.
+    ///
+    /// # Errors
+    /// A sentence on the first name that is malformed or given twice.
+    pub fn models(&self) -> Result<Vec<(String, Location)>, String> {
+        let mut models: Vec<(String, Location)> = Vec::new();
+        for argument in &self.model {
+            let (name, folder) = named_folder(argument)?;
+            if models.iter().any(|(known, _)| *known == name) {
+                return Err(format!("two models are called `{name}`; name one with `--model OTHER=DIR`"));
+            }
+            let folder = std::path::absolute(&folder).map_err(|error| format!("`{}`: {error}", folder.display()))?;
+            models.push((name, Location::Folder(folder)));
+        }
+        if models.is_empty() {
+            models.push(("sentiment".into(), Location::BuiltIn));
+        }
+        Ok(models)
+    }
+
+    pub fn engine(&self) -> EngineSettings {
+        EngineSettings {
+            deadline: Duration::from_millis(self.deadline_ms),
+            workers: self.workers.map_or_else(default_workers, NonZero::get),
+            queue_capacity: self.queue_capacity.get(),
+            cache_capacity_bytes: self.cache_bytes,
+            max_text_bytes: self.max_text_bytes,
+            snapshot_dir: self.cache_dir().map(|folder| folder.join("results")),
+            precompute: true,
+            log_inputs: self.log_inputs,
+        }
+    }
+
+    pub fn library(&self) -> LibrarySettings {
+        let path = self.onnxruntime.as_deref().and_then(|path| std::path::absolute(path).ok());
+        LibrarySettings { path, cache_dir: self.cache_dir() }
+    }
+
+    fn cache_dir(&self) -> Option<PathBuf> {
+        match &self.cache_dir {
+            Some(folder) => std::path::absolute(folder).ok(),
+            None => dirs::cache_dir().map(|folder| folder.join("local-model-mcp")),
+        }
+    }
+}
+
+/// One processor is left to the editor that started us; more than four workers help no assistant.
+fn default_workers() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).clamp(1, 4)
+}
+
+/// `NAME=DIR`, or `DIR` named after its last part.
+fn named_folder(argument: &OsString) -> Result<(String, PathBuf), String> {
+    let (name, folder) = match argument.to_str().and_then(|text| text.split_once('=')) {
+        Some((name, folder)) => (name.to_owned(), PathBuf::from(folder)),
+        None => {
+            let folder = PathBuf::from(argument);
+            let absolute = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
+            let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            (name.replace(|c: char| !allowed(c), "-"), folder)
+        }
+    };
+    if name.is_empty() || !name.chars().all(allowed) || folder == Path::new("") {
+        return Err(format!(
+            "`--model {}` is not of the form NAME=DIR; a name has letters, digits, `.`, `-` and `_`",
+            argument.display()
+        ));
+    }
+    Ok((name, folder))
+}
+
+fn allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn models(arguments: &[&str]) -> Result<Vec<(String, Location)>, String> {
+        let command = ["local-model-mcp", "serve"].iter().chain(arguments);
+        Cli::try_parse_from(command).unwrap().options.models()
+    }
+
+    #[test]
+    fn no_model_means_the_built_in_one() {
+        assert_eq!(models(&[]).unwrap(), [("sentiment".to_owned(), Location::BuiltIn)]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn folders_are_named_or_called_after_themselves() {
+        let found = models(&["--model", "a=/m/x", "--model", "/m/my model"]).unwrap();
+        let expected = [("a", "/m/x"), ("my-model", "/m/my model")];
+        assert_eq!(found, expected.map(|(name, folder)| (name.to_owned(), Location::Folder(folder.into()))));
+    }
+
+    #[test]
+    fn two_models_of_one_name_are_refused() {
+        let error = models(&["--model", "a=/x", "--model", "a=/y"]).unwrap_err();
+        assert_eq!(error, "two models are called `a`; name one with `--model OTHER=DIR`");
+    }
+
+    #[test]
+    fn a_name_without_a_folder_is_refused() {
+        assert!(models(&["--model", "a="]).unwrap_err().contains("not of the form NAME=DIR"));
+    }
+}
