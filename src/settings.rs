@@ -38,7 +38,7 @@ pub struct PredictArgs {
     pub texts: Vec<String>,
     /// Which model, by name; default: the first
     #[arg(long = "use", value_name = "NAME")]
-    pub model: Option<String>,
+    pub use_model: Option<String>,
     /// Show this many labels, best first
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,

@@ -4,8 +4,7 @@ mod check;
 mod predict;
 mod serve;
 
-use std::io::IsTerminal;
-use std::process::ExitCode;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -26,8 +25,8 @@ enum Outcome {
 /// Exit status of a command that could not run at all.
 const COULD_NOT_RUN: u8 = 2;
 
-/// Runs the command and prints the error that stopped it, if one did.
-pub fn run(arguments: Cli) -> ExitCode {
+/// Runs the command, prints the error that stopped it, if one did, and returns the exit status.
+pub fn run(arguments: Cli) -> u8 {
     let options = arguments.options;
     let outcome = match arguments.command {
         Some(Command::Serve) => serve::run(&options),
@@ -39,11 +38,13 @@ pub fn run(arguments: Cli) -> ExitCode {
         }
         None => serve::run(&options),
     };
+    // A closed stdout has been met, and dealt with, by whoever wrote to it.
+    let _ = std::io::stdout().flush();
     match outcome {
-        Ok(outcome) => ExitCode::from(outcome as u8),
+        Ok(outcome) => outcome as u8,
         Err(error) => {
             print_error(&error);
-            ExitCode::from(COULD_NOT_RUN)
+            COULD_NOT_RUN
         }
     }
 }

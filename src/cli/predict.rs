@@ -22,12 +22,12 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
         let in_flight = 2 * settings.workers;
         let engine = engine(options, settings)?;
         // A model that cannot be used is said once, before any text.
-        let info = engine.ready(arguments.model.as_deref()).await.map_err(|error| anyhow!(error))?;
+        let info = engine.ready(arguments.use_model.as_deref()).await.map_err(|error| anyhow!(error))?;
         let top_k = arguments.top_k.unwrap_or(1);
         if !(1..=info.labels.len()).contains(&top_k) {
             return Err(anyhow!("`--top-k` is {top_k} but the model has {} labels", info.labels.len()));
         }
-        let rows = Rows { engine, model: arguments.model.clone(), pending: VecDeque::new(), in_flight };
+        let rows = Rows { engine, model: arguments.use_model.clone(), pending: VecDeque::new(), in_flight };
         let writer = Writer { json: arguments.json || !io::stdout().is_terminal(), top_k, some_failed: false };
         rows.run(&arguments.texts, writer).await
     });

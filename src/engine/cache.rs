@@ -9,7 +9,7 @@ use crate::engine::workers::{Ran, Timing};
 use crate::error::Error;
 use crate::prediction::{Prediction, Source};
 
-/// Digest of the model, and of model, options and input together.
+/// Digests of the model, settings included, and of the input: 512 bits, compared in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub model: [u8; 32],
@@ -38,12 +38,12 @@ impl Entry {
 }
 
 impl Cache {
-    pub fn new(capacity_bytes: u64) -> Self {
+    pub(super) fn new(capacity_bytes: u64) -> Self {
         let weigh = |_: &Key, entry: &Entry| (ENTRY_OVERHEAD_BYTES + size_of_val(&*entry.prediction.scores)) as u32;
         Self { inner: moka::future::Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build() }
     }
 
-    pub async fn get(&self, key: &Key) -> Option<(Arc<Prediction>, Source)> {
+    pub(super) async fn get(&self, key: &Key) -> Option<(Arc<Prediction>, Source)> {
         let entry = self.inner.get(key).await?;
         entry.hits.fetch_add(1, Ordering::Relaxed);
         Some((entry.prediction, if entry.precomputed { Source::Precomputed } else { Source::Cache }))
@@ -52,7 +52,7 @@ impl Cache {
     /// The result under `key`, from `run` if nobody else is at it. The timing is there only if this call's `run` ran.
     ///
     /// When the caller at work goes away, one of those that wait takes over.
-    pub async fn get_or_run(
+    pub(super) async fn get_or_run(
         &self,
         key: Key,
         precomputed: bool,
@@ -77,13 +77,13 @@ impl Cache {
     }
 
     /// Puts back a result of an earlier session.
-    pub async fn restore(&self, model: [u8; 32], kept: Kept) {
+    pub(super) async fn restore(&self, model: [u8; 32], kept: Kept) {
         let entry = Entry::new(kept.prediction, kept.hits, true);
         self.inner.insert(Key { model, input: kept.key }, entry).await;
     }
 
     /// A model's results that answered most calls, most first; those that answered none are left out.
-    pub fn hottest(&self, model: &[u8; 32], most: usize) -> Vec<Kept> {
+    pub(super) fn hottest(&self, model: &[u8; 32], most: usize) -> Vec<Kept> {
         let mut results: Vec<Kept> = self
             .inner
             .iter()
@@ -101,7 +101,7 @@ impl Cache {
     }
 
     /// Entries at present, give or take those that moka has yet to sweep.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.inner.entry_count()
     }
 }

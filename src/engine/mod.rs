@@ -100,8 +100,9 @@ impl Engine {
     pub async fn predict(&self, request: Request) -> Result<Answer, Error> {
         let started = Instant::now();
         let model = self.model(request.model.as_deref())?;
+        let call = Call { engine: self, model, input: &request.input, started };
         let outcome = self.answer(model, &request.input, started).await;
-        self.report(model, &request.input, started, &outcome);
+        call.finish(&outcome);
         outcome
     }
 
@@ -112,7 +113,7 @@ impl Engine {
         let ready = timeout_at(deadline, model.ready())
             .await
             .map_err(|_| Error::StillLoading { model: model.name.clone(), deadline_ms })??;
-        let key = cache_key(&ready.info, input);
+        let key = Key { model: ready.info.digest, input: text_digest(input) };
         if let Some((prediction, source)) = self.cache.get(&key).await {
             return Ok(Answer::new(model, &ready.info, prediction, source, started));
         }
@@ -228,6 +229,27 @@ impl Engine {
     }
 }
 
+/// A call between its arrival and its one entry in counts and log, which says `cancelled` where the caller went away.
+struct Call<'a> {
+    engine: &'a Engine,
+    model: &'a Served,
+    input: &'a Input,
+    started: Instant,
+}
+
+impl Call<'_> {
+    fn finish(self, outcome: &Result<Answer, Error>) {
+        self.engine.report(self.model, self.input, self.started, outcome);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.engine.report(self.model, self.input, self.started, &Err(Error::Cancelled));
+    }
+}
+
 impl Answer {
     fn new(
         model: &Served,
@@ -268,7 +290,7 @@ async fn precompute(engine: Arc<Engine>, model: Arc<Served>) {
         if engine.check(&input).is_err() {
             continue;
         }
-        let key = cache_key(&ready.info, &input);
+        let key = Key { model: ready.info.digest, input: text_digest(&input) };
         if engine.cache.get_or_run(key, true, ready.queue.run(input)).await.is_err() {
             // A full queue means that there is real work to do.
             return;
@@ -276,18 +298,10 @@ async fn precompute(engine: Arc<Engine>, model: Arc<Served>) {
     }
 }
 
-/// 256 bits over model, options and input.
+/// SHA-256 of an input, so built that no pair equals a single text; with the model's digest, the cache key.
 ///
 /// Why not MD5, or the 64 bits of a hash map? The key stands for the text: whoever finds a second text with the same key
 /// gets the first one's answer, and collisions of MD5 can be made at will. SHA-256 costs a tenth of a microsecond more.
-fn cache_key(info: &ModelInfo, input: &Input) -> Key {
-    let mut hasher = Sha256::new();
-    hasher.update(info.digest);
-    hasher.update(text_digest(input));
-    Key { model: info.digest, input: hasher.finalize().into() }
-}
-
-/// SHA-256 of an input, so built that no pair equals a single text.
 fn text_digest(input: &Input) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update((input.text.len() as u64).to_le_bytes());

@@ -52,7 +52,7 @@ pub enum State {
 }
 
 impl Served {
-    pub fn new(name: String, load: Load, settings: &EngineSettings) -> Self {
+    pub(super) fn new(name: String, load: Load, settings: &EngineSettings) -> Self {
         Self {
             name,
             statistics: Counters::default(),
@@ -65,7 +65,7 @@ impl Served {
     }
 
     /// Begins to load unless that is under way, done, or has just failed.
-    pub fn start_loading(&self) {
+    pub(super) fn start_loading(&self) {
         let _decision = self.decision.lock().unwrap_or_else(PoisonError::into_inner);
         match &*self.phase.borrow() {
             Phase::Loading | Phase::Ready(_) => return,
@@ -103,7 +103,7 @@ impl Served {
     }
 
     /// Waits until the model can be used; a failed one is loaded again first.
-    pub async fn ready(&self) -> Result<Ready, Error> {
+    pub(super) async fn ready(&self) -> Result<Ready, Error> {
         if let Phase::Ready(ready) = &*self.phase.borrow() {
             return Ok(ready.clone());
         }
@@ -119,7 +119,7 @@ impl Served {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         match &*self.phase.borrow() {
             Phase::Idle | Phase::Loading => State::Loading,
             Phase::Ready(ready) => State::Ready(Arc::clone(&ready.info)),

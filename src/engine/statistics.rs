@@ -56,7 +56,7 @@ pub struct CacheCounts {
 }
 
 impl Counters {
-    pub fn record(&self, total: Duration, outcome: &Result<Answer, Error>) {
+    pub(super) fn record(&self, total: Duration, outcome: &Result<Answer, Error>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = &mut inner.counts;
         match outcome {
@@ -83,7 +83,7 @@ impl Counters {
         }
     }
 
-    pub fn read(&self) -> Statistics {
+    pub(super) fn read(&self) -> Statistics {
         // Sorting happens on a copy, outside the lock that every call takes.
         let Inner { mut counts, mut latencies_us, .. } =
             self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -95,7 +95,7 @@ impl Counters {
         counts
     }
 
-    pub fn add_to(&self, cache: &mut CacheCounts) {
+    pub(super) fn add_to(&self, cache: &mut CacheCounts) {
         let counts = &self.inner.lock().unwrap_or_else(PoisonError::into_inner).counts;
         cache.hits += counts.from_cache + counts.precomputed;
         cache.precomputed_hits += counts.precomputed;

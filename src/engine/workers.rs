@@ -43,7 +43,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Starts one thread for each replica.
-    pub fn start(model: &str, capacity: usize, replicas: Vec<Box<dyn Model>>) -> Result<Self, Error> {
+    pub(super) fn start(model: &str, capacity: usize, replicas: Vec<Box<dyn Model>>) -> Result<Self, Error> {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
         for replica in replicas {
             let (model, receiver) = (model.to_owned(), receiver.clone());
@@ -56,7 +56,7 @@ impl Queue {
     }
 
     /// Waits for a worker and for its answer. Dropping the future before a worker is free takes the job back.
-    pub async fn run(&self, input: Input) -> Result<Ran, Error> {
+    pub(super) async fn run(&self, input: Input) -> Result<Ran, Error> {
         let (reply, answer) = oneshot::channel();
         self.sender.try_send(Job { input, queued_at: Instant::now(), reply }).map_err(|error| match error {
             TrySendError::Full(_) => Error::Overloaded { model: self.model.clone(), limit: self.capacity },

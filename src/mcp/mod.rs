@@ -7,6 +7,7 @@ mod schema;
 mod tools;
 mod transport;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -102,7 +103,7 @@ impl ServerHandler for Server {
         let outcome = tokio::select! {
             outcome = caught(tools::call(&self.engine, request)) => outcome?,
             () = context.ct.cancelled() => Err(Error::Cancelled),
-            () = self.report_loading(model, &context) => unreachable!("it reports for as long as it is asked to"),
+            never = self.report_loading(model, &context) => match never {},
         };
         Ok(outcome.unwrap_or_else(|error| CallToolResult::error(vec![ContentBlock::text(error.to_string())])).into())
     }
@@ -123,7 +124,7 @@ impl ServerHandler for Server {
 
 impl Server {
     /// Tells a client that asked for progress that its call waits for the model. Never completes.
-    async fn report_loading(&self, model: Option<String>, context: &RequestContext<RoleServer>) {
+    async fn report_loading(&self, model: Option<String>, context: &RequestContext<RoleServer>) -> Infallible {
         let name = model.or_else(|| self.engine.names().into_iter().next()).unwrap_or_default();
         let loading = || matches!(self.engine.state(&name), Some(State::Loading));
         if let Some(token) = context.meta.get_progress_token()

@@ -163,7 +163,7 @@ pub(super) struct CacheStatus {
 }
 
 impl PredictResult {
-    pub fn new(answer: &Answer, top_k: usize) -> Self {
+    pub(super) fn new(answer: &Answer, top_k: usize) -> Self {
         let verdict = answer.verdict();
         let label = |(label, score): &(Arc<str>, f32)| Label { label: label.to_string(), confidence: rounded(*score) };
         let best = label(&verdict.ranked[0]);
@@ -197,16 +197,20 @@ fn object(mut schema: Schema) -> JsonObject {
     for key in ["title", "description", "$schema"] {
         schema.remove(key);
     }
+    schema.insert("additionalProperties".to_owned(), false.into());
     match schema.to_value() {
         serde_json::Value::Object(object) => object,
         _ => JsonObject::new(),
     }
 }
 
-/// Removes `format: uint64` and its like, which are no formats of JSON Schema and make clients warn, and the bound that
-/// comes with them.
+/// Removes `format: uint64` and its like, which are no formats of JSON Schema and make clients warn, the bound that comes
+/// with them, and `default: null` of a field that is not null but absent.
 fn plain(schema: &mut Schema) {
     schema.remove("format");
+    if schema.get("default").is_some_and(serde_json::Value::is_null) {
+        schema.remove("default");
+    }
     if schema.get("minimum").and_then(serde_json::Value::as_f64) == Some(0.0) && schema.get("maximum").is_none() {
         schema.remove("minimum");
     }

@@ -65,7 +65,7 @@ pub(super) struct Lenient {
 }
 
 impl Lenient {
-    pub fn new(duplex: Duplex) -> Self {
+    pub(super) fn new(duplex: Duplex) -> Self {
         let inner = AsyncRwTransport::new_server(duplex.reader, duplex.writer).with_max_line_length(MAX_LINE_BYTES);
         Self { inner, opened: false }
     }

@@ -38,7 +38,7 @@ pub(super) enum Graph {
 }
 
 impl Graph {
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Memory(_) => "built in".into(),
             Self::File(path) => path.display().to_string(),

@@ -35,7 +35,7 @@ enum Width {
 
 impl Session {
     /// Builds the session; takes most of a model's start-up time.
-    pub fn new(environment: &Environment, files: &ModelFiles) -> Result<Self, Error> {
+    pub(super) fn new(environment: &Environment, files: &ModelFiles) -> Result<Self, Error> {
         let path = files.graph.name();
         let unusable = |error: ort::Error| Error::FileInvalid {
             path: path.clone().into(),
@@ -54,10 +54,10 @@ impl Session {
     }
 
     /// Runs one input and returns its row of logits, `[labels]`.
-    pub fn logits(&mut self, tokens: &Tokens) -> ort::Result<Vec<f32>> {
+    pub(super) fn logits(&mut self, tokens: &Tokens) -> ort::Result<Vec<f32>> {
         let length = tokens.ids.len();
         let mask = vec![1; length];
-        let positions: Vec<i64> = (0..length as i64).collect();
+        let positions: Vec<i64> = (0..).take(length).collect();
         let rows: Vec<(&[i64], Width)> = self
             .inputs
             .iter()

@@ -33,7 +33,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokenizer {
-    pub fn new(files: &ModelFiles) -> Result<Self, Error> {
+    pub(super) fn new(files: &ModelFiles) -> Result<Self, Error> {
         let invalid = |message: String| Error::FileInvalid {
             path: "tokenizer.json".into(),
             message,
@@ -52,12 +52,12 @@ impl Tokenizer {
         Ok(Self { inner, max_tokens: max_tokens(files), direction, overflow: files.settings.overflow })
     }
 
-    pub fn max_tokens(&self) -> usize {
+    pub(super) fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
     /// Encodes one input with its special tokens, cut to the model's limit where the folder's settings say so.
-    pub fn encode(&self, input: &Input) -> Result<Tokens, Error> {
+    pub(super) fn encode(&self, input: &Input) -> Result<Tokens, Error> {
         // transformers takes an empty second text for none.
         let pair = input.text_pair.as_deref().filter(|pair| !pair.is_empty());
         let whole = match pair {
@@ -91,8 +91,7 @@ impl Tokenizer {
             stride: 0,
             direction: self.direction,
         };
-        let (first, second) =
-            truncate_encodings(first, second, &params).map_err(|error| unusable(error.to_string().into()))?;
+        let (first, second) = truncate_encodings(first, second, &params).map_err(unusable)?;
         self.inner.post_process(first, second, true).map_err(unusable)
     }
 }
