@@ -1,0 +1,120 @@
+//! A scripted model: what it does with a text is said by the text, and what it did is counted.
+//!
+//! `panic`, `fail`: that. `held…`: waits until `Script::release`. Anything else: answered at once, scores by length.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use local_model_mcp::engine::{Engine, EngineSettings};
+use local_model_mcp::error::Error;
+use local_model_mcp::model::{Load, Loaded, Model};
+use local_model_mcp::prediction::{Input, ModelInfo, Prediction, Task};
+
+pub(crate) const LABELS: [&str; 3] = ["short", "middle", "long"];
+/// The fake reads one token a word.
+pub(crate) const MAX_TOKENS: usize = 8;
+
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) loads: AtomicUsize,
+    pub(crate) runs: AtomicUsize,
+    /// Loads that fail before the first succeeds.
+    pub(crate) failing_loads: AtomicUsize,
+    pub(crate) hold_load: bool,
+    pub(crate) task: Option<Task>,
+    pub(crate) threshold: Option<f32>,
+    pub(crate) frequent_texts: Vec<String>,
+    pub(crate) gate: Gate,
+}
+
+/// What held texts and a held load wait behind.
+#[derive(Default)]
+pub(crate) struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Script {
+    pub(crate) fn release(&self) {
+        *self.gate.open.lock().unwrap() = true;
+        self.gate.changed.notify_all();
+    }
+
+    fn wait_for_release(&self) {
+        let open = self.gate.open.lock().unwrap();
+        let _open = self.gate.changed.wait_while(open, |open| !*open).unwrap();
+    }
+
+    pub(crate) fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn load(self: &Arc<Self>) -> Load {
+        let script = Arc::clone(self);
+        Arc::new(move |replicas| {
+            script.loads.fetch_add(1, Ordering::SeqCst);
+            if script.hold_load {
+                script.wait_for_release();
+            }
+            if script.failing_loads.load(Ordering::SeqCst) > 0 {
+                script.failing_loads.fetch_sub(1, Ordering::SeqCst);
+                return Err(Error::FolderMissing { folder: "/models/fake".into() });
+            }
+            let info = ModelInfo {
+                task: script.task.unwrap_or(Task::SingleLabel),
+                labels: LABELS.map(Arc::from).to_vec(),
+                max_tokens: MAX_TOKENS,
+                precision: "fp32",
+                threshold: script.threshold,
+                description: None,
+                graph: "fake".into(),
+                digest: [7; 32],
+                frequent_texts: script.frequent_texts.clone(),
+            };
+            let replica = || -> Box<dyn Model> { Box::new(Fake { script: Arc::clone(&script) }) };
+            Ok(Loaded { info, replicas: (0..replicas).map(|_| replica()).collect() })
+        })
+    }
+}
+
+struct Fake {
+    script: Arc<Script>,
+}
+
+impl Model for Fake {
+    fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
+        self.script.runs.fetch_add(1, Ordering::SeqCst);
+        match input.text.as_str() {
+            "panic" => panic!("the fake was told to"),
+            "fail" => return Err(Error::Inference { model: "fake".into(), message: "it was told to".into() }),
+            text if text.starts_with("held") => self.script.wait_for_release(),
+            _ => {}
+        }
+        let words = input.text.split_whitespace().count();
+        let scores = match words {
+            0..=2 => [0.7, 0.2, 0.1],
+            3..=5 => [0.1, 0.55, 0.35],
+            _ => [0.1, 0.2, 0.7],
+        };
+        Ok(Prediction { scores: scores.into(), tokens: words as u32, tokens_read: words.min(MAX_TOKENS) as u32 })
+    }
+}
+
+pub(crate) fn settings() -> EngineSettings {
+    EngineSettings {
+        deadline: Duration::from_secs(10),
+        workers: 1,
+        queue_capacity: 64,
+        cache_capacity_bytes: 1 << 20,
+        max_text_bytes: 1000,
+        snapshot_dir: None,
+        precompute: true,
+        log_inputs: false,
+    }
+}
+
+/// An engine with one model, `fake`.
+pub(crate) fn start(script: &Arc<Script>, settings: EngineSettings) -> Arc<Engine> {
+    Engine::start(vec![("fake".into(), script.load())], settings)
+}

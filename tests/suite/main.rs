@@ -1,0 +1,24 @@
+//! Table of contents of the tests. Unit tests of pure logic stand beside the code; everything that needs more than one
+//! room is here, in one executable so that it links once.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+
+/// A minimal client: raw lines of JSON over any pair of streams, and the built executable as a child.
+mod client;
+/// The scripted model that stands in at `model`'s door.
+mod fake;
+
+/// Every way in which a model, the library or a directory can be missing or broken.
+mod broken;
+/// README and models/README.md against the program.
+mod documentation;
+/// Readiness, cache, workers, deadlines: the engine over the fake.
+mod engine;
+/// The executable over real pipes and sockets with the real model.
+mod executable;
+/// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
+mod protocol;
+/// The default model: everyday sentences with the label a person gives, and the scores transformers gives.
+mod sentiment;
+/// Rules about the sources themselves: imports, module docs, printing.
+mod tidy;

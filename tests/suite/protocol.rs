@@ -1,0 +1,288 @@
+//! Protocol eras, tools, argument errors, progress: the server over the scripted fake, in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use local_model_mcp::engine::EngineSettings;
+use local_model_mcp::mcp::{self, Duplex};
+use local_model_mcp::prediction::Task;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use tokio::task::JoinHandle;
+
+use crate::client::{call, modern_meta, predict, request};
+use crate::fake::{Script, settings, start};
+
+struct Session {
+    writer: WriteHalf<DuplexStream>,
+    lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    server: JoinHandle<()>,
+}
+
+impl Session {
+    fn new(script: &Arc<Script>) -> Self {
+        Self::with(script, settings())
+    }
+
+    fn with(script: &Arc<Script>, settings: EngineSettings) -> Self {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let (reader, writer) = tokio::io::split(theirs);
+        let engine = start(script, settings);
+        let server = tokio::spawn(async move {
+            mcp::serve(engine, Duplex::new(reader, writer), std::future::pending()).await.unwrap();
+        });
+        let (reader, writer) = tokio::io::split(ours);
+        Self { writer, lines: BufReader::new(reader).lines(), server }
+    }
+
+    async fn send(&mut self, message: &Value) {
+        self.writer.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+    }
+
+    async fn receive(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next_line().await.unwrap().expect("the server is up")).unwrap()
+    }
+
+    async fn ask(&mut self, message: &Value) -> Value {
+        self.send(message).await;
+        let answer = self.receive().await;
+        assert_eq!(answer["id"], message["id"]);
+        answer
+    }
+
+    /// Calls the tool and returns its result.
+    async fn predict(&mut self, arguments: Value) -> Value {
+        self.ask(&call(1, "local_model_predict", arguments)).await["result"].take()
+    }
+}
+
+fn session() -> (Arc<Script>, Session) {
+    let script = Arc::new(Script::default());
+    let session = Session::new(&script);
+    (script, session)
+}
+
+#[track_caller]
+fn error_text(result: &Value) -> &str {
+    assert_eq!(result["isError"], true, "{result}");
+    assert_eq!(result.get("structuredContent"), None);
+    result["content"][0]["text"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_prediction_is_two_fields_and_diagnostics_go_elsewhere() {
+    let (_, mut session) = session();
+    let result = session.predict(json!({ "text": "one two three" })).await;
+    assert_eq!(result["structuredContent"], json!({ "prediction": "middle", "confidence": 0.55 }));
+    assert_eq!(result["content"][0]["text"], r#"{"prediction":"middle","confidence":0.55}"#);
+    assert_eq!(result["isError"], false);
+    assert_eq!(result["_meta"]["local-model/source"], "model");
+    assert_eq!(result["_meta"]["local-model/tokens"], 3);
+}
+
+#[tokio::test]
+async fn alternatives_come_when_asked_for() {
+    let (_, mut session) = session();
+    let result = session.predict(json!({ "text": "one two three", "top_k": 2 })).await;
+    let expected = json!({ "prediction": "middle", "confidence": 0.55,
+        "alternatives": [{ "label": "long", "confidence": 0.35 }] });
+    assert_eq!(result["structuredContent"], expected);
+}
+
+#[tokio::test]
+async fn truncation_and_doubt_are_said() {
+    let script = Arc::new(Script { threshold: Some(0.75), ..Script::default() });
+    let result = Session::new(&script).predict(json!({ "text": "a b c d e f g h i" })).await;
+    let expected = json!({ "prediction": "long", "confidence": 0.7,
+        "truncated": { "tokens": 9, "limit": 8 }, "uncertain": true });
+    assert_eq!(result["structuredContent"], expected);
+}
+
+#[tokio::test]
+async fn a_multi_label_model_names_every_label_that_applies() {
+    let script = Arc::new(Script { task: Some(Task::MultiLabel), threshold: Some(0.3), ..Script::default() });
+    let result = Session::new(&script).predict(json!({ "text": "one two three" })).await;
+    let expected = json!({ "prediction": "middle", "confidence": 0.55,
+        "labels": [{ "label": "middle", "confidence": 0.55 }, { "label": "long", "confidence": 0.35 }] });
+    assert_eq!(result["structuredContent"], expected);
+}
+
+#[tokio::test]
+async fn a_regression_gives_a_value_and_no_confidence() {
+    let script = Arc::new(Script { task: Some(Task::Regression), ..Script::default() });
+    let result = Session::new(&script).predict(json!({ "text": "one two three" })).await;
+    assert_eq!(result["structuredContent"], json!({ "prediction": "middle", "value": 0.55 }));
+}
+
+#[tokio::test]
+async fn a_callers_mistake_is_a_tool_error_that_says_the_way_out() {
+    let (script, mut session) = session();
+    let takes = "it takes `text`, and optionally `text_pair`, `model`, `top_k`";
+    for (arguments, expected) in [
+        (json!({ "text": "  " }), "`text` is empty or blank; send the text to classify".to_owned()),
+        (json!({}), format!("the arguments do not fit the tool: missing field `text`; {takes}")),
+        (
+            json!({ "text": 7 }),
+            format!("the arguments do not fit the tool: invalid type: integer `7`, expected a string; {takes}"),
+        ),
+        (
+            json!({ "text": "hello", "labels": [] }),
+            format!(
+                "the arguments do not fit the tool: unknown field `labels`, expected one of `text`, `text_pair`, `model`, \
+                 `top_k`; {takes}"
+            ),
+        ),
+        (json!({ "text": "hello", "model": "tone" }), "no model is called `tone`; known: `fake`".to_owned()),
+        (
+            json!({ "text": "hello", "top_k": 4 }),
+            "`top_k` is 4 but model `fake` has 3 labels; use 1 to 3".to_owned(),
+        ),
+        (
+            json!({ "text": "x".repeat(1001) }),
+            "`text` has 1001 bytes but the server takes at most 1000; send a part of it, or split it into several calls"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(error_text(&session.predict(arguments).await), expected);
+    }
+    // Of all these only the wrong `top_k` was a text for the model, whose label count it takes to refuse it.
+    assert_eq!(script.runs(), 1);
+}
+
+#[tokio::test]
+async fn unknown_tools_and_methods_and_malformed_calls_are_protocol_errors() {
+    let (_, mut session) = session();
+    let unknown = session.ask(&call(1, "predict", json!({}))).await;
+    assert_eq!(unknown["error"]["code"], -32602);
+    assert_eq!(
+        unknown["error"]["message"],
+        "no tool is called `predict`; known: local_model_predict, local_model_status"
+    );
+    let malformed = session.ask(&request(2, "tools/call", json!({ "name": 5 }))).await;
+    assert_eq!(malformed["error"]["code"], -32602, "{malformed}");
+    let method = session.ask(&request(3, "prompts/make", json!({}))).await;
+    assert_eq!(method["error"]["code"], -32601);
+}
+
+#[tokio::test]
+async fn a_panicking_model_is_a_tool_error_and_the_server_stays() {
+    let (_, mut session) = session();
+    let result = session.predict(json!({ "text": "panic" })).await;
+    assert!(error_text(&result).starts_with("model `fake` crashed on this text"));
+    assert_eq!(session.predict(json!({ "text": "hello" })).await["isError"], false);
+}
+
+#[tokio::test]
+async fn discovery_and_the_tool_list_do_not_wait_for_the_model() {
+    let script = Arc::new(Script { hold_load: true, ..Script::default() });
+    let mut session = Session::new(&script);
+    let discovered = session.ask(&request(1, "server/discover", json!({}))).await;
+    assert_eq!(discovered["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "local-model-mcp");
+    let list = session.ask(&request(2, "tools/list", json!({}))).await;
+    assert_eq!(list["result"]["ttlMs"], 3_600_000);
+    let status = session.ask(&call(3, "local_model_status", json!({}))).await;
+    assert_eq!(status["result"]["structuredContent"]["models"][0]["state"], "loading");
+    script.release();
+}
+
+#[tokio::test]
+async fn the_older_handshake_gets_the_older_shapes() {
+    let (_, mut session) = session();
+    let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } });
+    let answer = session.ask(&hello).await;
+    assert_eq!(answer["result"]["protocolVersion"], "2025-06-18");
+    assert!(answer["result"]["instructions"].as_str().unwrap().len() < 2000);
+    session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+    let list = session.ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" })).await;
+    assert_eq!(list["result"].get("ttlMs"), None);
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+        "name": "local_model_predict", "arguments": { "text": "hello" } } });
+    let result = session.ask(&call).await["result"].take();
+    assert_eq!(result["structuredContent"]["prediction"], "short");
+    assert_eq!(result.get("resultType"), None);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_the_model_reports_progress() {
+    let script = Arc::new(Script { hold_load: true, ..Script::default() });
+    let mut session = Session::new(&script);
+    let mut waiting = predict(1, "hello");
+    waiting["params"]["_meta"]["progressToken"] = json!("p");
+    session.send(&waiting).await;
+    for count in [1.0, 2.0] {
+        let progress = session.receive().await;
+        assert_eq!(progress["method"], "notifications/progress");
+        let expected = json!({ "progressToken": "p", "progress": count, "message": "model `fake` is loading" });
+        assert_eq!(progress["params"], expected);
+    }
+    script.release();
+    let answer = loop {
+        let message = session.receive().await;
+        if message["id"] == 1 {
+            break message;
+        }
+    };
+    assert_eq!(answer["result"]["structuredContent"]["prediction"], "short");
+}
+
+#[tokio::test]
+async fn a_notification_before_the_first_request_is_harmless() {
+    let (_, mut session) = session();
+    session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+    assert_eq!(session.predict(json!({ "text": "hello" })).await["isError"], false);
+}
+
+#[tokio::test]
+async fn a_cancelled_call_gets_no_answer_and_the_next_one_does() {
+    let (script, mut session) = session();
+    session.send(&predict(1, "held")).await;
+    while script.runs() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let cancel = json!({ "requestId": 1, "reason": "changed my mind", "_meta": modern_meta() });
+    session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel })).await;
+    // Sent while the cancelled run still holds the only worker: nothing but this answer may come.
+    session.send(&predict(2, "hello")).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    script.release();
+    assert_eq!(session.receive().await["id"], 2);
+}
+
+#[tokio::test]
+async fn the_server_ends_when_the_client_leaves() {
+    let (_, mut session) = session();
+    session.ask(&request(1, "server/discover", json!({}))).await;
+    drop((session.writer, session.lines));
+    session.server.await.unwrap();
+}
+
+#[tokio::test]
+async fn status_counts_calls_by_where_their_answer_came_from() {
+    let (_, mut session) = session();
+    for text in ["hello", "hello", "fail", " "] {
+        session.predict(json!({ "text": text })).await;
+    }
+    let result = session.ask(&call(9, "local_model_status", json!({}))).await["result"].take();
+    let model = &result["structuredContent"]["models"][0];
+    assert_eq!(model["labels"], json!(["short", "middle", "long"]));
+    let expected = json!({ "model": 1, "cache": 1, "joined": 0, "precomputed": 0, "caller_errors": 1, "cancelled": 0,
+        "errors": 1 });
+    assert_eq!(model["calls"], expected);
+    assert_eq!(result["structuredContent"]["cache"]["hit_rate"], 0.5);
+}
+
+#[tokio::test]
+async fn the_tool_list_reads_as_reviewed() {
+    let (_, mut session) = session();
+    let list = session.ask(&request(1, "tools/list", json!({}))).await["result"]["tools"].take();
+    for tool in list.as_array().unwrap() {
+        assert!(tool["description"].as_str().unwrap().len() < 2000);
+        for schema in ["inputSchema", "outputSchema"] {
+            assert_eq!(tool[schema]["type"], "object");
+        }
+        assert_eq!(tool["inputSchema"]["additionalProperties"], false);
+        assert!(!tool.to_string().contains("\"format\""), "{tool}");
+    }
+    insta::assert_snapshot!(serde_json::to_string_pretty(&list).unwrap());
+}
