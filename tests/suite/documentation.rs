@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::client::{run, text};
 
 fn document(name: &str) -> String {
@@ -37,6 +39,26 @@ fn the_readme_lists_every_flag_with_its_variable_and_default() {
             assert!(row.contains(&format!("`{value}`")), "README's row for {flag} lacks `{value}`: {row}");
         }
     }
+}
+
+#[test]
+fn the_readmes_first_example_is_what_the_program_answers() {
+    let shown: Vec<Value> =
+        document("README.md").lines().filter(|line| line.starts_with("{\"text\"")).map(parsed).collect();
+    let texts: Vec<&str> = shown.iter().map(|row| row["text"].as_str().unwrap()).collect();
+    let output = run(&[&["predict"], texts.as_slice()].concat());
+    let found: Vec<Value> = text(&output.stdout).lines().map(parsed).collect();
+    assert_eq!(found.len(), 2);
+    for (shown, found) in shown.iter().zip(&found) {
+        assert_eq!(shown["prediction"], found["prediction"]);
+        // An int8 graph rounds a little differently on processors without VNNI.
+        let difference = shown["confidence"].as_f64().unwrap() - found["confidence"].as_f64().unwrap();
+        assert!(difference.abs() < 0.02, "{shown} {found}");
+    }
+}
+
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).unwrap()
 }
 
 #[test]
