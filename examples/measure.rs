@@ -101,7 +101,7 @@ fn main() {
 
     let location = model.map_or(Location::BuiltIn, |folder| Location::Folder(folder.into()));
     let library = LibrarySettings { path: None, cache_dir: Some(cache) };
-    let mut floor = model::load("floor", &location, &library, 1).expect("the model loads").replicas.remove(0);
+    let mut floor = model::load("floor", &location, &library).expect("the model loads").first;
     for words in [6, 30, 126] {
         let texts: Vec<String> = (0..CALLS).map(|number| format!("{number}{}", " word".repeat(words - 1))).collect();
         let requests: Vec<String> = texts.iter().map(|text| predict(text)).collect();

@@ -34,6 +34,14 @@ pub enum Error {
         "text has {tokens} tokens but the model takes at most {limit} and is set to refuse longer ones; shorten the text or split it"
     )]
     TextTooLong { tokens: usize, limit: usize },
+    #[error("`text_pair` was given but model `{model}` is a tagger, which reads one text; leave it out")]
+    PairNotTaken { model: String },
+    #[error(
+        "`labels` was given but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
+    )]
+    LabelsNotTaken { model: String },
+    #[error("`labels` has {found} entries, expected 1 to {limit}, none of them blank; send fewer at a time")]
+    Labels { found: usize, limit: usize },
     #[error("no model is called `{name}`; known: {}", list(known))]
     UnknownModel { name: String, known: Vec<String> },
     #[error("`top_k` is {found} but model `{model}` has {labels} labels; use 1 to {labels}")]
@@ -57,13 +65,27 @@ pub enum Error {
         "model `{model}` crashed on this text ({message}); other texts are still answered; please report this with the model"
     )]
     Panicked { model: String, message: String },
-    #[error("model `{model}` could not run this text: {message}")]
+    #[error(
+        "loading model `{model}` crashed ({message}); check its files with `local-model-mcp check`, and please report this with the model"
+    )]
+    LoadPanicked { model: String, message: String },
+    #[error(
+        "model `{model}` could not run this text: {message}; other texts are still answered, and `local-model-mcp check` shows whether the model is sound"
+    )]
     Inference { model: String, message: String },
-    #[error("the text could not be tokenized: {message}")]
+    #[error(
+        "the text could not be tokenized: {message}; send it without unusual characters, or check `tokenizer.json`"
+    )]
     Tokenization { message: String },
 
     #[error("model folder `{folder}` does not exist; check the path given with `--model`")]
     FolderMissing { folder: PathBuf },
+    #[error("`{path}` is a file, expected a model folder; give `--model` the folder that holds it")]
+    FolderIsFile { path: PathBuf },
+    #[error(
+        "model folder `{folder}` names `{file}`, which lies outside it, and nothing outside is read; copy the file into the folder (`cp -rL` follows links)"
+    )]
+    FileOutside { folder: PathBuf, file: String },
     #[error("model folder `{folder}` has no `{file}`; {remedy}")]
     FileMissing { folder: PathBuf, file: String, remedy: String },
     #[error(
@@ -71,24 +93,34 @@ pub enum Error {
         list(found)
     )]
     GraphAmbiguous { folder: PathBuf, found: Vec<String> },
-    #[error("`{path}` cannot be read: {message}")]
+    #[error("`{path}` cannot be read: {message}; check its permissions, and that it is text in UTF-8 if it should be")]
     FileUnreadable { path: PathBuf, message: String },
     #[error("`{path}` is not what it should be: {message}; {remedy}")]
     FileInvalid { path: PathBuf, message: String, remedy: String },
     #[error(
-        "the graph takes an input `{input}` that this program cannot feed; it knows input_ids, attention_mask, token_type_ids and position_ids, each int64 or int32: export the model for text classification"
+        "the graph's input is `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32: export the model for text-classification or token-classification"
     )]
     InputUnknown { input: String },
     #[error(
-        "the graph's outputs are {}; expected one called `logits` of shape [batch, labels]: export the model for text classification",
+        "the graph's outputs are {}; expected `logits`, or a single one, of shape [batch, labels] or [batch, tokens, labels] in fp32 or fp16: export the model for text-classification or token-classification",
         list(found)
     )]
     LogitsMissing { found: Vec<String> },
-    #[error("`config.json` names {named} labels but the graph gives {given} scores; correct `id2label`")]
+    #[error(
+        "`config.json` says the model is a `{architecture}`; expected one for sequence classification or token classification whose graph was exported for that task: fine-tune or choose such a model, and export it with the matching `--task`"
+    )]
+    OtherTask { architecture: String },
+    #[error(
+        "the tokenizer has {tokens} tokens but the model embeds {embedded} (`vocab_size`); tokenizer and graph belong to different models, export both again"
+    )]
+    TokenizerLarger { tokens: usize, embedded: usize },
+    #[error(
+        "`config.json` names {named} labels but the graph gives {given} scores; correct `id2label`, or name all with `labels = […]` in `local-model.toml`"
+    )]
     LabelCount { named: usize, given: usize },
 
     #[error(
-        "ONNX Runtime cannot be opened from `{path}`: {message}; set `ORT_DYLIB_PATH` to a library of version 1.22 or newer for this system, or unset it to use the built-in one"
+        "ONNX Runtime cannot be opened from `{path}`: {message}; expected a library of version 1.22 or newer for this system; correct `ORT_DYLIB_PATH`, or leave it out to use the built-in one"
     )]
     LibraryUnusable { path: PathBuf, message: String },
     #[error(
@@ -106,6 +138,9 @@ impl Error {
             Self::TextBlank
             | Self::TextTooLarge { .. }
             | Self::TextTooLong { .. }
+            | Self::PairNotTaken { .. }
+            | Self::LabelsNotTaken { .. }
+            | Self::Labels { .. }
             | Self::UnknownModel { .. }
             | Self::TopK { .. }
             | Self::Arguments { .. } => Kind::Caller,
@@ -115,13 +150,18 @@ impl Error {
                 Kind::Internal
             }
             Self::ModelFailed { .. }
+            | Self::LoadPanicked { .. }
             | Self::FolderMissing { .. }
+            | Self::FolderIsFile { .. }
+            | Self::FileOutside { .. }
             | Self::FileMissing { .. }
             | Self::GraphAmbiguous { .. }
             | Self::FileUnreadable { .. }
             | Self::FileInvalid { .. }
             | Self::InputUnknown { .. }
             | Self::LogitsMissing { .. }
+            | Self::OtherTask { .. }
+            | Self::TokenizerLarger { .. }
             | Self::LabelCount { .. }
             | Self::LibraryUnusable { .. }
             | Self::LibraryNowhere { .. } => Kind::Model,

@@ -8,11 +8,12 @@
 //! - [`model`]: one text to scored labels, as transformers would
 //! - [`onnxruntime`]: the shared library, found or unpacked, opened once
 //! - [`settings`], [`telemetry`]: flags and logs
-//! - [`error`], [`prediction`], [`private_dir`]: leaves that everyone may use
+//! - [`error`], [`prediction`], [`digest`], [`private_dir`]: leaves that everyone may use
 //!
 //! The library exists for the executable and its tests; its interface may change with any version.
 
 pub mod cli;
+pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod mcp;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::EngineSettings;
@@ -41,7 +42,10 @@ pub struct PredictArgs {
     pub use_model: Option<String>,
     /// Show this many labels, best first
     #[arg(long, value_name = "N")]
-    pub top_k: Option<usize>,
+    pub top_k: Option<NonZero<usize>>,
+    /// Labels to choose from, comma between, for NLI models
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    pub labels: Vec<String>,
     /// Always write one JSON object a line, which pipes get anyway
     #[arg(long)]
     pub json: bool,
@@ -89,7 +93,7 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FORMAT", env = "LOCAL_MODEL_MCP_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// Put the texts themselves into the log, which otherwise names them by digest
-    #[arg(long, global = true, env = "LOCAL_MODEL_MCP_LOG_INPUTS")]
+    #[arg(long, global = true, env = "LOCAL_MODEL_MCP_LOG_INPUTS", value_parser = BoolishValueParser::new())]
     pub log_inputs: bool,
 }
 
@@ -116,7 +120,8 @@ impl Options {
     /// A sentence on the first name that is malformed or given twice.
     pub fn models(&self) -> Result<Vec<(String, Location)>, String> {
         let mut models: Vec<(String, Location)> = Vec::new();
-        for argument in &self.model {
+        // An empty variable, as `${X:-}` in a client's configuration leaves it, names none.
+        for argument in self.model.iter().filter(|argument| !argument.is_empty()) {
             let (name, folder) = named_folder(argument)?;
             if models.iter().any(|(known, _)| *known == name) {
                 return Err(format!("two models are called `{name}`; name one with `--model OTHER=DIR`"));

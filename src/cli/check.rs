@@ -7,7 +7,8 @@ use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
 use crate::cli::{Outcome, runtime};
-use crate::engine::{Engine, EngineSettings, Request, hex, milliseconds, resident_bytes};
+use crate::digest::hex;
+use crate::engine::{Engine, EngineSettings, Request, milliseconds, resident_bytes};
 use crate::model;
 use crate::prediction::{Input, rounded};
 use crate::settings::{CheckArgs, Options};
@@ -60,10 +61,11 @@ async fn inspect(name: &str, engine: &Engine) -> Value {
     let mut took = Vec::new();
     let mut sample = Value::Null;
     for _ in 0..RUNS {
-        match engine.predict(Request { model: None, input: Input::single(SAMPLE) }).await {
+        match engine.predict(Request { input: Input::single(SAMPLE), ..Request::default() }).await {
             Ok(answer) => {
-                let (label, score) = answer.verdict().ranked[0].clone();
-                sample = json!({ "text": SAMPLE, "prediction": &*label, "score": rounded(score),
+                let verdict = answer.verdict();
+                sample = json!({ "text": SAMPLE, "prediction": verdict.prediction,
+                                 "score": verdict.confidence.or(verdict.value).map(rounded),
                                  "tokens": answer.prediction.tokens });
                 took.push(answer.inference);
             }
@@ -73,9 +75,15 @@ async fn inspect(name: &str, engine: &Engine) -> Value {
     took.sort();
     json!({
         "model": name,
-        "graph": info.graph,
+        "graph": info.graph.file,
+        "chosen_because": info.graph.reason,
+        "weights": (!info.graph.weights.is_empty()).then_some(&info.graph.weights),
+        "opset": info.graph.opset,
+        "inputs": info.graph.inputs,
+        "outputs": info.graph.outputs,
         "task": info.task.name(),
         "labels": info.labels.iter().map(|label| &**label).collect::<Vec<_>>(),
+        "takes_labels": info.takes_candidates.then_some(true),
         "max_tokens": info.max_tokens,
         "precision": info.precision,
         "threshold": info.threshold,

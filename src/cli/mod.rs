@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use clap::CommandFactory;
 
 use crate::engine::{Engine, EngineSettings};
+use crate::error::Error;
 use crate::model;
 use crate::settings::{Cli, Command, Options};
 
@@ -59,10 +60,15 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("the async runtime could not start")
 }
 
-/// The engine with every model that the options name. Must be called inside the runtime.
-fn engine(options: &Options, settings: EngineSettings) -> anyhow::Result<Arc<Engine>> {
+/// The engine with every model that the options name, or `only` one of them. Must be called inside the runtime.
+fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> anyhow::Result<Arc<Engine>> {
     let models = options.models().map_err(|problem| anyhow!(problem))?;
-    let models = models.into_iter().map(|(name, location)| {
+    let known: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
+    if let Some(name) = only.filter(|name| known.iter().all(|known| known != name)) {
+        return Err(Error::UnknownModel { name: name.to_owned(), known }.into());
+    }
+    let chosen = models.into_iter().filter(|(name, _)| only.is_none_or(|only| name == only));
+    let models = chosen.map(|(name, location)| {
         let load = model::loader(name.clone(), location, options.library());
         (name, load)
     });

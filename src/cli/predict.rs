@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::num::NonZero;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::cli::{Outcome, engine, runtime};
 use crate::engine::{Answer, Engine, EngineSettings, Request};
 use crate::error::Error;
-use crate::prediction::{Input, Task, rounded};
+use crate::prediction::{Entity, Input, rounded};
 use crate::settings::{Options, PredictArgs};
 
 pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<Outcome> {
@@ -20,34 +21,34 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
     let outcome = runtime.block_on(async {
         let settings = EngineSettings { precompute: false, snapshot_dir: None, ..options.engine() };
         let in_flight = 2 * settings.workers;
-        let engine = engine(options, settings)?;
+        let engine = engine(options, settings, arguments.use_model.as_deref())?;
         // A model that cannot be used is said once, before any text.
-        let info = engine.ready(arguments.use_model.as_deref()).await.map_err(|error| anyhow!(error))?;
-        let top_k = arguments.top_k.unwrap_or(1);
-        if !(1..=info.labels.len()).contains(&top_k) {
-            return Err(anyhow!("`--top-k` is {top_k} but the model has {} labels", info.labels.len()));
-        }
-        let rows = Rows { engine, model: arguments.use_model.clone(), pending: VecDeque::new(), in_flight };
-        let writer = Writer { json: arguments.json || !io::stdout().is_terminal(), top_k, some_failed: false };
-        rows.run(&arguments.texts, writer).await
+        engine.ready(None).await.map_err(|error| anyhow!(error))?;
+        let rows = Rows { engine, arguments, pending: VecDeque::new(), in_flight };
+        let writer = Writer {
+            json: arguments.json || !io::stdout().is_terminal(),
+            top_k: arguments.top_k.map_or(1, NonZero::get),
+            some_failed: false,
+        };
+        rows.run(writer).await
     });
     runtime.shutdown_background();
     outcome
 }
 
 /// Texts on their way through the engine, answered in the order they came.
-struct Rows {
+struct Rows<'a> {
     engine: Arc<Engine>,
-    model: Option<String>,
+    arguments: &'a PredictArgs,
     pending: VecDeque<JoinHandle<(String, Result<Answer, Error>)>>,
     /// Enough to keep every worker busy, few enough that memory does not grow with the input.
     in_flight: usize,
 }
 
-impl Rows {
-    async fn run(mut self, texts: &[String], mut writer: Writer) -> anyhow::Result<Outcome> {
-        let mut given = texts.iter();
-        let mut stdin = texts.is_empty().then(|| BufReader::new(tokio::io::stdin()).lines());
+impl Rows<'_> {
+    async fn run(mut self, mut writer: Writer) -> anyhow::Result<Outcome> {
+        let mut given = self.arguments.texts.iter();
+        let mut stdin = self.arguments.texts.is_empty().then(|| BufReader::new(tokio::io::stdin()).lines());
         let mut more = true;
         while more || !self.pending.is_empty() {
             let room = more && self.pending.len() < self.in_flight;
@@ -71,9 +72,12 @@ impl Rows {
     }
 
     fn submit(&mut self, text: String) {
-        let (engine, model) = (Arc::clone(&self.engine), self.model.clone());
+        let engine = Arc::clone(&self.engine);
+        let labels = self.arguments.labels.clone();
+        let top_k = self.arguments.top_k.map(NonZero::get);
         self.pending.push_back(tokio::spawn(async move {
-            let outcome = engine.predict(Request { model, input: Input::single(text.as_str()) }).await;
+            let input = Input { text: text.clone(), text_pair: None, labels };
+            let outcome = engine.predict(Request { model: None, input, top_k }).await;
             (text, outcome)
         }));
     }
@@ -124,14 +128,21 @@ impl Writer {
                 let verdict = answer.verdict();
                 let label =
                     |(label, score): &(Arc<str>, f32)| json!({ "label": &**label, "confidence": rounded(*score) });
-                let (best, score) = &verdict.ranked[0];
-                put("prediction", json!(&**best));
-                put(if verdict.task == Task::Regression { "value" } else { "confidence" }, json!(rounded(*score)));
-                if self.top_k > 1 {
-                    put("alternatives", verdict.ranked.iter().take(self.top_k).skip(1).map(label).collect());
+                put("prediction", json!(verdict.prediction));
+                if let Some(confidence) = verdict.confidence {
+                    put("confidence", json!(rounded(confidence)));
                 }
-                if verdict.task == Task::MultiLabel {
-                    put("labels", verdict.ranked.iter().take(verdict.applying).map(label).collect());
+                if self.top_k > 1 && !verdict.others.is_empty() {
+                    put("alternatives", verdict.others.iter().take(self.top_k - 1).map(label).collect());
+                }
+                if let Some(labels) = &verdict.labels {
+                    put("labels", labels.iter().map(label).collect());
+                }
+                if let Some(value) = verdict.value {
+                    put("value", json!(rounded(value)));
+                }
+                if let Some(entities) = &verdict.entities {
+                    put("entities", entities.iter().map(entity).collect());
                 }
                 if let Some((tokens, limit)) = verdict.truncated {
                     put("truncated", json!({ "tokens": tokens, "limit": limit }));
@@ -150,18 +161,38 @@ impl Writer {
             Ok(answer) => {
                 let verdict = answer.verdict();
                 let width = answer.info.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-                let shown = verdict.ranked.iter().take(self.top_k.max(verdict.applying).max(1));
-                let labels: Vec<String> =
-                    shown.map(|(label, score)| format!("{label:<width$} {:.4}", rounded(*score))).collect();
-                let mut notes = String::new();
+                let score = verdict
+                    .confidence
+                    .or(verdict.value)
+                    .map_or(String::new(), |score| format!("{:.4}", rounded(score)));
+                let mut line = format!("{:<width$} {score}", verdict.prediction);
+                for (label, score) in verdict.others.iter().take(self.top_k - 1) {
+                    line.push_str(&format!("  {label:<width$} {:.4}", rounded(*score)));
+                }
+                line.push_str(&format!("  {text}"));
+                for (entity, slice) in verdict.entities.iter().flatten() {
+                    line.push_str(&format!("  [{slice}: {} {:.4}]", entity.label, rounded(entity.score)));
+                }
+                if let Some(labels) = verdict.labels {
+                    let names: Vec<&str> = labels.iter().map(|(label, _)| &**label).collect();
+                    line.push_str(&format!(
+                        "  (applying: {})",
+                        if names.is_empty() { "none".into() } else { names.join(", ") }
+                    ));
+                }
                 if verdict.uncertain {
-                    notes.push_str("  (uncertain)");
+                    line.push_str("  (uncertain)");
                 }
                 if let Some((tokens, limit)) = verdict.truncated {
-                    notes.push_str(&format!("  (read {limit} of {tokens} tokens)"));
+                    line.push_str(&format!("  (read {limit} of {tokens} tokens)"));
                 }
-                format!("{}  {text}{notes}", labels.join("  "))
+                line
             }
         }
     }
+}
+
+fn entity((entity, slice): &(Entity, String)) -> Value {
+    json!({ "text": slice, "label": &*entity.label, "start": entity.start, "end": entity.end,
+            "confidence": rounded(entity.score) })
 }

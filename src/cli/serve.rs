@@ -11,7 +11,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let outcome = runtime.block_on(async {
         let settings = options.engine();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
-        let engine = engine(options, settings)?;
+        let engine = engine(options, settings, None)?;
         let served = mcp::serve(engine.clone(), mcp::stdio(), shutdown_signal()).await;
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))

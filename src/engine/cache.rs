@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::engine::snapshot::Kept;
 use crate::engine::workers::{Ran, Timing};
 use crate::error::Error;
-use crate::prediction::{Prediction, Source};
+use crate::prediction::{Outcome, Prediction, Source};
 
 /// Digests of the model, settings included, and of the input: 512 bits, compared in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,9 +37,16 @@ impl Entry {
     }
 }
 
+fn outcome_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Scores(scores) => size_of_val(&**scores),
+        Outcome::Entities(entities) => entities.iter().map(|entity| size_of_val(entity) + entity.label.len()).sum(),
+    }
+}
+
 impl Cache {
     pub(super) fn new(capacity_bytes: u64) -> Self {
-        let weigh = |_: &Key, entry: &Entry| (ENTRY_OVERHEAD_BYTES + size_of_val(&*entry.prediction.scores)) as u32;
+        let weigh = |_: &Key, entry: &Entry| (ENTRY_OVERHEAD_BYTES + outcome_bytes(&entry.prediction.outcome)) as u32;
         Self { inner: moka::future::Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build() }
     }
 
@@ -100,8 +107,10 @@ impl Cache {
         results
     }
 
-    /// Entries at present, give or take those that moka has yet to sweep.
-    pub(super) fn len(&self) -> u64 {
+    /// Entries at present.
+    pub(super) async fn len(&self) -> u64 {
+        // moka counts what it has swept, and sweeps when it sees fit.
+        self.inner.run_pending_tasks().await;
         self.inner.entry_count()
     }
 }

@@ -16,13 +16,15 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout_at;
 
+use crate::digest::hex;
 use crate::error::Error;
 use crate::model::Load;
-use crate::prediction::{Input, ModelInfo, Prediction, Source, Verdict};
+use crate::prediction::{Input, ModelInfo, Outcome, Prediction, Source, Task, Verdict};
 use cache::{Cache, Key};
 use readiness::Served;
 pub use readiness::State;
 pub use statistics::{CacheCounts, Percentiles, Statistics, resident_bytes};
+use workers::Timing;
 
 /// Bounds that the operator may set.
 #[derive(Clone, Debug)]
@@ -44,17 +46,24 @@ pub struct EngineSettings {
 }
 
 /// One call: an input, and the model that it is for.
+#[derive(Default)]
 pub struct Request {
     /// `None` means the first model.
     pub model: Option<String>,
     pub input: Input,
+    /// How many labels the caller wants, best first; at least 1, at most as many as there are.
+    pub top_k: Option<usize>,
 }
+
+/// Labels that a caller may bring: each is a forward pass.
+const MAX_CANDIDATES: usize = 64;
 
 /// One answer, with all that is worth knowing of how it came about.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub model: String,
     pub info: Arc<ModelInfo>,
+    pub input: Arc<Input>,
     pub prediction: Arc<Prediction>,
     pub source: Source,
     /// Time spent waiting for a worker; zero unless the model ran for this call.
@@ -100,42 +109,68 @@ impl Engine {
     pub async fn predict(&self, request: Request) -> Result<Answer, Error> {
         let started = Instant::now();
         let model = self.model(request.model.as_deref())?;
-        let call = Call { engine: self, model, input: &request.input, started };
-        let outcome = self.answer(model, &request.input, started).await;
+        let input = Arc::new(request.input);
+        let call = Call { engine: self, model, input: &input, started };
+        let outcome = self.answer(model, &input, request.top_k, started).await;
         call.finish(&outcome);
         outcome
     }
 
-    async fn answer(&self, model: &Served, input: &Input, started: Instant) -> Result<Answer, Error> {
+    async fn answer(
+        &self,
+        model: &Served,
+        input: &Arc<Input>,
+        top_k: Option<usize>,
+        started: Instant,
+    ) -> Result<Answer, Error> {
         self.check(input)?;
+        let _place = model.admit()?;
         let deadline_ms = self.settings.deadline.as_millis() as u64;
         let deadline = tokio::time::Instant::from_std(started + self.settings.deadline);
         let ready = timeout_at(deadline, model.ready())
             .await
             .map_err(|_| Error::StillLoading { model: model.name.clone(), deadline_ms })??;
-        let key = Key { model: ready.info.digest, input: text_digest(input) };
-        if let Some((prediction, source)) = self.cache.get(&key).await {
-            return Ok(Answer::new(model, &ready.info, prediction, source, started));
+        let labels = if input.labels.is_empty() { ready.info.labels.len() } else { input.labels.len() };
+        if let Some(found) = top_k.filter(|top_k| !(1..=labels).contains(top_k)) {
+            return Err(Error::TopK { model: model.name.clone(), found, labels });
         }
-        let run = ready.queue.run(input.clone());
-        let (prediction, ran) = timeout_at(deadline, self.cache.get_or_run(key, false, run))
-            .await
-            .map_err(|_| Error::Deadline { model: model.name.clone(), deadline_ms })??;
-        let mut answer = Answer::new(model, &ready.info, prediction, Source::Joined, started);
-        if let Some(timing) = ran {
-            (answer.source, answer.queued, answer.inference) = (Source::Model, timing.queued, timing.inference);
-        }
-        Ok(answer)
+        let key = Key { model: ready.info.digest, input: input_digest(input) };
+        let (prediction, source, timing) = match self.cache.get(&key).await {
+            Some((prediction, source)) => (prediction, source, Timing::default()),
+            None => {
+                let run = ready.queue.run(Arc::clone(input));
+                let (prediction, ran) = timeout_at(deadline, self.cache.get_or_run(key, false, run))
+                    .await
+                    .map_err(|_| Error::Deadline { model: model.name.clone(), deadline_ms })??;
+                let source = if ran.is_some() { Source::Model } else { Source::Joined };
+                (prediction, source, ran.unwrap_or_default())
+            }
+        };
+        Ok(Answer {
+            model: model.name.clone(),
+            info: ready.info,
+            input: Arc::clone(input),
+            prediction,
+            source,
+            queued: timing.queued,
+            inference: timing.inference,
+            total: started.elapsed(),
+        })
     }
 
     /// The caller's mistakes that need no model to be seen.
     fn check(&self, input: &Input) -> Result<(), Error> {
-        let bytes = input.text.len() + input.text_pair.as_ref().map_or(0, String::len);
+        let bytes = input.text.len()
+            + input.text_pair.as_ref().map_or(0, String::len)
+            + input.labels.iter().map(String::len).sum::<usize>();
         if input.text.trim().is_empty() {
             return Err(Error::TextBlank);
         }
         if bytes > self.settings.max_text_bytes {
             return Err(Error::TextTooLarge { bytes, limit: self.settings.max_text_bytes });
+        }
+        if input.labels.len() > MAX_CANDIDATES || input.labels.iter().any(|label| label.trim().is_empty()) {
+            return Err(Error::Labels { found: input.labels.len(), limit: MAX_CANDIDATES });
         }
         Ok(())
     }
@@ -148,7 +183,7 @@ impl Engine {
             return;
         }
         let named =
-            if self.settings.log_inputs { input.text.clone() } else { hex(&text_digest(input))[..16].to_owned() };
+            if self.settings.log_inputs { input.text.clone() } else { hex(&input_digest(input))[..16].to_owned() };
         let duration_ms = milliseconds(total);
         match outcome {
             Ok(answer) => tracing::info!(
@@ -207,8 +242,8 @@ impl Engine {
         self.models.iter().map(|model| (model.name.clone(), model.state(), model.statistics.read())).collect()
     }
 
-    pub fn cache_counts(&self) -> CacheCounts {
-        let mut counts = CacheCounts { entries: self.cache.len(), ..CacheCounts::default() };
+    pub async fn cache_counts(&self) -> CacheCounts {
+        let mut counts = CacheCounts { entries: self.cache.len().await, ..CacheCounts::default() };
         for model in &self.models {
             model.statistics.add_to(&mut counts);
         }
@@ -219,7 +254,10 @@ impl Engine {
     pub fn save(&self) {
         let Some(folder) = &self.settings.snapshot_dir else { return };
         for model in &self.models {
-            if let State::Ready(info) = model.state() {
+            // A session that answered nothing has learned nothing, and clients start many such.
+            if let State::Ready(info) = model.state()
+                && model.statistics.read().latency.is_some()
+            {
                 let results = self.cache.hottest(&info.digest, snapshot::CAPACITY);
                 if let Err(error) = snapshot::save(folder, &info.digest, results) {
                     tracing::debug!(%error, model = model.name, "results were not kept for the next session");
@@ -251,68 +289,59 @@ impl Drop for Call<'_> {
 }
 
 impl Answer {
-    fn new(
-        model: &Served,
-        info: &Arc<ModelInfo>,
-        prediction: Arc<Prediction>,
-        source: Source,
-        started: Instant,
-    ) -> Self {
-        Self {
-            model: model.name.clone(),
-            info: Arc::clone(info),
-            prediction,
-            source,
-            queued: Duration::ZERO,
-            inference: Duration::ZERO,
-            total: started.elapsed(),
-        }
-    }
-
     pub fn verdict(&self) -> Verdict {
-        self.info.verdict(&self.prediction)
+        self.info.verdict(&self.input, &self.prediction)
     }
 }
 
 /// Fills the cache with results of earlier sessions, then with the model's frequent texts, one at a time, so that a call
 /// never waits behind more than one of them.
 async fn precompute(engine: Arc<Engine>, model: Arc<Served>) {
-    let Ok(ready) = model.ready().await else { return };
-    let digest = ready.info.digest;
+    let ready = model.loaded().await;
+    let info = &ready.info;
+    let digest = info.digest;
     if let Some(folder) = engine.settings.snapshot_dir.clone() {
         let read = tokio::task::spawn_blocking(move || snapshot::load(&folder, &digest)).await;
-        for result in read.unwrap_or_default() {
-            engine.cache.restore(digest, result).await;
+        for kept in read.unwrap_or_default().into_iter().filter(|kept| fits(kept, info)) {
+            engine.cache.restore(digest, kept).await;
         }
     }
-    for text in &ready.info.frequent_texts {
+    for text in &info.frequent_texts {
         let input = Input::single(text.as_str());
         if engine.check(&input).is_err() {
             continue;
         }
-        let key = Key { model: ready.info.digest, input: text_digest(&input) };
-        if engine.cache.get_or_run(key, true, ready.queue.run(input)).await.is_err() {
-            // A full queue means that there is real work to do.
+        let key = Key { model: digest, input: input_digest(&input) };
+        let ran = engine.cache.get_or_run(key, true, ready.queue.run(Arc::new(input))).await;
+        if matches!(ran, Err(Error::Overloaded { .. })) {
+            // There is real work to do.
             return;
         }
     }
 }
 
-/// SHA-256 of an input, so built that no pair equals a single text; with the model's digest, the cache key.
+/// Whether a kept result can be one of this model's; the file may have been damaged in a way that still reads.
+fn fits(kept: &snapshot::Kept, info: &ModelInfo) -> bool {
+    match &kept.prediction.outcome {
+        Outcome::Scores(scores) => {
+            scores.iter().all(|score| score.is_finite()) && (scores.len() == info.labels.len() || info.takes_candidates)
+        }
+        Outcome::Entities(_) => info.task == Task::Tagging,
+    }
+}
+
+/// SHA-256 of an input, each part with its length, so that no two inputs look the same; with the model's digest, the cache key.
 ///
 /// Why not MD5, or the 64 bits of a hash map? The key stands for the text: whoever finds a second text with the same key
 /// gets the first one's answer, and collisions of MD5 can be made at will. SHA-256 costs a tenth of a microsecond more.
-fn text_digest(input: &Input) -> [u8; 32] {
+fn input_digest(input: &Input) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    hasher.update((input.text.len() as u64).to_le_bytes());
-    hasher.update(&input.text);
-    hasher.update(input.text_pair.as_deref().unwrap_or_default());
+    let parts = [input.text.as_str(), input.text_pair.as_deref().unwrap_or_default()];
+    for part in parts.into_iter().chain(input.labels.iter().map(String::as_str)) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
     hasher.finalize().into()
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// With three decimals, which is what the clock is good for.

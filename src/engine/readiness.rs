@@ -1,11 +1,12 @@
 //! Loading a model in the background, waiting for it, and trying again after a failure.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::engine::EngineSettings;
 use crate::engine::statistics::Counters;
@@ -24,6 +25,8 @@ pub(super) struct Served {
     load: Load,
     workers: usize,
     queue_capacity: usize,
+    /// One for every call that waits or runs; more are refused.
+    permits: Semaphore,
     phase: Arc<watch::Sender<Phase>>,
     /// Held while deciding whether to load, so that two callers never start two loads.
     decision: Mutex<()>,
@@ -59,6 +62,7 @@ impl Served {
             load,
             workers: settings.workers,
             queue_capacity: settings.queue_capacity,
+            permits: Semaphore::new(settings.queue_capacity + settings.workers),
             phase: Arc::new(watch::Sender::new(Phase::Idle)),
             decision: Mutex::new(()),
         }
@@ -78,27 +82,58 @@ impl Served {
         // Not joined anywhere: a process that is asked to end must not wait for a load.
         let spawned = thread::Builder::new().name("load".into()).spawn(move || {
             let started = Instant::now();
-            let loaded = catch_unwind(AssertUnwindSafe(|| load(workers)))
-                .unwrap_or_else(|panic| Err(Error::Panicked { model: name.clone(), message: panic_message(&*panic) }))
-                .and_then(|loaded| {
-                    let queue = Queue::start(&name, capacity, loaded.replicas)?;
-                    Ok(Ready { info: Arc::new(loaded.info), queue })
+            let crashed = |panic: Box<dyn Any + Send>| Error::LoadPanicked {
+                model: name.clone(),
+                message: panic_message(&*panic),
+            };
+            let loaded =
+                catch_unwind(AssertUnwindSafe(&*load)).unwrap_or_else(|panic| Err(crashed(panic))).and_then(|loaded| {
+                    let queue = Queue::new(&name, capacity);
+                    queue.add_worker(loaded.first)?;
+                    Ok((Ready { info: Arc::new(loaded.info), queue }, loaded.another))
                 });
             let load_ms = started.elapsed().as_millis() as u64;
-            phase.send_replace(match loaded {
-                Ok(ready) => {
-                    tracing::info!(model = name, load_ms, graph = ready.info.graph, "model_loaded");
-                    Phase::Ready(ready)
-                }
+            let (ready, another) = match loaded {
+                Ok(loaded) => loaded,
                 Err(error) => {
                     tracing::error!(model = name, load_ms, %error, "model_failed");
-                    Phase::Failed { error: Arc::new(error), at: Instant::now() }
+                    phase.send_replace(Phase::Failed { error: Arc::new(error), at: Instant::now() });
+                    return;
                 }
-            });
+            };
+            tracing::info!(model = name, load_ms, graph = ready.info.graph.file, "model_loaded");
+            let queue = ready.queue.clone();
+            // The first worker answers while the others are made.
+            phase.send_replace(Phase::Ready(ready));
+            for _ in 1..workers {
+                let added = catch_unwind(AssertUnwindSafe(&*another)).unwrap_or_else(|panic| Err(crashed(panic)));
+                if let Err(error) = added.and_then(|replica| queue.add_worker(replica)) {
+                    tracing::warn!(model = name, %error, "a further worker could not be made");
+                    return;
+                }
+            }
         });
         if let Err(error) = spawned {
             let error = Arc::new(Error::Thread { message: error.to_string() });
             self.phase.send_replace(Phase::Failed { error, at: Instant::now() });
+        }
+    }
+
+    /// A place among the calls that wait or run; given back when dropped.
+    ///
+    /// # Errors
+    /// `Overloaded` at once where none is free.
+    pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let refused = |_| Error::Overloaded { model: self.name.clone(), limit: self.queue_capacity };
+        self.permits.try_acquire().map_err(refused)
+    }
+
+    /// Waits until the model has loaded, however often that fails before; asks for no load itself.
+    pub(super) async fn loaded(&self) -> Ready {
+        let mut phase = self.phase.subscribe();
+        match phase.wait_for(|phase| matches!(phase, Phase::Ready(_))).await.as_deref() {
+            Ok(Phase::Ready(ready)) => ready.clone(),
+            _ => unreachable!("the sender lives as long as `self`, and nothing else satisfies the condition"),
         }
     }
 

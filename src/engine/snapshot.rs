@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::hex;
-use crate::prediction::Prediction;
+use crate::digest::hex;
+use crate::prediction::{Entity, Outcome, Prediction};
 use crate::private_dir;
 
 /// Results kept for one model; about 200 bytes each on disk.
@@ -36,16 +36,53 @@ struct Document {
 struct Row {
     key: String,
     hits: u32,
-    scores: Vec<f32>,
+    #[serde(flatten)]
+    outcome: Stored,
     tokens: u32,
     tokens_read: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stored {
+    Scores(Vec<f32>),
+    /// Label, start, end, score.
+    Entities(Vec<(String, u32, u32, f32)>),
+}
+
+impl From<&Outcome> for Stored {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Scores(scores) => Self::Scores(scores.to_vec()),
+            Outcome::Entities(entities) => Self::Entities(
+                entities
+                    .iter()
+                    .map(|entity| (entity.label.to_string(), entity.start, entity.end, entity.score))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl From<Stored> for Outcome {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Scores(scores) => Self::Scores(scores.into()),
+            Stored::Entities(entities) => Self::Entities(
+                entities
+                    .into_iter()
+                    .map(|(label, start, end, score)| Entity { label: label.into(), start, end, score })
+                    .collect(),
+            ),
+        }
+    }
 }
 
 /// Results of earlier sessions with this very model. Their counts are halved, so that what is no longer asked fades.
 pub(super) fn load(folder: &Path, model: &[u8; 32]) -> Vec<Kept> {
     let mut results = read(&path(folder, model));
     for kept in &mut results {
-        kept.hits = kept.hits.div_ceil(2);
+        kept.hits /= 2;
     }
     results
 }
@@ -58,8 +95,9 @@ pub(super) fn save(folder: &Path, model: &[u8; 32], mut results: Vec<Kept>) -> i
     private_dir::create(folder)?;
     let path = path(folder, model);
     for other in read(&path) {
-        if results.iter().all(|kept| kept.key != other.key) {
-            results.push(other);
+        match results.iter_mut().find(|kept| kept.key == other.key) {
+            Some(kept) => kept.hits = kept.hits.max(other.hits),
+            None => results.push(other),
         }
     }
     results.sort_by_key(|kept| std::cmp::Reverse(kept.hits));
@@ -67,7 +105,7 @@ pub(super) fn save(folder: &Path, model: &[u8; 32], mut results: Vec<Kept>) -> i
     let rows = results.into_iter().map(|kept| Row {
         key: hex(&kept.key),
         hits: kept.hits,
-        scores: kept.prediction.scores.into(),
+        outcome: (&kept.prediction.outcome).into(),
         tokens: kept.prediction.tokens,
         tokens_read: kept.prediction.tokens_read,
     });
@@ -100,8 +138,8 @@ fn kept(row: Row) -> Option<Kept> {
     for (byte, pair) in key.iter_mut().zip(row.key.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    let (tokens, tokens_read) = (row.tokens, row.tokens_read);
-    Some(Kept { key, hits: row.hits, prediction: Prediction { scores: row.scores.into(), tokens, tokens_read } })
+    let prediction = Prediction { outcome: row.outcome.into(), tokens: row.tokens, tokens_read: row.tokens_read };
+    Some(Kept { key, hits: row.hits, prediction })
 }
 
 #[cfg(test)]
@@ -112,7 +150,8 @@ mod tests {
 
     fn one(key: u8, hits: u32) -> Kept {
         let scores = [0.1 + f32::from(key) / 3.0, 1.0 / 3.0, f32::MIN_POSITIVE].into();
-        Kept { key: [key; 32], hits, prediction: Prediction { scores, tokens: 9, tokens_read: 8 } }
+        let outcome = Outcome::Scores(scores);
+        Kept { key: [key; 32], hits, prediction: Prediction { outcome, tokens: 9, tokens_read: 8 } }
     }
 
     #[test]
@@ -121,6 +160,16 @@ mod tests {
         save(folder.path(), &MODEL, vec![one(1, 6)]).unwrap();
         assert_eq!(load(folder.path(), &MODEL), [one(1, 3)]);
         assert_eq!(load(folder.path(), &[8; 32]), [], "another model's results");
+    }
+
+    #[test]
+    fn entities_come_back_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let entity = Entity { label: "PER".into(), start: 3, end: 7, score: 1.0 / 3.0 };
+        let outcome = Outcome::Entities([entity].into());
+        let kept = Kept { key: [1; 32], hits: 2, prediction: Prediction { outcome, tokens: 4, tokens_read: 4 } };
+        save(folder.path(), &MODEL, vec![kept.clone()]).unwrap();
+        assert_eq!(load(folder.path(), &MODEL), [Kept { hits: 1, ..kept }]);
     }
 
     #[test]

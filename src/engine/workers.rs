@@ -1,10 +1,11 @@
 //! Threads that own a model replica each, and the one bounded queue in front of them.
 //!
 //! Plain threads, not the runtime's blocking pool: a session should always be used from one place, and the pool may hand
-//! out any. They wait in the queue without spinning and end when it closes.
+//! out any. They wait in the queue without spinning.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,42 +22,46 @@ pub(super) struct Ran {
     pub timing: Timing,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Timing {
     pub queued: Duration,
     pub inference: Duration,
 }
 
 struct Job {
-    input: Input,
+    input: Arc<Input>,
     queued_at: Instant,
     reply: oneshot::Sender<Result<Ran, Error>>,
 }
 
-/// The way to a model's workers; they end when the last clone of it is dropped.
+/// The way to a model's workers, which live as long as the process.
 #[derive(Clone)]
 pub(super) struct Queue {
     model: String,
     capacity: usize,
     sender: Sender<Job>,
+    receiver: Receiver<Job>,
 }
 
 impl Queue {
-    /// Starts one thread for each replica.
-    pub(super) fn start(model: &str, capacity: usize, replicas: Vec<Box<dyn Model>>) -> Result<Self, Error> {
+    /// A queue without workers yet.
+    pub(super) fn new(model: &str, capacity: usize) -> Self {
         let (sender, receiver) = crossbeam_channel::bounded(capacity);
-        for replica in replicas {
-            let (model, receiver) = (model.to_owned(), receiver.clone());
-            thread::Builder::new()
-                .name("inference".into())
-                .spawn(move || work(&model, replica, &receiver))
-                .map_err(|error| Error::Thread { message: error.to_string() })?;
-        }
-        Ok(Self { model: model.to_owned(), capacity, sender })
+        Self { model: model.to_owned(), capacity, sender, receiver }
     }
 
-    /// Waits for a worker and for its answer. Dropping the future before a worker is free takes the job back.
-    pub(super) async fn run(&self, input: Input) -> Result<Ran, Error> {
+    /// Starts a thread that owns the replica.
+    pub(super) fn add_worker(&self, replica: Box<dyn Model>) -> Result<(), Error> {
+        let (model, receiver) = (self.model.clone(), self.receiver.clone());
+        thread::Builder::new()
+            .name("inference".into())
+            .spawn(move || work(&model, replica, &receiver))
+            .map(|_| ())
+            .map_err(|error| Error::Thread { message: error.to_string() })
+    }
+
+    /// Waits for a worker and for its answer. A job whose future was dropped is passed over when its turn comes.
+    pub(super) async fn run(&self, input: Arc<Input>) -> Result<Ran, Error> {
         let (reply, answer) = oneshot::channel();
         self.sender.try_send(Job { input, queued_at: Instant::now(), reply }).map_err(|error| match error {
             TrySendError::Full(_) => Error::Overloaded { model: self.model.clone(), limit: self.capacity },
@@ -80,7 +85,6 @@ fn work(model: &str, mut replica: Box<dyn Model>, queue: &Receiver<Job>) {
         // A replica is only ever seen between runs, so a run that ended early leaves nothing half-done for the next.
         let outcome = catch_unwind(AssertUnwindSafe(|| replica.predict(&input))).unwrap_or_else(|panic| {
             let message = panic_message(&*panic);
-            tracing::error!(model, message, "a run of the model panicked");
             Err(Error::Panicked { model: model.to_owned(), message })
         });
         let timing = Timing { queued, inference: started.elapsed() };

@@ -101,6 +101,8 @@ impl ServerHandler for Server {
         }
         let model = tools::model_of(&request);
         let outcome = tokio::select! {
+            // The call first: it may set a failed model to loading, which the report then sees.
+            biased;
             outcome = caught(tools::call(&self.engine, request)) => outcome?,
             () = context.ct.cancelled() => Err(Error::Cancelled),
             never = self.report_loading(model, &context) => match never {},

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Answer;
-use crate::prediction::{Task, rounded};
+use crate::prediction::{Entity, rounded};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +28,9 @@ pub(super) struct PredictArguments {
     #[serde(default)]
     #[schemars(with = "String")]
     pub model: Option<String>,
+    /// Labels to choose from, only for models that take them (local_model_status tells).
+    #[serde(default)]
+    pub labels: Vec<String>,
     /// How many labels to return, best first; 1 if left out.
     #[serde(default)]
     #[schemars(with = "usize", range(min = 1))]
@@ -36,16 +39,16 @@ pub(super) struct PredictArguments {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PredictResult {
-    /// The best label.
+    /// The best label; of a tagger the labels it found, or `none`.
     pub prediction: String,
-    /// Its probability; not given for regression.
+    /// Its probability; of a tagger that of the least certain entity. Absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "f64", range(min = 0.0, max = 1.0))]
     pub confidence: Option<f64>,
     /// The next best labels, where `top_k` asked for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<Label>,
-    /// Multi-label models: every label that applies, best first.
+    /// Where several labels may apply: those that do, best first; may be empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Label>")]
     pub labels: Option<Vec<Label>>,
@@ -53,7 +56,11 @@ pub(super) struct PredictResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "f64")]
     pub value: Option<f64>,
-    /// Only the beginning was read.
+    /// Taggers: what was found, in the order of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<EntityFound>")]
+    pub entities: Option<Vec<EntityFound>>,
+    /// Not all of the text was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Truncated")]
     pub truncated: Option<Truncated>,
@@ -66,6 +73,18 @@ pub(super) struct PredictResult {
 #[schemars(inline)]
 pub(super) struct Label {
     pub label: String,
+    pub confidence: f64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct EntityFound {
+    pub text: String,
+    pub label: String,
+    /// First character, counted from 0.
+    pub start: u32,
+    /// Behind the last character.
+    pub end: u32,
     pub confidence: f64,
 }
 
@@ -111,6 +130,9 @@ pub(super) struct ModelStatus {
     pub task: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// True: `labels` may be given with a call.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub takes_labels: bool,
     /// Longest text read whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "usize")]
@@ -166,15 +188,20 @@ impl PredictResult {
     pub(super) fn new(answer: &Answer, top_k: usize) -> Self {
         let verdict = answer.verdict();
         let label = |(label, score): &(Arc<str>, f32)| Label { label: label.to_string(), confidence: rounded(*score) };
-        let best = label(&verdict.ranked[0]);
-        let regression = verdict.task == Task::Regression;
+        let entity = |(entity, text): (Entity, String)| EntityFound {
+            text,
+            label: entity.label.to_string(),
+            start: entity.start,
+            end: entity.end,
+            confidence: rounded(entity.score),
+        };
         Self {
-            prediction: best.label,
-            confidence: (!regression).then_some(best.confidence),
-            alternatives: verdict.ranked.iter().take(top_k).skip(1).map(label).collect(),
-            labels: (verdict.task == Task::MultiLabel)
-                .then(|| verdict.ranked.iter().take(verdict.applying).map(label).collect()),
-            value: regression.then_some(best.confidence),
+            prediction: verdict.prediction,
+            confidence: verdict.confidence.map(rounded),
+            alternatives: verdict.others.iter().take(top_k.saturating_sub(1)).map(label).collect(),
+            labels: verdict.labels.map(|labels| labels.iter().map(label).collect()),
+            value: verdict.value.map(rounded),
+            entities: verdict.entities.map(|entities| entities.into_iter().map(entity).collect()),
             truncated: verdict.truncated.map(|(tokens, limit)| Truncated { tokens, limit }),
             uncertain: verdict.uncertain,
         }

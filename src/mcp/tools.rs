@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::engine::{Answer, Engine, Request, State, Statistics, hex, milliseconds, resident_bytes};
+use crate::digest::hex;
+use crate::engine::{Answer, Engine, Request, State, Statistics, milliseconds, resident_bytes};
 use crate::error::Error;
 use crate::mcp::schema::{
     CacheStatus, CallCounts, LatencyMs, ModelStatus, PredictArguments, PredictResult, StatusArguments, StatusResult,
@@ -20,8 +21,8 @@ pub(super) const STATUS: &str = "local_model_status";
 
 const PREDICT_DESCRIPTION: &str = "Classifies one text with the user's local model. Use it whenever a text should be \
     classified, labelled or scored by that model (the built-in one tells negative, neutral and positive English sentences \
-    apart) instead of judging yourself. Answers in milliseconds, offline; the text stays on this machine. Long texts are \
-    read up to the model's limit, and the result says so.";
+    apart) instead of judging yourself. Answers in milliseconds, offline; the text stays on this machine. Where not all \
+    of a long text was read, the result says so.";
 
 const STATUS_DESCRIPTION: &str = "Tells which local models there are, their labels and limits, whether each is ready, why \
     one failed and what to do, and counts, latency and memory since the start. Use it when a prediction failed or before \
@@ -63,17 +64,12 @@ pub(super) async fn call(engine: &Engine, request: CallToolRequestParams) -> Res
     let arguments = Value::Object(request.arguments.unwrap_or_default());
     if request.name == STATUS {
         let StatusArguments {} = parse(arguments, "no arguments")?;
-        return Ok(result(&status(engine), MetaObject::new()));
+        return Ok(result(&status(engine).await, MetaObject::new()));
     }
-    let PredictArguments { text, text_pair, model, top_k } =
-        parse(arguments, "`text`, and optionally `text_pair`, `model`, `top_k`")?;
-    let answer = engine.predict(Request { model, input: Input { text, text_pair } }).await?;
-    let labels = answer.info.labels.len();
-    let top_k = match top_k.unwrap_or(1) {
-        top_k if (1..=labels).contains(&top_k) => top_k,
-        found => return Err(Error::TopK { model: answer.model, found, labels }),
-    };
-    Ok(result(&PredictResult::new(&answer, top_k), diagnostics(&answer)))
+    let PredictArguments { text, text_pair, model, labels, top_k } =
+        parse(arguments, "`text`, and optionally `text_pair`, `model`, `labels`, `top_k`")?;
+    let answer = engine.predict(Request { model, input: Input { text, text_pair, labels }, top_k }).await?;
+    Ok(result(&PredictResult::new(&answer, top_k.unwrap_or(1)), diagnostics(&answer)))
 }
 
 pub(super) fn known(tool: &str) -> bool {
@@ -110,9 +106,9 @@ fn diagnostics(answer: &Answer) -> MetaObject {
     MetaObject(fields)
 }
 
-fn status(engine: &Engine) -> StatusResult {
+async fn status(engine: &Engine) -> StatusResult {
     let models = engine.statistics().into_iter().map(|(name, state, counts)| model_status(name, &state, &counts));
-    let cache = engine.cache_counts();
+    let cache = engine.cache_counts().await;
     let answered = cache.hits + cache.joined + cache.misses;
     StatusResult {
         models: models.collect(),
@@ -147,6 +143,7 @@ fn model_status(name: String, state: &State, counts: &Statistics) -> ModelStatus
         description: info.and_then(|info| info.description.clone()),
         task: info.map(|info| info.task.name()),
         labels: info.map(|info| info.labels.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        takes_labels: info.is_some_and(|info| info.takes_candidates),
         max_tokens: info.map(|info| info.max_tokens),
         precision: info.map(|info| info.precision),
         digest: info.map(|info| hex(&info.digest[..8])),

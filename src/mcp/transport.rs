@@ -37,25 +37,27 @@ impl Duplex {
 /// goes through tokio's blocking threads, at two thread switches a message.
 pub fn stdio() -> Duplex {
     #[cfg(unix)]
-    if let (Some(reader), Some(writer)) = (socket(std::io::stdin()), socket(std::io::stdout())) {
+    if let (Some(reader), Some(writer)) = (socket(std::io::stdin()), socket(std::io::stdout()))
+        && let (Ok(reader), Ok(writer)) = (driven(reader), driven(writer))
+    {
         return Duplex::new(reader, writer);
     }
     let (reader, writer) = rmcp::transport::stdio_pipes();
     Duplex::new(reader, writer)
 }
 
-/// The stream behind a descriptor, if it is a socket.
+/// The stream behind a descriptor, if it is a socket. Changes nothing about it yet: the other end may be none.
 #[cfg(unix)]
-fn socket(descriptor: impl std::os::fd::AsFd) -> Option<tokio::net::UnixStream> {
+fn socket(descriptor: impl std::os::fd::AsFd) -> Option<std::os::unix::net::UnixStream> {
     use std::os::unix::fs::FileTypeExt;
-    let owned = descriptor.as_fd().try_clone_to_owned().ok()?;
-    let file = std::fs::File::from(owned);
-    if !file.metadata().ok()?.file_type().is_socket() {
-        return None;
-    }
-    let stream = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(file));
-    stream.set_nonblocking(true).ok()?;
-    tokio::net::UnixStream::from_std(stream).ok()
+    let file = std::fs::File::from(descriptor.as_fd().try_clone_to_owned().ok()?);
+    file.metadata().ok()?.file_type().is_socket().then(|| std::os::fd::OwnedFd::from(file).into())
+}
+
+#[cfg(unix)]
+fn driven(stream: std::os::unix::net::UnixStream) -> std::io::Result<tokio::net::UnixStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(stream)
 }
 
 /// Lines of JSON-RPC, less the notifications that come before the first request: rmcp would end the server on them.

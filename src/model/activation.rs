@@ -18,7 +18,7 @@ pub(super) fn task(problem_type: Option<&str>, labels: usize) -> Task {
 /// Turns logits into scores, in place.
 pub(super) fn apply(task: Task, logits: &mut [f32]) {
     match task {
-        Task::SingleLabel => softmax(logits),
+        Task::SingleLabel | Task::Tagging => softmax(logits),
         Task::MultiLabel => logits.iter_mut().for_each(|x| *x = sigmoid(*x)),
         Task::Regression => {}
     }

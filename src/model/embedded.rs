@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use crate::error::Error;
-use crate::model::folder::{self, Graph, ModelFiles, Settings};
+use crate::model::config::{Config, Settings, json};
+use crate::model::folder::{self, Graph, ModelFiles, Vocabulary};
+use crate::model::graph;
 
 macro_rules! sentiment {
     ($file:literal) => {
@@ -21,22 +25,24 @@ static WARMUP: &str = include_str!(sentiment!("warmup.txt"));
 
 /// The same as reading the folder gives, without a disk.
 pub(super) fn files() -> Result<ModelFiles, Error> {
-    let settings: Settings = toml::from_str(SETTINGS).map_err(|error| Error::FileInvalid {
-        path: "models/sentiment/local-model.toml".into(),
-        message: error.message().into(),
+    let folder = Path::new("models/sentiment");
+    let settings = Settings::parse(&folder.join("local-model.toml"), SETTINGS)?;
+    let facts = graph::read(GRAPH).map_err(|message| Error::FileInvalid {
+        path: folder.join("model.onnx"),
+        message,
         remedy: "build the program again".into(),
     })?;
+    let texts = [TOKENIZER, CONFIG, TOKENIZER_CONFIG, SETTINGS].map(str::as_bytes);
+    let digests: Vec<_> = [GRAPH].into_iter().chain(texts).map(Sha256::digest).collect();
     Ok(ModelFiles {
         graph: Graph::Memory(GRAPH),
-        precision: folder::precision(GRAPH),
-        tokenizer: Cow::Borrowed(TOKENIZER.as_bytes()),
-        config: folder::parse_config(Path::new("models/sentiment/config.json"), CONFIG)?,
-        tokenizer_config: folder::parse(Path::new("models/sentiment/tokenizer_config.json"), TOKENIZER_CONFIG)?,
-        digest: folder::digest(
-            &[GRAPH, TOKENIZER.as_bytes(), CONFIG.as_bytes(), TOKENIZER_CONFIG.as_bytes()],
-            &settings,
-        ),
+        facts,
+        graph_reason: "no --model given",
+        vocabulary: Vocabulary::Tokenizer(Cow::Borrowed(TOKENIZER.as_bytes())),
+        config: Config::parse(&folder.join("config.json"), CONFIG, &settings)?,
+        tokenizer_config: json(&folder.join("tokenizer_config.json"), TOKENIZER_CONFIG)?,
         settings,
         frequent_texts: folder::lines(WARMUP),
+        digest: Sha256::digest(digests.concat()).into(),
     })
 }

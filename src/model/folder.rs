@@ -1,28 +1,32 @@
-//! Reading a model folder: which files are there, and what they say. No file of the folder is executed.
+//! Finding and reading a model's files. Nothing in a folder is executed, and nothing outside it is read because it says so.
 //!
-//! The layout is Hugging Face's export; what the texts and numbers in it mean is decided in `tokenizer` and `activation`.
+//! What the files say is in `config` and `graph`; what tokenizer files mean, in `vocabulary` and `tokenizer`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::error::Error;
+use crate::model::config::{Config, Settings, TokenizerConfig, json};
+use crate::model::graph::{self, GraphFacts};
 
-const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL FOLDER`";
+pub(super) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
+     (or token-classification)";
+const SAVE_TOKENIZER: &str = "write it with `python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('DIR').save_pretrained('DIR')\"`";
+/// Larger than any tokenizer that is in use (17 MB for 250,000 pieces), smaller than what a machine would feel.
+const MAX_TEXT_FILE_BYTES: u64 = 256 << 20;
 
 /// Everything that a model is made of.
 pub(super) struct ModelFiles {
     pub graph: Graph,
-    pub precision: &'static str,
-    /// `tokenizer.json`.
-    pub tokenizer: Cow<'static, [u8]>,
+    pub facts: GraphFacts,
+    /// Why this graph and not another.
+    pub graph_reason: &'static str,
+    pub vocabulary: Vocabulary,
     pub config: Config,
     pub tokenizer_config: TokenizerConfig,
     pub settings: Settings,
@@ -46,197 +50,185 @@ impl Graph {
     }
 }
 
-/// What `config.json` says that matters here.
-pub(super) struct Config {
-    pub labels: Vec<Arc<str>>,
-    pub problem_type: Option<String>,
-    pub model_type: Option<String>,
-    pub max_position_embeddings: Option<u64>,
-    pub pad_token_id: Option<u64>,
+/// Where the tokenizer comes from, in order of preference.
+pub(super) enum Vocabulary {
+    /// `tokenizer.json`: everything.
+    Tokenizer(Cow<'static, [u8]>),
+    /// `vocab.txt` of a BERT model.
+    WordPiece(String),
+    /// `vocab.json` and `merges.txt` of a GPT-2 or RoBERTa model.
+    ByteLevelBpe { vocab: String, merges: String },
 }
 
-#[derive(Deserialize)]
-struct RawConfig {
-    id2label: Option<BTreeMap<String, String>>,
-    num_labels: Option<usize>,
-    problem_type: Option<String>,
-    model_type: Option<String>,
-    max_position_embeddings: Option<u64>,
-    pad_token_id: Option<u64>,
-}
-
-/// What `tokenizer_config.json` says that matters here.
-#[derive(Default, Deserialize)]
-pub(super) struct TokenizerConfig {
-    /// 10^30 stands for "no limit" in files that transformers wrote, which no integer type holds.
-    pub model_max_length: Option<f64>,
-    pub truncation_side: Option<String>,
-}
-
-/// `local-model.toml`: what the owner of the folder adds to the export.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Settings {
-    pub description: Option<String>,
-    /// The graph file, where the folder has several.
-    pub graph: Option<String>,
-    pub threshold: Option<f32>,
-    #[serde(default)]
-    pub overflow: Overflow,
-}
-
-/// What happens to a text that is longer than the model's limit.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Overflow {
-    /// The beginning is read, as transformers does with `truncation=True`; the answer says so.
-    #[default]
-    Head,
-    /// The text is refused.
-    Error,
-}
-
-/// Reads everything but the graph's own content.
-pub(super) fn read(folder: &Path) -> Result<ModelFiles, Error> {
-    if !folder.is_dir() {
-        return Err(Error::FolderMissing { folder: folder.into() });
-    }
-    let settings: Settings = match text(&folder.join("local-model.toml"))? {
-        Some(content) => toml::from_str(&content).map_err(|error| Error::FileInvalid {
-            path: folder.join("local-model.toml"),
-            message: error.message().into(),
-            remedy: "see models/README.md for its keys".into(),
-        })?,
+/// Reads the whole folder; the graph is read to look into it, and opened by the runtime later.
+pub(super) fn read(path: &Path) -> Result<ModelFiles, Error> {
+    let folder = Folder::open(path)?;
+    let settings = match folder.text("local-model.toml")? {
+        Some(content) => Settings::parse(&path.join("local-model.toml"), &content)?,
         None => Settings::default(),
     };
-    let graph = graph(folder, settings.graph.as_deref())?;
-    let missing = |file: &str, remedy: &str| Error::FileMissing {
-        folder: folder.into(),
-        file: file.into(),
-        remedy: remedy.into(),
-    };
-    let tokenizer = text(&folder.join("tokenizer.json"))?.ok_or_else(|| {
-        missing("tokenizer.json", "write it with `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` in Python")
-    })?;
-    let config = text(&folder.join("config.json"))?.ok_or_else(|| missing("config.json", EXPORT))?;
-    let tokenizer_config = text(&folder.join("tokenizer_config.json"))?.unwrap_or_else(|| "{}".into());
-    let warmup = text(&folder.join("warmup.txt"))?.unwrap_or_default();
+    let (graph, graph_reason) = folder.graph(settings.graph.as_deref())?;
+    let vocabulary = folder.vocabulary()?;
+    let config = folder.text("config.json")?.ok_or_else(|| folder.missing("config.json", EXPORT))?;
+    let tokenizer_config = folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
 
-    let content = content(&graph)?;
-    let digest = digest(&[&content, tokenizer.as_bytes(), config.as_bytes(), tokenizer_config.as_bytes()], &settings);
-    Ok(ModelFiles {
-        precision: precision(&content),
-        graph: Graph::File(graph),
-        tokenizer: Cow::Owned(tokenizer.into_bytes()),
-        config: parse_config(&folder.join("config.json"), &config)?,
-        tokenizer_config: parse(&folder.join("tokenizer_config.json"), &tokenizer_config)?,
-        settings,
-        frequent_texts: lines(&warmup),
-        digest,
-    })
-}
-
-/// The graph file: the one that the settings name, `model.onnx`, `onnx/model.onnx`, or the only other one there is.
-fn graph(folder: &Path, named: Option<&str>) -> Result<PathBuf, Error> {
-    let missing = |file: &str| Error::FileMissing { folder: folder.into(), file: file.into(), remedy: EXPORT.into() };
-    if let Some(name) = named {
-        let path = folder.join(name);
-        let inside = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        return if inside && path.is_file() { Ok(path) } else { Err(missing(name)) };
-    }
-    for name in ["model.onnx", "onnx/model.onnx"] {
-        let path = folder.join(name);
-        if path.is_file() {
-            return Ok(path);
-        }
-    }
-    let mut found: Vec<PathBuf> = [folder.to_owned(), folder.join("onnx")]
-        .iter()
-        .filter_map(|place| fs::read_dir(place).ok())
-        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "onnx") && path.is_file())
-        .collect();
-    found.sort();
-    match found.len() {
-        0 => Err(missing("model.onnx")),
-        1 => Ok(found.remove(0)),
-        _ => Err(Error::GraphAmbiguous {
-            folder: folder.into(),
-            found: found.iter().map(|path| path.strip_prefix(folder).unwrap_or(path).display().to_string()).collect(),
-        }),
-    }
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::FileUnreadable { path: path.into(), message: error.to_string() })
-}
-
-/// The text of a file, or `None` where there is none.
-fn text(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
-        Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::FileUnreadable { path: path.into(), message: error.to_string() }),
-    }
-}
-
-pub(super) fn parse<T: DeserializeOwned>(path: &Path, content: &str) -> Result<T, Error> {
-    serde_json::from_str(content).map_err(|error| Error::FileInvalid {
-        path: path.into(),
-        message: error.to_string(),
-        remedy: EXPORT.into(),
-    })
-}
-
-pub(super) fn parse_config(path: &Path, content: &str) -> Result<Config, Error> {
-    let raw: RawConfig = parse(path, content)?;
-    let invalid = |message: String| Error::FileInvalid {
-        path: path.into(),
+    let content = fs::read(&graph).map_err(|error| unreadable(&graph, &error))?;
+    let facts = graph::read(&content).map_err(|message| Error::FileInvalid {
+        path: graph.clone(),
         message,
-        remedy: "correct `id2label`, which maps each score's number to its name".into(),
+        remedy: EXPORT.into(),
+    })?;
+    let mut parts = vec![Sha256::digest(&content)];
+    drop(content);
+    for name in &facts.external_files {
+        let path = folder.weights(&graph, name)?;
+        parts.push(digest::of_file(&path).map_err(|error| unreadable(&path, &error))?.into());
+    }
+    let texts = match &vocabulary {
+        Vocabulary::Tokenizer(bytes) => vec![&**bytes],
+        Vocabulary::WordPiece(vocab) => vec![vocab.as_bytes()],
+        Vocabulary::ByteLevelBpe { vocab, merges } => vec![vocab.as_bytes(), merges.as_bytes()],
     };
-    let labels: Vec<Arc<str>> = match raw.id2label {
-        // transformers' own default where the file says nothing is two labels.
-        None => (0..raw.num_labels.unwrap_or(2)).map(|number| format!("LABEL_{number}").into()).collect(),
-        Some(names) => {
-            let mut numbered = BTreeMap::new();
-            for (number, name) in names {
-                let parsed: usize = number.parse().map_err(|_| invalid(format!("label number `{number}`")))?;
-                numbered.insert(parsed, name);
-            }
-            if numbered.is_empty() || numbered.keys().copied().ne(0..numbered.len()) {
-                return Err(invalid("`id2label` is empty or skips a number".into()));
-            }
-            numbered.into_values().map(Arc::from).collect()
-        }
-    };
-    Ok(Config {
-        labels,
-        problem_type: raw.problem_type,
-        model_type: raw.model_type,
-        max_position_embeddings: raw.max_position_embeddings,
-        pad_token_id: raw.pad_token_id,
+    parts.extend(texts.into_iter().chain([config.as_bytes(), tokenizer_config.as_bytes()]).map(Sha256::digest));
+    if let Some(settings) = folder.text("local-model.toml")? {
+        parts.push(Sha256::digest(settings));
+    }
+    Ok(ModelFiles {
+        config: Config::parse(&path.join("config.json"), &config, &settings)?,
+        tokenizer_config: json(&path.join("tokenizer_config.json"), &tokenizer_config)?,
+        graph: Graph::File(graph),
+        facts,
+        graph_reason,
+        vocabulary,
+        settings,
+        frequent_texts: lines(&folder.text("warmup.txt")?.unwrap_or_default()),
+        digest: Sha256::digest(parts.concat()).into(),
     })
+}
+
+struct Folder<'a> {
+    path: &'a Path,
+    /// Without links, to compare with.
+    real: PathBuf,
+}
+
+impl<'a> Folder<'a> {
+    fn open(path: &'a Path) -> Result<Self, Error> {
+        match fs::canonicalize(path) {
+            Ok(real) if real.is_dir() => Ok(Self { path, real }),
+            Ok(_) => Err(Error::FolderIsFile { path: path.into() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::FolderMissing { folder: path.into() }),
+            Err(error) => Err(unreadable(path, &error)),
+        }
+    }
+
+    fn missing(&self, file: &str, remedy: &str) -> Error {
+        Error::FileMissing { folder: self.path.into(), file: file.into(), remedy: remedy.into() }
+    }
+
+    /// Path of a file that is there; `None` where it is not.
+    ///
+    /// # Errors
+    /// `FileOutside` for a link that leads out of the folder.
+    fn file(&self, name: impl AsRef<Path>) -> Result<Option<PathBuf>, Error> {
+        let path = self.path.join(name);
+        match fs::canonicalize(&path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(unreadable(&path, &error)),
+            Ok(real) if !real.starts_with(&self.real) => {
+                Err(Error::FileOutside { folder: self.path.into(), file: path.display().to_string() })
+            }
+            Ok(real) => Ok(real.is_file().then_some(path)),
+        }
+    }
+
+    /// The text of a file, or `None` where there is none.
+    fn text(&self, name: &str) -> Result<Option<String>, Error> {
+        let Some(path) = self.file(name)? else { return Ok(None) };
+        let bytes = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.len();
+        if bytes > MAX_TEXT_FILE_BYTES {
+            let message = format!("it has {bytes} bytes, expected at most {MAX_TEXT_FILE_BYTES}");
+            return Err(Error::FileInvalid { path, message, remedy: EXPORT.into() });
+        }
+        fs::read_to_string(&path).map(Some).map_err(|error| unreadable(&path, &error))
+    }
+
+    /// The graph file and why it was chosen: the one that the settings name, the usual names, or the only one there is.
+    fn graph(&self, named: Option<&str>) -> Result<(PathBuf, &'static str), Error> {
+        if let Some(name) = named {
+            if !inside(Path::new(name)) {
+                return Err(Error::FileOutside { folder: self.path.into(), file: name.into() });
+            }
+            let path = self.file(name)?.ok_or_else(|| self.missing(name, "correct `graph` in `local-model.toml`"))?;
+            return Ok((path, "named in local-model.toml"));
+        }
+        for name in ["model.onnx", "onnx/model.onnx"] {
+            if let Some(path) = self.file(name)? {
+                return Ok((path, "the usual name"));
+            }
+        }
+        let mut found: Vec<String> = ["", "onnx"]
+            .iter()
+            .filter_map(|place| Some((place, fs::read_dir(self.path.join(place)).ok()?)))
+            .flat_map(|(place, entries)| entries.flatten().map(move |entry| Path::new(place).join(entry.file_name())))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "onnx"))
+            .map(|path| path.display().to_string())
+            .collect();
+        found.sort();
+        match found.as_slice() {
+            [] => Err(self.missing("model.onnx", EXPORT)),
+            [only] => {
+                let path = self.file(only)?.ok_or_else(|| self.missing(only, EXPORT))?;
+                Ok((path, "the only graph in the folder"))
+            }
+            _ => Err(Error::GraphAmbiguous { folder: self.path.into(), found }),
+        }
+    }
+
+    /// A file of weights that the graph names, checked before the runtime would follow the name.
+    fn weights(&self, graph: &Path, name: &str) -> Result<PathBuf, Error> {
+        let outside = || Error::FileOutside { folder: self.path.into(), file: name.into() };
+        let beside = graph.parent().and_then(|parent| parent.strip_prefix(self.path).ok()).ok_or_else(outside)?;
+        if !inside(Path::new(name)) {
+            return Err(outside());
+        }
+        self.file(beside.join(name))?.ok_or_else(|| {
+            self.missing(
+                &beside.join(name).display().to_string(),
+                "copy the graph's weights beside it; they belong together",
+            )
+        })
+    }
+
+    fn vocabulary(&self) -> Result<Vocabulary, Error> {
+        if let Some(tokenizer) = self.text("tokenizer.json")? {
+            return Ok(Vocabulary::Tokenizer(Cow::Owned(tokenizer.into_bytes())));
+        }
+        if let Some(vocab) = self.text("vocab.txt")? {
+            return Ok(Vocabulary::WordPiece(vocab));
+        }
+        if let (Some(vocab), Some(merges)) = (self.text("vocab.json")?, self.text("merges.txt")?) {
+            return Ok(Vocabulary::ByteLevelBpe { vocab, merges });
+        }
+        for name in ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model"] {
+            if self.file(name)?.is_some() {
+                return Err(self.missing("tokenizer.json", &format!("`{name}` alone cannot be read; {SAVE_TOKENIZER}")));
+            }
+        }
+        Err(self.missing("tokenizer.json", SAVE_TOKENIZER))
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::FileUnreadable { path: path.into(), message: error.to_string() }
+}
+
+/// Whether a path names something below, without leaving on the way.
+fn inside(path: &Path) -> bool {
+    path.components().count() > 0 && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Texts of a `warmup.txt`: one a line, blank lines left out.
 pub(super) fn lines(content: &str) -> Vec<String> {
     content.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-}
-
-/// SHA-256 over each part with its length, so that no two different sets of parts look the same.
-pub(super) fn digest(parts: &[&[u8]], settings: &Settings) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.update([settings.overflow as u8]);
-    hasher.finalize().into()
-}
-
-/// What the weights are, by the names of operators and types that only such graphs contain.
-pub(super) fn precision(graph: &[u8]) -> &'static str {
-    let has = |name: &[u8]| memchr::memmem::find(graph, name).is_some();
-    if has(b"DynamicQuantizeLinear") || has(b"MatMulInteger") || has(b"QLinearMatMul") { "int8" } else { "fp32" }
 }

@@ -1,13 +1,20 @@
-//! One text in, one score a label out, exactly as transformers' own pipeline would score it.
+//! One text in, scores or entities out, exactly as transformers' own pipelines would give them.
 //!
 //! Nothing outside this folder and `onnxruntime` may name `ort`, and nothing outside this folder `tokenizers`. Queues,
 //! caches and deadlines are `engine`'s business: it drives models through the one trait below.
 
 mod activation;
+mod config;
 mod embedded;
+mod entities;
 mod folder;
+mod graph;
+mod overflow;
+mod pipeline;
 mod session;
 mod tokenizer;
+mod vocabulary;
+mod zero_shot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,28 +23,33 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::onnxruntime::{self, LibrarySettings};
-use crate::prediction::{Input, ModelInfo, Prediction, Task};
+use crate::prediction::{GraphReport, Input, ModelInfo, Prediction, Task};
+use folder::ModelFiles;
+use pipeline::{Pipeline, Rules};
+use session::Session;
+use tokenizer::Tokenizer;
 
 /// A loaded model, owned by one thread.
 ///
 /// # Why does `predict` take `&mut self`?
-/// ONNX Runtime's own run is not safe to call twice at once on one session, and a session per worker is cheap.
+/// ONNX Runtime's own run is not safe to call twice at once on one session, so each worker has a session of its own.
 pub trait Model: Send {
-    /// Scores one input. Blocks for one forward pass.
+    /// Answers one input. Blocks for one forward pass, or one a window or candidate label.
     ///
     /// # Errors
-    /// `TextTooLong` for texts that the model is set to refuse, `Inference` when the runtime fails.
+    /// What the model does not take (`TextTooLong`, `PairNotTaken`, `LabelsNotTaken`), `Inference` when a run fails.
     fn predict(&mut self, input: &Input) -> Result<Prediction, Error>;
 }
 
-/// A model in memory: its description, and one replica for each worker.
+/// A model in memory: its description, and the way to as many replicas as there are workers.
 pub struct Loaded {
     pub info: ModelInfo,
-    pub replicas: Vec<Box<dyn Model>>,
+    pub first: Box<dyn Model>,
+    pub another: Box<dyn Fn() -> Result<Box<dyn Model>, Error> + Send>,
 }
 
-/// Loads a model with the given number of replicas. Blocks; may be called again after a failure.
-pub type Load = Arc<dyn Fn(usize) -> Result<Loaded, Error> + Send + Sync>;
+/// Loads a model. Blocks; may be called again after a failure.
+pub type Load = Arc<dyn Fn() -> Result<Loaded, Error> + Send + Sync>;
 
 /// Where a model's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,68 +62,81 @@ pub enum Location {
 
 /// What happens at load, ready to be handed to the engine.
 pub fn loader(name: String, location: Location, library: LibrarySettings) -> Load {
-    Arc::new(move |replicas| load(&name, &location, &library, replicas))
+    Arc::new(move || load(&name, &location, &library))
 }
 
-/// Reads the folder, opens the runtime, builds the sessions and runs each once.
+/// Reads the folder, opens the runtime, builds a session and runs it once.
 ///
 /// # Errors
 /// Any of the folder, graph and library errors, each with its remedy.
-pub fn load(name: &str, location: &Location, library: &LibrarySettings, replicas: usize) -> Result<Loaded, Error> {
+pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Result<Loaded, Error> {
     let files = match location {
         Location::BuiltIn => embedded::files()?,
         Location::Folder(folder) => folder::read(folder)?,
     };
     let environment = onnxruntime::environment(library)?;
-    let tokenizer = Arc::new(tokenizer::Tokenizer::new(&files)?);
-    let task = activation::task(files.config.problem_type.as_deref(), files.config.labels.len());
-    let mut models: Vec<Box<dyn Model>> = Vec::with_capacity(replicas);
-    for _ in 0..replicas.max(1) {
-        let session = session::Session::new(&environment, &files)?;
-        let mut model = OnnxModel { name: name.to_owned(), task, tokenizer: Arc::clone(&tokenizer), session };
-        // The first run allocates what every run needs, and shows whether the graph works at all.
-        let scores = model.predict(&Input::single("a"))?.scores.len();
-        if scores != files.config.labels.len() {
-            return Err(Error::LabelCount { named: files.config.labels.len(), given: scores });
-        }
-        models.push(Box::new(model));
-    }
+    let session = Session::new(&environment, &files)?;
+    let task = task(&files, session.rank)?;
+    let tokenizer = Tokenizer::new(&files, session.fixed)?;
+    let info = info(&files, task, &session, &tokenizer);
+    let rules = Arc::new(Rules::new(name, task, &files, tokenizer));
+    let mut first = Pipeline::new(Arc::clone(&rules), session);
+    // The first run allocates what every run needs, and shows whether graph and labels fit each other.
+    first.check_labels()?;
+    let another = move || -> Result<Box<dyn Model>, Error> {
+        let session = Session::new(&environment, &files)?;
+        Ok(Box::new(Pipeline::new(Arc::clone(&rules), session)))
+    };
+    Ok(Loaded { info, first: Box::new(first), another: Box::new(another) })
+}
+
+fn info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer) -> ModelInfo {
     let mut hasher = Sha256::new();
     hasher.update(files.digest);
     hasher.update(onnxruntime::build_info());
-    let info = ModelInfo {
+    let (inputs, outputs) = session.signature();
+    ModelInfo {
         task,
-        labels: files.config.labels,
+        labels: files.config.labels.clone(),
+        takes_candidates: task == Task::SingleLabel && files.config.entailment.is_some(),
+        candidates_are_independent: files.settings.multi_label,
         max_tokens: tokenizer.max_tokens(),
-        precision: files.precision,
+        precision: files.facts.precision(),
         threshold: files.settings.threshold,
-        description: files.settings.description,
-        graph: files.graph.name(),
+        description: files.settings.description.clone(),
+        graph: GraphReport {
+            file: files.graph.name(),
+            reason: files.graph_reason,
+            opset: files.facts.opset,
+            weights: files.facts.external_files.iter().cloned().collect(),
+            inputs,
+            outputs,
+        },
         digest: hasher.finalize().into(),
-        frequent_texts: files.frequent_texts,
-    };
-    Ok(Loaded { info, replicas: models })
-}
-
-struct OnnxModel {
-    name: String,
-    task: Task,
-    tokenizer: Arc<tokenizer::Tokenizer>,
-    session: session::Session,
-}
-
-impl Model for OnnxModel {
-    fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
-        let tokens = self.tokenizer.encode(input)?;
-        let mut scores = self
-            .session
-            .logits(&tokens)
-            .map_err(|error| Error::Inference { model: self.name.clone(), message: error.to_string() })?;
-        activation::apply(self.task, &mut scores);
-        Ok(Prediction {
-            scores: scores.into(),
-            tokens: tokens.whole_length as u32,
-            tokens_read: tokens.ids.len() as u32,
-        })
+        frequent_texts: files.frequent_texts.clone(),
     }
+}
+
+/// What the model is for: told by the shape of its logits, and refused where `architectures` says that they mean something else.
+fn task(files: &ModelFiles, rank: usize) -> Result<Task, Error> {
+    let architecture = files.config.architecture.as_deref().unwrap_or_default();
+    let other = [
+        "CausalLM",
+        "LMHeadModel",
+        "MaskedLM",
+        "PreTraining",
+        "ConditionalGeneration",
+        "QuestionAnswering",
+        "MultipleChoice",
+    ];
+    if other.iter().any(|kind| architecture.ends_with(kind))
+        || architecture.ends_with("ForTokenClassification") != (rank == 3) && !architecture.is_empty()
+    {
+        return Err(Error::OtherTask { architecture: architecture.to_owned() });
+    }
+    Ok(if rank == 3 {
+        Task::Tagging
+    } else {
+        activation::task(files.config.problem_type.as_deref(), files.config.labels.len())
+    })
 }

@@ -1,20 +1,25 @@
-//! One ONNX Runtime session: token ids in, logits out, no copies in between.
+//! One ONNX Runtime session: rows of token ids in, rows of logits out.
 //!
-//! Which runtime options are set, and why, is here; what the logits mean is in `activation`.
+//! Which runtime options are set, and why, is here; what the logits mean is in `activation` and `entities`.
 
 use ort::environment::Environment;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session as OrtSession, SessionInputValue};
-use ort::value::{TensorElementType, TensorRef, ValueType};
+use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::error::Error;
 use crate::model::folder::{Graph, ModelFiles};
-use crate::model::tokenizer::Tokens;
+use crate::model::tokenizer::Chunk;
 
 pub(super) struct Session {
     inner: OrtSession,
     inputs: Vec<(Role, Width)>,
-    logits: String,
+    output: String,
+    half: bool,
+    /// Dimensions of the logits: 2 for `[batch, labels]`, 3 for `[batch, tokens, labels]`.
+    pub rank: usize,
+    /// Length of every input, where the graph has one; shorter ones are padded.
+    pub fixed: Option<usize>,
 }
 
 /// What an input of the graph wants.
@@ -33,40 +38,60 @@ enum Width {
     Int64,
 }
 
+/// Logits of one run: `rows` of one value a label.
+pub(super) struct Logits {
+    values: Vec<f32>,
+    pub labels: usize,
+}
+
+impl Logits {
+    pub(super) fn row(&self, number: usize) -> &[f32] {
+        &self.values[number * self.labels..(number + 1) * self.labels]
+    }
+}
+
 impl Session {
     /// Builds the session; takes most of a model's start-up time.
     pub(super) fn new(environment: &Environment, files: &ModelFiles) -> Result<Self, Error> {
-        let path = files.graph.name();
-        let unusable = |error: ort::Error| Error::FileInvalid {
-            path: path.clone().into(),
-            message: error.message().into(),
-            remedy: "export it again with opset 17 and without operators of your own".into(),
-        };
+        let unusable = |error: ort::Error| unusable(files, error.message());
         let mut builder = options(environment).map_err(unusable)?;
         let inner = match &files.graph {
             Graph::Memory(bytes) => builder.commit_from_memory(bytes),
             Graph::File(file) => builder.commit_from_file(file),
         }
         .map_err(unusable)?;
-        let inputs = inner.inputs().iter().map(|input| role(input.name(), input.dtype())).collect::<Result<_, _>>()?;
-        let logits = logits(&inner)?;
-        Ok(Self { inner, inputs, logits })
+        let inputs: Vec<_> = inner.inputs().iter().map(role).collect::<Result<_, _>>()?;
+        if inputs.iter().all(|(role, ..)| *role != Role::Ids) {
+            return Err(Error::InputUnknown { input: "none called input_ids".into() });
+        }
+        let fixed = inputs.iter().find_map(|(_, _, length)| *length);
+        let (output, half, rank) = logits(inner.outputs())?;
+        let inputs = inputs.into_iter().map(|(role, width, _)| (role, width)).collect();
+        Ok(Self { inner, inputs, output, half, rank, fixed })
     }
 
-    /// Runs one input and returns its row of logits, `[labels]`.
-    pub(super) fn logits(&mut self, tokens: &Tokens) -> ort::Result<Vec<f32>> {
-        let length = tokens.ids.len();
-        let mask = vec![1; length];
-        let positions: Vec<i64> = (0..).take(length).collect();
-        let rows: Vec<(&[i64], Width)> = self
+    /// Names, types and shapes of inputs and outputs, for people.
+    pub(super) fn signature(&self) -> (Vec<String>, Vec<String>) {
+        let shown =
+            |outlets: &[Outlet]| outlets.iter().map(|outlet| format!("{} {}", outlet.name(), outlet.dtype())).collect();
+        (shown(self.inner.inputs()), shown(self.inner.outputs()))
+    }
+
+    /// Runs one row of tokens, padded where the graph's length is fixed.
+    pub(super) fn logits(&mut self, chunk: &Chunk, pad: i64) -> ort::Result<Logits> {
+        let length = self.fixed.unwrap_or(chunk.ids.len());
+        let padded = |row: &[i64], with: i64| -> Vec<i64> {
+            row.iter().copied().chain(std::iter::repeat(with)).take(length).collect()
+        };
+        let rows: Vec<(Vec<i64>, Width)> = self
             .inputs
             .iter()
             .map(|(role, width)| {
-                let row: &[i64] = match role {
-                    Role::Ids => &tokens.ids,
-                    Role::Mask => &mask,
-                    Role::TypeIds => &tokens.type_ids,
-                    Role::Positions => &positions,
+                let row = match role {
+                    Role::Ids => padded(&chunk.ids, pad),
+                    Role::Mask => padded(&vec![1; chunk.ids.len()], 0),
+                    Role::TypeIds => padded(&chunk.type_ids, 0),
+                    Role::Positions => (0..).take(length).collect(),
                 };
                 (row, *width)
             })
@@ -80,14 +105,23 @@ impl Session {
             .zip(&narrow)
             .map(|((row, width), narrow)| {
                 Ok(match width {
-                    Width::Int64 => TensorRef::from_array_view(([1, length], *row))?.into(),
+                    Width::Int64 => TensorRef::from_array_view(([1, length], row.as_slice()))?.into(),
                     Width::Int32 => TensorRef::from_array_view(([1, length], narrow.as_slice()))?.into(),
                 })
             })
             .collect::<ort::Result<Vec<SessionInputValue<'_>>>>()?;
         let outputs = self.inner.run(values.as_slice())?;
-        let (_, logits) = outputs[self.logits.as_str()].try_extract_tensor::<f32>()?;
-        Ok(logits.to_vec())
+        let output = &outputs[self.output.as_str()];
+        // Scores are always made in f32, as transformers does with a graph of fp16.
+        let (shape, values) = if self.half {
+            let (shape, values) = output.try_extract_tensor::<half::f16>()?;
+            (shape, values.iter().map(|value| value.to_f32()).collect())
+        } else {
+            let (shape, values) = output.try_extract_tensor::<f32>()?;
+            (shape, values.to_vec())
+        };
+        let labels = shape.last().and_then(|&labels| usize::try_from(labels).ok()).unwrap_or(0);
+        Ok(Logits { values, labels })
     }
 }
 
@@ -108,36 +142,74 @@ fn options(environment: &Environment) -> ort::Result<SessionBuilder> {
     Ok(builder)
 }
 
-fn role(name: &str, dtype: &ValueType) -> Result<(Role, Width), Error> {
-    let unknown = || Error::InputUnknown { input: name.to_owned() };
-    let role = match name {
+/// The runtime's words with the remedy that fits them; its texts are those of 1.31.
+fn unusable(files: &ModelFiles, message: &str) -> Error {
+    let remedies = [
+        (
+            "IR version",
+            "export it with a lower `--opset`, 17 for example, or set `ORT_DYLIB_PATH` to a newer ONNX Runtime",
+        ),
+        ("opset", "export it with a lower `--opset`, 17 for example, or set `ORT_DYLIB_PATH` to a newer ONNX Runtime"),
+        (
+            "is not a registered function/op",
+            "it needs operators that ONNX Runtime does not have; export it without custom operators",
+        ),
+        (
+            "Could not find an implementation",
+            "this ONNX Runtime has no such operator on a processor; export it in fp32 or int8",
+        ),
+        ("external data", "copy the graph's weights beside it; they belong together"),
+        ("alloc", "close other programs, or use a smaller model"),
+    ];
+    let remedy = remedies
+        .iter()
+        .find(|(word, _)| message.contains(word))
+        .map_or("export it again, with opset 17 for example", |(_, remedy)| remedy);
+    Error::FileInvalid { path: files.graph.name().into(), message: message.into(), remedy: remedy.into() }
+}
+
+/// Role, integer type, and length where it is fixed.
+fn role(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
+    let unknown = || Error::InputUnknown { input: format!("{} {}", input.name(), input.dtype()) };
+    let role = match input.name() {
         "input_ids" => Role::Ids,
         "attention_mask" => Role::Mask,
         "token_type_ids" => Role::TypeIds,
         "position_ids" => Role::Positions,
         _ => return Err(unknown()),
     };
-    let width = match dtype {
-        ValueType::Tensor { ty: TensorElementType::Int64, .. } => Width::Int64,
-        ValueType::Tensor { ty: TensorElementType::Int32, .. } => Width::Int32,
+    let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return Err(unknown()) };
+    let width = match ty {
+        TensorElementType::Int64 => Width::Int64,
+        TensorElementType::Int32 => Width::Int32,
         _ => return Err(unknown()),
     };
-    Ok((role, width))
+    let &[batch, length] = &**shape else { return Err(unknown()) };
+    // -1 is any number; a batch of another size than one could only be filled with copies.
+    if batch > 1 {
+        return Err(unknown());
+    }
+    Ok((role, width, usize::try_from(length).ok().filter(|&length| length > 0)))
 }
 
-/// The output to read: `logits`, or the only one there is; `[batch, labels]` of f32.
-fn logits(session: &OrtSession) -> Result<String, Error> {
-    let outputs = session.outputs();
+/// The output to read: `logits`, or the only one there is; whether it is fp16, and its rank.
+fn logits(outputs: &[Outlet]) -> Result<(String, bool, usize), Error> {
     let chosen = outputs.iter().find(|output| output.name() == "logits").or(match outputs {
         [only] => Some(only),
         _ => None,
     });
     chosen
-        .filter(|output| match output.dtype() {
-            ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => shape.len() == 2,
-            _ => false,
+        .and_then(|output| match output.dtype() {
+            ValueType::Tensor { ty, shape, .. } if matches!(shape.len(), 2 | 3) => {
+                let half = match ty {
+                    TensorElementType::Float32 => false,
+                    TensorElementType::Float16 => true,
+                    _ => return None,
+                };
+                Some((output.name().to_owned(), half, shape.len()))
+            }
+            _ => None,
         })
-        .map(|output| output.name().to_owned())
         .ok_or_else(|| Error::LogitsMissing {
             found: outputs.iter().map(|output| format!("{} {}", output.name(), output.dtype())).collect(),
         })

@@ -1,107 +1,311 @@
-//! From text to token ids: `tokenizer.json` as it is, minus what the pipelines do not use of it.
+//! From text to token ids: the folder's tokenizer as it is, minus what the pipelines do not use of it, and what happens to
+//! texts over the limit.
 //!
 //! Which tensors the ids become is `session`'s business.
 
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
-use tokenizers::{Encoding, PostProcessor, Tokenizer as HfTokenizer};
+use tokenizers::{AddedToken, Encoding, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
 use crate::error::Error;
-use crate::model::folder::{ModelFiles, Overflow};
-use crate::prediction::Input;
+use crate::model::config::{Config, Overflow, SpecialToken};
+use crate::model::folder::{Graph, ModelFiles, Vocabulary};
+use crate::model::overflow::{self, Window};
+use crate::model::vocabulary;
 
 /// Where neither the tokenizer nor the configuration names a limit; the length that BERT was trained with.
 const DEFAULT_MAX_TOKENS: u64 = 512;
 /// Larger limits stand for "none" (transformers writes 10^30).
 const LARGEST_SANE_LIMIT: u64 = 1 << 20;
+/// Attention costs the square of the length: one text of 8,192 tokens takes gigabytes. Longer limits have to be asked for
+/// with `max_tokens` in `local-model.toml`.
+const LARGEST_DEFAULT_LIMIT: u64 = 4096;
 /// Models whose position numbers begin behind the padding id, so that many positions are never used.
-const POSITIONS_AFTER_PADDING: [&str; 6] =
-    ["roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl", "longformer"];
+const POSITIONS_AFTER_PADDING: [&str; 13] = [
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "roberta-prelayernorm",
+    "camembert",
+    "longformer",
+    "mpnet",
+    "data2vec-text",
+    "ibert",
+    "xmod",
+    "lilt",
+    "luke",
+    "esm",
+];
 
 pub(super) struct Tokenizer {
     inner: HfTokenizer,
+    frame: Frame,
     max_tokens: usize,
     direction: TruncationDirection,
     overflow: Overflow,
+    unknown: Option<u32>,
+    /// Of WordPiece: the mark of a token that continues a word.
+    marked: bool,
+    pub pad: i64,
 }
 
-/// One input as the graph takes it: three rows of equal length.
-pub(super) struct Tokens {
+/// One run of the graph: rows of equal length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
     pub ids: Vec<i64>,
     pub type_ids: Vec<i64>,
-    /// Length before anything was cut, special tokens included.
-    pub whole_length: usize,
+}
+
+/// An input in one run or several, and how much of it they read, in tokens with the special ones.
+pub(super) struct Encoded {
+    pub chunks: Vec<Chunk>,
+    pub tokens: usize,
+    pub tokens_read: usize,
+}
+
+/// What stands before and after the tokens of a single text.
+#[derive(Debug, Default)]
+struct Frame {
+    before: Vec<(u32, u32)>,
+    after: Vec<(u32, u32)>,
+    type_id: u32,
+}
+
+/// One token of a text for a tagger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub id: u32,
+    /// Code points.
+    pub start: usize,
+    pub end: usize,
+    pub continues: bool,
 }
 
 impl Tokenizer {
-    pub(super) fn new(files: &ModelFiles) -> Result<Self, Error> {
+    /// Builds the tokenizer; `fixed` is the graph's length, where it has one.
+    pub(super) fn new(files: &ModelFiles, fixed: Option<usize>) -> Result<Self, Error> {
+        let settings = &files.tokenizer_config;
         let invalid = |message: String| Error::FileInvalid {
-            path: "tokenizer.json".into(),
+            path: match &files.graph {
+                Graph::File(graph) => graph.with_file_name("tokenizer.json"),
+                Graph::Memory(_) => "tokenizer.json".into(),
+            },
             message,
             remedy: "write it again with `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` in Python".into(),
         };
         // Texts of an assistant are short and come from several threads; a pool inside each call would only be in the way.
         tokenizers::utils::parallelism::set_parallelism(false);
-        let mut inner = HfTokenizer::from_bytes(&files.tokenizer).map_err(|error| invalid(error.to_string()))?;
-        // Both are leftovers of the last call before the file was saved; the pipelines never use them.
+        let mut inner = match &files.vocabulary {
+            Vocabulary::Tokenizer(bytes) => HfTokenizer::from_bytes(bytes),
+            Vocabulary::WordPiece(vocab) => vocabulary::word_piece(vocab, settings).map(rebuilt)?,
+            Vocabulary::ByteLevelBpe { vocab, merges } => {
+                vocabulary::byte_level_bpe(vocab, merges, &files.config, settings).map(rebuilt)?
+            }
+        }
+        .map_err(|error| invalid(error.to_string()))?;
+        // Lengths in them are leftovers of the last call before the file was saved, which the pipelines never use; the side
+        // to cut on and the padding token count where `tokenizer_config.json` does not name them.
+        let left_over = inner.get_truncation().map(|truncation| truncation.direction);
+        let padding = inner.get_padding().map(|padding| i64::from(padding.pad_id));
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| invalid(error.to_string()))?;
-        let direction = match files.tokenizer_config.truncation_side.as_deref() {
-            Some("left") => TruncationDirection::Left,
-            _ => TruncationDirection::Right,
+        vocabulary::override_settings(&mut inner, settings).map_err(|error| invalid(error.to_string()))?;
+        let missing: Vec<AddedToken> = settings
+            .additional_special_tokens
+            .iter()
+            .flatten()
+            .filter(|token| inner.token_to_id(token.text()).is_none())
+            .map(|token| AddedToken::from(token.text(), true))
+            .collect();
+        inner.add_special_tokens(&missing);
+        check_size(&inner, &files.config)?;
+        let id = |token: &Option<SpecialToken>| token.as_ref().and_then(|token| inner.token_to_id(token.text()));
+        let marked = match inner.get_model() {
+            ModelWrapper::WordPiece(model) => !model.continuing_subword_prefix.is_empty(),
+            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_ref().is_some_and(|mark| !mark.is_empty()),
+            ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => false,
         };
-        Ok(Self { inner, max_tokens: max_tokens(files), direction, overflow: files.settings.overflow })
+        Ok(Self {
+            frame: frame(&inner).map_err(|error| invalid(error.to_string()))?,
+            max_tokens: max_tokens(files, fixed),
+            direction: match settings.truncation_side.as_deref() {
+                Some("left") => TruncationDirection::Left,
+                Some(_) => TruncationDirection::Right,
+                None => left_over.unwrap_or(TruncationDirection::Right),
+            },
+            overflow: files.settings.overflow,
+            unknown: id(&settings.unk_token),
+            marked,
+            pad: id(&settings.pad_token)
+                .map(i64::from)
+                .or(padding)
+                .or(files.config.pad_token_id.and_then(|id| i64::try_from(id).ok()))
+                .unwrap_or(0),
+            inner,
+        })
     }
 
     pub(super) fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// Encodes one input with its special tokens, cut to the model's limit where the folder's settings say so.
-    pub(super) fn encode(&self, input: &Input) -> Result<Tokens, Error> {
+    /// Encodes a text, or a pair, with its special tokens; what is over the limit goes by the folder's rule.
+    pub(super) fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
         // transformers takes an empty second text for none.
-        let pair = input.text_pair.as_deref().filter(|pair| !pair.is_empty());
+        let pair = pair.filter(|pair| !pair.is_empty());
         let whole = match pair {
-            Some(pair) => self.inner.encode_fast((input.text.as_str(), pair), true),
-            None => self.inner.encode_fast(input.text.as_str(), true),
+            Some(pair) => self.inner.encode_fast((text, pair), true),
+            None => self.inner.encode_fast(text, true),
         }
         .map_err(unusable)?;
-        let whole_length = whole.len();
-        let read = if whole_length <= self.max_tokens {
-            whole
-        } else if self.overflow == Overflow::Error {
-            return Err(Error::TextTooLong { tokens: whole_length, limit: self.max_tokens });
-        } else {
-            self.truncated(&input.text, pair)?
-        };
-        Ok(Tokens {
-            ids: read.get_ids().iter().map(|&id| i64::from(id)).collect(),
-            type_ids: read.get_type_ids().iter().map(|&id| i64::from(id)).collect(),
-            whole_length,
-        })
+        let tokens = whole.len();
+        if tokens <= self.max_tokens {
+            return Ok(Encoded { chunks: vec![chunk(&whole)], tokens, tokens_read: tokens });
+        }
+        if self.overflow == Overflow::Error {
+            return Err(Error::TextTooLong { tokens, limit: self.max_tokens });
+        }
+        if let Some(pair) = pair {
+            let cut = chunk(&self.cut_pair(text, pair, TruncationStrategy::LongestFirst)?);
+            return Ok(Encoded { tokens, tokens_read: cut.ids.len(), chunks: vec![cut] });
+        }
+        let content = self.inner.encode_fast(text, false).map_err(unusable)?;
+        let ids = content.get_ids();
+        let windows = self.windows(ids.len());
+        let read = overflow::covered(&windows) + self.frame.len();
+        let chunks = windows.iter().map(|ranges| self.frame.around(ranges.iter().cloned().flatten().map(|i| ids[i])));
+        Ok(Encoded { chunks: chunks.collect(), tokens, tokens_read: read })
     }
 
-    /// What `truncation=True` gives: of a pair the longer text is cut first.
-    fn truncated(&self, text: &str, pair: Option<&str>) -> Result<Encoding, Error> {
+    /// Encodes a text and a hypothesis about it; only the text is cut.
+    pub(super) fn encode_hypothesis(&self, text: &str, hypothesis: &str) -> Result<Encoded, Error> {
+        let whole = self.inner.encode_fast((text, hypothesis), true).map_err(unusable)?;
+        let tokens = whole.len();
+        if tokens <= self.max_tokens {
+            return Ok(Encoded { chunks: vec![chunk(&whole)], tokens, tokens_read: tokens });
+        }
+        if self.overflow == Overflow::Error {
+            return Err(Error::TextTooLong { tokens, limit: self.max_tokens });
+        }
+        // A hypothesis that leaves no room is run whole, as transformers does; most models refuse it then.
+        let cut = self.cut_pair(text, hypothesis, TruncationStrategy::OnlyFirst).unwrap_or(whole);
+        Ok(Encoded { tokens, tokens_read: cut.len(), chunks: vec![chunk(&cut)] })
+    }
+
+    /// What `truncation=…` gives for a pair.
+    fn cut_pair(&self, text: &str, pair: &str, strategy: TruncationStrategy) -> Result<Encoding, Error> {
         let first = self.inner.encode_fast(text, false).map_err(unusable)?;
-        let second = pair.map(|pair| self.inner.encode_fast(pair, false)).transpose().map_err(unusable)?;
-        let added = self.inner.get_post_processor().map_or(0, |special| special.added_tokens(second.is_some()));
-        let params = TruncationParams {
-            max_length: self.max_tokens.saturating_sub(added),
-            strategy: TruncationStrategy::LongestFirst,
-            stride: 0,
-            direction: self.direction,
-        };
-        let (first, second) = truncate_encodings(first, second, &params).map_err(unusable)?;
+        let mut second = self.inner.encode_fast(pair, false).map_err(unusable)?;
+        // Encoded by itself it counts as a first text, and not every post-processor sets that right.
+        second.set_type_ids(vec![1; second.len()]);
+        let added = self.inner.get_post_processor().map_or(0, |special| special.added_tokens(true));
+        let max_length = self.max_tokens.saturating_sub(added);
+        let params = TruncationParams { max_length, strategy, stride: 0, direction: self.direction };
+        let (first, second) = truncate_encodings(first, Some(second), &params).map_err(unusable)?;
         self.inner.post_process(first, second, true).map_err(unusable)
     }
+
+    /// The tokens of a text for a tagger, special ones left out.
+    pub(super) fn pieces(&self, text: &str, characters: &[char]) -> Result<Vec<Piece>, Error> {
+        let content = self.inner.encode_char_offsets(text, false).map_err(unusable)?;
+        let pieces = content.get_ids().iter().zip(content.get_tokens()).zip(content.get_offsets());
+        let continues = |id: u32, token: &str, start: usize, end: usize| {
+            if Some(id) == self.unknown {
+                false
+            } else if self.marked {
+                // By length, as transformers does it: the mark makes the token longer than its slice of the text.
+                token.chars().count() != end - start
+            } else {
+                start > 0 && !characters[start - 1..characters.len().min(start + 1)].contains(&' ')
+            }
+        };
+        Ok(pieces
+            .map(|((&id, token), &(start, end))| Piece { id, start, end, continues: continues(id, token, start, end) })
+            .collect())
+    }
+
+    /// Runs for a tagger: which pieces each reads, and its rows.
+    pub(super) fn tagger_runs(&self, pieces: &[Piece]) -> Result<Vec<(Window, Chunk)>, Error> {
+        let tokens = pieces.len() + self.frame.len();
+        if tokens > self.max_tokens && self.overflow == Overflow::Error {
+            return Err(Error::TextTooLong { tokens, limit: self.max_tokens });
+        }
+        let windows = self.windows(pieces.len()).into_iter();
+        Ok(windows
+            .map(|ranges| {
+                let chunk = self.frame.around(ranges.iter().cloned().flatten().map(|i| pieces[i].id));
+                (ranges, chunk)
+            })
+            .collect())
+    }
+
+    /// Number of special tokens before a single text.
+    pub(super) fn offset(&self) -> usize {
+        self.frame.before.len()
+    }
+
+    pub(super) fn special_tokens(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Which of a text's tokens each run reads.
+    fn windows(&self, length: usize) -> Vec<Window> {
+        overflow::windows(
+            length,
+            self.max_tokens.saturating_sub(self.frame.len()).max(1),
+            self.overflow,
+            self.direction,
+        )
+    }
+}
+
+fn rebuilt(tokenizer: serde_json::Value) -> tokenizers::Result<HfTokenizer> {
+    HfTokenizer::from_bytes(tokenizer.to_string())
+}
+
+impl Frame {
+    fn len(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+
+    fn around(&self, content: impl Iterator<Item = u32>) -> Chunk {
+        let content = content.map(|id| (id, self.type_id));
+        let rows = self.before.iter().copied().chain(content).chain(self.after.iter().copied());
+        let (ids, type_ids) = rows.map(|(id, type_id)| (i64::from(id), i64::from(type_id))).unzip();
+        Chunk { ids, type_ids }
+    }
+}
+
+/// Learns the frame from a text of one letter; a tokenizer that knows none of them has no use for it either.
+fn frame(tokenizer: &HfTokenizer) -> tokenizers::Result<Frame> {
+    let encoding = tokenizer.encode("a", true)?;
+    let special = encoding.get_special_tokens_mask();
+    let rows: Vec<(u32, u32)> =
+        encoding.get_ids().iter().copied().zip(encoding.get_type_ids().iter().copied()).collect();
+    let Some(first) = special.iter().position(|&mask| mask == 0) else { return Ok(Frame::default()) };
+    let last = special.iter().rposition(|&mask| mask == 0).unwrap_or(first);
+    Ok(Frame { before: rows[..first].to_vec(), after: rows[last + 1..].to_vec(), type_id: rows[first].1 })
+}
+
+fn chunk(encoding: &Encoding) -> Chunk {
+    let wide = |row: &[u32]| row.iter().map(|&id| i64::from(id)).collect();
+    Chunk { ids: wide(encoding.get_ids()), type_ids: wide(encoding.get_type_ids()) }
 }
 
 fn unusable(error: tokenizers::Error) -> Error {
     Error::Tokenization { message: error.to_string() }
 }
 
-/// The smallest sane limit that the folder names.
-fn max_tokens(files: &ModelFiles) -> usize {
+/// Ids beyond the embedding would fail one day, on the first text that has such a token.
+fn check_size(tokenizer: &HfTokenizer, config: &Config) -> Result<(), Error> {
+    let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+    match config.vocab_size {
+        Some(embedded) if largest >= embedded => Err(Error::TokenizerLarger { tokens: largest + 1, embedded }),
+        _ => Ok(()),
+    }
+}
+
+/// The smallest sane limit that the folder or the graph names.
+fn max_tokens(files: &ModelFiles, fixed: Option<usize>) -> usize {
     let config = &files.config;
     let unused = match &config.model_type {
         Some(kind) if POSITIONS_AFTER_PADDING.contains(&kind.as_str()) => config.pad_token_id.unwrap_or(1) + 1,
@@ -110,10 +314,8 @@ fn max_tokens(files: &ModelFiles) -> usize {
     let positions = config.max_position_embeddings.map(|positions| positions.saturating_sub(unused));
     // `as` turns 10^30 into the largest u64, which the filter then drops.
     let written = files.tokenizer_config.model_max_length.map(|length| length as u64);
-    [positions, written]
-        .into_iter()
-        .flatten()
-        .filter(|&limit| limit > 0 && limit < LARGEST_SANE_LIMIT)
-        .min()
-        .unwrap_or(DEFAULT_MAX_TOKENS) as usize
+    let named = [positions, written].into_iter().flatten().filter(|&limit| limit > 0 && limit < LARGEST_SANE_LIMIT);
+    let own = named.min().unwrap_or(DEFAULT_MAX_TOKENS);
+    let wanted = files.settings.max_tokens.map_or(own.min(LARGEST_DEFAULT_LIMIT), |wanted| wanted.clamp(1, own));
+    wanted.min(fixed.map_or(u64::MAX, |fixed| fixed as u64)) as usize
 }

@@ -3,14 +3,13 @@
 //! The file is trusted only when it is ours alone and has the digest that the build recorded.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use ort::environment::EnvironmentBuilder;
-use sha2::{Digest, Sha256};
-
+use crate::digest;
 use crate::error::Error;
 use crate::private_dir;
+use ort::environment::EnvironmentBuilder;
 
 static LIBRARY: &[u8] = include_bytes!(env!("ONNXRUNTIME_LIBRARY"));
 const SHA256: &str = env!("ONNXRUNTIME_SHA256");
@@ -44,7 +43,7 @@ fn unpacked(cache_dir: &Path) -> io::Result<PathBuf> {
     let folder = cache_dir.join(format!("onnxruntime-{}", &SHA256[..16]));
     private_dir::create(&folder)?;
     let path = folder.join(NAME);
-    if digest(&path).is_ok_and(|found| found == SHA256) {
+    if digest::of_file(&path).is_ok_and(|found| digest::hex(&found) == SHA256) {
         return Ok(path);
     }
     // Another process may be unpacking too: each writes its own file and the last rename wins, with equal bytes.
@@ -52,19 +51,6 @@ fn unpacked(cache_dir: &Path) -> io::Result<PathBuf> {
     file.write_all(LIBRARY)?;
     file.persist(&path)?;
     Ok(path)
-}
-
-fn digest(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A path under which the library's bytes can be opened although no directory can be written to.
@@ -96,6 +82,6 @@ mod tests {
         let path = unpacked(cache.path()).unwrap();
         std::fs::write(&path, b"half a libr").unwrap();
         assert_eq!(unpacked(cache.path()).unwrap(), path);
-        assert_eq!(digest(&path).unwrap(), SHA256);
+        assert_eq!(digest::hex(&digest::of_file(&path).unwrap()), SHA256);
     }
 }

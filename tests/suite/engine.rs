@@ -11,7 +11,7 @@ use local_model_mcp::prediction::{Input, Source};
 use crate::fake::{Script, settings, start};
 
 async fn ask(engine: &Engine, text: &str) -> Result<Answer, Error> {
-    engine.predict(Request { model: None, input: Input::single(text) }).await
+    engine.predict(Request { input: Input::single(text), ..Request::default() }).await
 }
 
 fn spawn(engine: &Arc<Engine>, text: &'static str) -> tokio::task::JoinHandle<Result<Answer, Error>> {
@@ -50,7 +50,7 @@ async fn identical_concurrent_texts_run_the_model_once() {
     }
     assert_eq!(script.runs(), 1);
     assert_eq!(sources.iter().filter(|&&source| source == Source::Model).count(), 1);
-    assert_eq!(engine.cache_counts().joined, 19);
+    assert_eq!(engine.cache_counts().await.joined, 19);
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_withdrawn_call_does_not_withdraw_its_twins() {
     tokio::task::yield_now().await;
     first.abort();
     script.release();
-    assert_eq!(second.await.unwrap().unwrap().prediction.scores[0], 0.7);
+    assert_eq!(second.await.unwrap().unwrap().verdict().confidence, Some(0.7));
 }
 
 #[tokio::test]
@@ -89,7 +89,11 @@ async fn failures_are_not_kept() {
     let engine = start(&script, settings());
     for _ in 0..2 {
         let error = ask(&engine, "fail").await.unwrap_err();
-        assert_eq!(error.to_string(), "model `fake` could not run this text: it was told to");
+        assert_eq!(
+            error.to_string(),
+            "model `fake` could not run this text: it was told to; other texts are still answered, and `local-model-mcp \
+             check` shows whether the model is sound"
+        );
     }
     assert_eq!(script.runs(), 2);
 }
@@ -191,7 +195,7 @@ async fn frequent_texts_are_answered_before_anybody_asks() {
     // They run one after the other, so the first is in the cache by the time the second runs.
     let answer = ask(&engine, "hello").await.unwrap();
     assert_eq!(answer.source, Source::Precomputed);
-    assert_eq!(engine.cache_counts().precomputed_hits, 1);
+    assert_eq!(engine.cache_counts().await.precomputed_hits, 1);
 }
 
 #[tokio::test]
@@ -208,7 +212,7 @@ async fn hot_results_survive_the_session() {
     let second = start(&script, settings);
     until(|| script.runs() == 1).await;
     let hot = ask(&second, "a hot text").await.unwrap();
-    assert_eq!((hot.source, hot.prediction.scores[1]), (Source::Precomputed, 0.55));
+    assert_eq!((hot.source, hot.verdict().confidence), (Source::Precomputed, Some(0.55)));
     let kept = std::fs::read_dir(folder.path().join("results")).unwrap();
     let content: String = kept.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
     assert!(!content.contains("hot"), "texts must not be written to disk: {content}");
@@ -219,7 +223,7 @@ async fn models_are_told_apart_by_name_and_fail_on_their_own() {
     let good = Arc::new(Script::default());
     let bad = Arc::new(Script { failing_loads: 9.into(), ..Script::default() });
     let engine = Engine::start(vec![("good".into(), good.load()), ("bad".into(), bad.load())], settings());
-    let to = |model: &str| Request { model: Some(model.into()), input: Input::single("hello") };
+    let to = |model: &str| Request { model: Some(model.into()), input: Input::single("hello"), top_k: None };
     assert_eq!(engine.predict(to("good")).await.unwrap().model, "good");
     assert!(matches!(engine.predict(to("bad")).await, Err(Error::ModelFailed { .. })));
     let unknown = engine.predict(to("other")).await.unwrap_err();

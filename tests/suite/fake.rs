@@ -9,7 +9,7 @@ use std::time::Duration;
 use local_model_mcp::engine::{Engine, EngineSettings};
 use local_model_mcp::error::Error;
 use local_model_mcp::model::{Load, Loaded, Model};
-use local_model_mcp::prediction::{Input, ModelInfo, Prediction, Task};
+use local_model_mcp::prediction::{GraphReport, Input, ModelInfo, Outcome, Prediction, Task};
 
 pub(crate) const LABELS: [&str; 3] = ["short", "middle", "long"];
 /// The fake reads one token a word.
@@ -52,7 +52,7 @@ impl Script {
 
     pub(crate) fn load(self: &Arc<Self>) -> Load {
         let script = Arc::clone(self);
-        Arc::new(move |replicas| {
+        Arc::new(move || {
             script.loads.fetch_add(1, Ordering::SeqCst);
             if script.hold_load {
                 script.wait_for_release();
@@ -64,16 +64,20 @@ impl Script {
             let info = ModelInfo {
                 task: script.task.unwrap_or(Task::SingleLabel),
                 labels: LABELS.map(Arc::from).to_vec(),
+                takes_candidates: false,
+                candidates_are_independent: false,
                 max_tokens: MAX_TOKENS,
                 precision: "fp32",
                 threshold: script.threshold,
                 description: None,
-                graph: "fake".into(),
+                graph: GraphReport::default(),
                 digest: [7; 32],
                 frequent_texts: script.frequent_texts.clone(),
             };
-            let replica = || -> Box<dyn Model> { Box::new(Fake { script: Arc::clone(&script) }) };
-            Ok(Loaded { info, replicas: (0..replicas).map(|_| replica()).collect() })
+            let script = Arc::clone(&script);
+            let another =
+                move || -> Result<Box<dyn Model>, Error> { Ok(Box::new(Fake { script: Arc::clone(&script) })) };
+            Ok(Loaded { info, first: another()?, another: Box::new(another) })
         })
     }
 }
@@ -97,7 +101,11 @@ impl Model for Fake {
             3..=5 => [0.1, 0.55, 0.35],
             _ => [0.1, 0.2, 0.7],
         };
-        Ok(Prediction { scores: scores.into(), tokens: words as u32, tokens_read: words.min(MAX_TOKENS) as u32 })
+        Ok(Prediction {
+            outcome: Outcome::Scores(scores.into()),
+            tokens: words as u32,
+            tokens_read: words.min(MAX_TOKENS) as u32,
+        })
     }
 }
 

@@ -16,6 +16,8 @@ mod documentation;
 mod engine;
 /// The executable over real pipes and sockets with the real model.
 mod executable;
+/// Tiny models of every kind against goldens of transformers' own pipelines.
+mod goldens;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
 /// The default model: everyday sentences with the label a person gives, and the scores transformers gives.

@@ -1,0 +1,257 @@
+//! What the JSON and TOML files of a model folder say, as far as it matters here. Finding and reading them is `folder`'s.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::model::entities::Aggregation;
+use crate::model::zero_shot::{self, Template};
+
+/// `config.json`.
+pub(super) struct Config {
+    pub labels: Vec<Arc<str>>,
+    /// Number of the label that says "follows from" in an NLI model.
+    pub entailment: Option<usize>,
+    pub problem_type: Option<String>,
+    pub model_type: Option<String>,
+    /// First of `architectures`.
+    pub architecture: Option<String>,
+    pub vocab_size: Option<usize>,
+    pub max_position_embeddings: Option<u64>,
+    pub pad_token_id: Option<u64>,
+}
+
+/// Parsed loosely: exporters of ten years wrote these files, and only what is read has to fit.
+#[derive(Deserialize)]
+struct RawConfig {
+    id2label: Option<BTreeMap<String, Value>>,
+    /// In the order of the file, which decides between several labels that mean entailment.
+    label2id: Option<Map<String, Value>>,
+    num_labels: Option<usize>,
+    problem_type: Option<String>,
+    model_type: Option<String>,
+    architectures: Option<Vec<String>>,
+    vocab_size: Option<usize>,
+    #[serde(alias = "n_positions")]
+    max_position_embeddings: Option<u64>,
+    pad_token_id: Option<u64>,
+}
+
+/// `tokenizer_config.json`.
+#[derive(Default, Deserialize)]
+pub(super) struct TokenizerConfig {
+    /// 10^30 stands for "no limit" in files that transformers wrote, which no integer type holds.
+    pub model_max_length: Option<f64>,
+    pub truncation_side: Option<String>,
+    pub tokenizer_class: Option<String>,
+    pub do_lower_case: Option<bool>,
+    pub strip_accents: Option<bool>,
+    pub tokenize_chinese_chars: Option<bool>,
+    pub add_prefix_space: Option<bool>,
+    pub trim_offsets: Option<bool>,
+    pub unk_token: Option<SpecialToken>,
+    pub pad_token: Option<SpecialToken>,
+    pub cls_token: Option<SpecialToken>,
+    pub sep_token: Option<SpecialToken>,
+    pub bos_token: Option<SpecialToken>,
+    pub eos_token: Option<SpecialToken>,
+    pub mask_token: Option<SpecialToken>,
+    pub additional_special_tokens: Option<Vec<SpecialToken>>,
+}
+
+/// A token, as plain text or with the flags that `tokenizer.json` repeats.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum SpecialToken {
+    Plain(String),
+    Full { content: String },
+}
+
+impl SpecialToken {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Plain(text) | Self::Full { content: text } => text,
+        }
+    }
+}
+
+/// `local-model.toml`: what the owner of the folder adds to the export.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    pub description: Option<String>,
+    /// The graph file, where the folder has several.
+    pub graph: Option<String>,
+    /// Names in the order of the scores, instead of those in `config.json`.
+    pub labels: Option<Vec<Arc<str>>>,
+    pub threshold: Option<f32>,
+    /// A lower token limit than the model's own.
+    pub max_tokens: Option<u64>,
+    #[serde(default)]
+    pub overflow: Overflow,
+    /// Taggers.
+    #[serde(default)]
+    pub aggregation: Aggregation,
+    /// NLI models that are given labels.
+    #[serde(default)]
+    pub hypothesis_template: HypothesisTemplate,
+    #[serde(default)]
+    pub multi_label: bool,
+}
+
+/// What happens to a text that is longer than the model's limit.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Overflow {
+    /// What transformers' `truncation=True` reads: the beginning, or the end where the tokenizer is set to cut on the left.
+    #[default]
+    Head,
+    /// The beginning and the end, half of each.
+    HeadTail,
+    /// All of it, in overlapping windows.
+    Windows,
+    /// The text is refused.
+    Error,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct HypothesisTemplate(pub Template);
+
+impl TryFrom<String> for HypothesisTemplate {
+    type Error = String;
+
+    fn try_from(template: String) -> Result<Self, String> {
+        Template::parse(&template).map(Self)
+    }
+}
+
+impl Default for HypothesisTemplate {
+    fn default() -> Self {
+        Self(Template::parse(zero_shot::TEMPLATE).expect("the default template has its place"))
+    }
+}
+
+impl Settings {
+    pub(super) fn parse(path: &Path, content: &str) -> Result<Self, Error> {
+        toml::from_str(content).map_err(|error| Error::FileInvalid {
+            path: path.into(),
+            message: error.message().into(),
+            remedy: "models/README.md in the source lists its keys".into(),
+        })
+    }
+}
+
+impl Config {
+    pub(super) fn parse(path: &Path, content: &str, settings: &Settings) -> Result<Self, Error> {
+        let raw: RawConfig = json(path, content)?;
+        let labels = match &settings.labels {
+            Some(labels) => labels.clone(),
+            None => labels(&raw).map_err(|message| Error::FileInvalid {
+                path: path.into(),
+                message,
+                remedy: "correct `id2label`, which maps each score's number to its name, or name all labels with \
+                         `labels = […]` in `local-model.toml`"
+                    .into(),
+            })?,
+        };
+        Ok(Self {
+            entailment: entailment(&raw, &labels),
+            labels,
+            problem_type: raw.problem_type,
+            model_type: raw.model_type,
+            architecture: raw.architectures.and_then(|names| names.into_iter().next()),
+            vocab_size: raw.vocab_size,
+            max_position_embeddings: raw.max_position_embeddings,
+            pad_token_id: raw.pad_token_id,
+        })
+    }
+}
+
+fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
+    let Some(names) = &raw.id2label else {
+        // transformers' own default where the file says nothing is two labels.
+        return Ok((0..raw.num_labels.unwrap_or(2)).map(|number| format!("LABEL_{number}").into()).collect());
+    };
+    // The keys are strings, so that "10" comes before "2" in the file's own order.
+    let mut numbered: BTreeMap<usize, Arc<str>> = BTreeMap::new();
+    for (key, name) in names {
+        let number = key.parse().map_err(|_| format!("`id2label` has the key `{key}`, which is no number"))?;
+        let name = name.as_str().map_or_else(|| name.to_string().into(), Arc::from);
+        numbered.insert(number, name);
+    }
+    if numbered.is_empty() || numbered.keys().copied().ne(0..numbered.len()) {
+        return Err("`id2label` is empty or skips a number".into());
+    }
+    Ok(numbered.into_values().collect())
+}
+
+/// The first name that starts with `entail`, in any case; `label2id` is asked, as transformers does, where there is one.
+fn entailment(raw: &RawConfig, labels: &[Arc<str>]) -> Option<usize> {
+    let entails = |name: &str| name.to_lowercase().starts_with("entail");
+    let number = match &raw.label2id {
+        Some(numbers) => {
+            let (_, number) = numbers.iter().find(|(name, _)| entails(name))?;
+            usize::try_from(number.as_u64()?).ok()?
+        }
+        None => labels.iter().position(|name| entails(name))?,
+    };
+    (number < labels.len()).then_some(number)
+}
+
+pub(super) fn json<T: DeserializeOwned>(path: &Path, content: &str) -> Result<T, Error> {
+    serde_json::from_str(content).map_err(|error| Error::FileInvalid {
+        path: path.into(),
+        message: error.to_string(),
+        remedy: super::folder::EXPORT.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(content: &str) -> Result<Config, Error> {
+        Config::parse(Path::new("config.json"), content, &Settings::default())
+    }
+
+    #[test]
+    fn label_numbers_are_sorted_as_numbers() {
+        let names: Vec<String> = (0..12).map(|number| format!("\"{number}\": \"l{number}\"")).collect();
+        let labels = config(&format!("{{\"id2label\": {{{}}}}}", names.join(","))).unwrap().labels;
+        assert_eq!((&*labels[2], &*labels[10]), ("l2", "l10"));
+    }
+
+    #[test]
+    fn nothing_said_means_two_labels() {
+        assert_eq!(config("{}").unwrap().labels, ["LABEL_0", "LABEL_1"].map(Arc::from));
+    }
+
+    #[test]
+    fn settings_override_label_names() {
+        let settings = Settings::parse(Path::new("x"), "labels = [\"good\", \"bad\"]").unwrap();
+        assert_eq!(Config::parse(Path::new("x"), "{}", &settings).unwrap().labels, ["good", "bad"].map(Arc::from));
+    }
+
+    #[test]
+    fn entailment_is_found_by_its_beginning() {
+        let config =
+            config(r#"{"id2label": {"0": "a", "1": "b"}, "label2id": {"x": 0, "ENTAILS": 1, "entailment": 0}}"#);
+        assert_eq!(config.unwrap().entailment, Some(1));
+    }
+
+    #[test]
+    fn a_limit_beyond_all_integers_is_read() {
+        let parsed: TokenizerConfig = serde_json::from_str(
+            r#"{"model_max_length": 1000000000000000019884624838656, "extra_special_tokens": {}, "pad_token": {"content": "[PAD]", "lstrip": false}}"#,
+        )
+        .unwrap();
+        assert_eq!(parsed.model_max_length, Some(1e30));
+        assert_eq!(parsed.pad_token.unwrap().text(), "[PAD]");
+    }
+}

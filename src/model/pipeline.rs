@@ -1,0 +1,167 @@
+//! The three pipelines over one session: classify, tag, and classify by labels that the caller brings.
+//!
+//! The order of steps is here; each step's rule is in `tokenizer`, `activation`, `entities` and `zero_shot`.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::model::Model;
+use crate::model::activation;
+use crate::model::entities::{self, Aggregation, Token};
+use crate::model::folder::ModelFiles;
+use crate::model::session::{Logits, Session};
+use crate::model::tokenizer::{Chunk, Encoded, Tokenizer};
+use crate::model::zero_shot::{self, Template};
+use crate::prediction::{Input, Outcome, Prediction, Task};
+
+/// What all replicas of a model share.
+pub(super) struct Rules {
+    name: String,
+    task: Task,
+    labels: Vec<Arc<str>>,
+    tokenizer: Tokenizer,
+    aggregation: Aggregation,
+    entailment: Option<usize>,
+    template: Template,
+    independent: bool,
+}
+
+impl Rules {
+    pub(super) fn new(name: &str, task: Task, files: &ModelFiles, tokenizer: Tokenizer) -> Self {
+        Self {
+            name: name.to_owned(),
+            task,
+            labels: files.config.labels.clone(),
+            tokenizer,
+            aggregation: files.settings.aggregation,
+            entailment: files.config.entailment,
+            template: files.settings.hypothesis_template.0.clone(),
+            independent: files.settings.multi_label,
+        }
+    }
+}
+
+pub(super) struct Pipeline {
+    rules: Arc<Rules>,
+    session: Session,
+}
+
+impl Model for Pipeline {
+    fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
+        let rules = Arc::clone(&self.rules);
+        match (rules.task, rules.entailment) {
+            (Task::Tagging, _) if input.text_pair.is_some() => Err(Error::PairNotTaken { model: rules.name.clone() }),
+            (Task::SingleLabel, Some(entailment)) if !input.labels.is_empty() => {
+                self.classify_by(&rules, input, entailment)
+            }
+            _ if !input.labels.is_empty() => Err(Error::LabelsNotTaken { model: rules.name.clone() }),
+            (Task::Tagging, _) => self.tag(&rules, &input.text),
+            _ => self.classify(&rules, input),
+        }
+    }
+}
+
+impl Pipeline {
+    pub(super) fn new(rules: Arc<Rules>, session: Session) -> Self {
+        Self { rules, session }
+    }
+
+    /// Runs once and compares the number of scores with the number of names.
+    pub(super) fn check_labels(&mut self) -> Result<(), Error> {
+        let rules = Arc::clone(&self.rules);
+        let encoded = rules.tokenizer.encode("a", None)?;
+        let given = self.run(&encoded.chunks[0])?.labels;
+        let named = rules.labels.len();
+        if given == named { Ok(()) } else { Err(Error::LabelCount { named, given }) }
+    }
+
+    fn classify(&mut self, rules: &Rules, input: &Input) -> Result<Prediction, Error> {
+        let encoded = rules.tokenizer.encode(&input.text, input.text_pair.as_deref())?;
+        let mut scores = vec![0.0; rules.labels.len()];
+        let total: usize = encoded.chunks.iter().map(|chunk| chunk.ids.len()).sum();
+        for chunk in &encoded.chunks {
+            let mut row = self.run(chunk)?.row(0).to_vec();
+            activation::apply(rules.task, &mut row);
+            // One window: its scores as they are, to the last bit.
+            let share = if encoded.chunks.len() == 1 { 1.0 } else { chunk.ids.len() as f32 / total as f32 };
+            scores.iter_mut().zip(row).for_each(|(sum, score)| *sum += share * score);
+        }
+        self.finite(&scores)?;
+        Ok(prediction(Outcome::Scores(scores.into()), &encoded))
+    }
+
+    fn classify_by(&mut self, rules: &Rules, input: &Input, entailment: usize) -> Result<Prediction, Error> {
+        let mut logits = Vec::with_capacity(input.labels.len());
+        let mut longest: Option<Encoded> = None;
+        for label in &input.labels {
+            let encoded = rules.tokenizer.encode_hypothesis(&input.text, &rules.template.fill(label))?;
+            logits.push(self.run(&encoded.chunks[0])?.row(0).to_vec());
+            if longest.as_ref().is_none_or(|longest| encoded.tokens > longest.tokens) {
+                longest = Some(encoded);
+            }
+        }
+        let scores = zero_shot::scores(&logits, entailment, rules.independent);
+        self.finite(&scores)?;
+        let longest = longest.ok_or_else(|| Error::LabelsNotTaken { model: rules.name.clone() })?;
+        Ok(prediction(Outcome::Scores(scores.into()), &longest))
+    }
+
+    fn tag(&mut self, rules: &Rules, text: &str) -> Result<Prediction, Error> {
+        let characters: Vec<char> = text.chars().collect();
+        let pieces = rules.tokenizer.pieces(text, &characters)?;
+        // Of the windows that read a token, the one in which it stands farthest from an edge decides.
+        let mut chosen: Vec<(usize, Vec<f32>)> = vec![(0, Vec::new()); pieces.len()];
+        for (ranges, chunk) in rules.tokenizer.tagger_runs(&pieces)? {
+            let logits = self.run(&chunk)?;
+            for (row, number) in ranges.iter().cloned().flatten().enumerate() {
+                let last = chunk.ids.len() - 1;
+                let row = row + rules.tokenizer.offset();
+                let distance = 1 + row.min(last - row);
+                if distance > chosen[number].0 {
+                    let mut scores = logits.row(row).to_vec();
+                    activation::apply(Task::SingleLabel, &mut scores);
+                    self.finite(&scores)?;
+                    chosen[number] = (distance, scores);
+                }
+            }
+        }
+        let special = rules.tokenizer.special_tokens();
+        let tokens_read = special + chosen.iter().filter(|(distance, _)| *distance > 0).count();
+        let read = pieces.iter().zip(chosen).filter(|(_, (distance, _))| *distance > 0);
+        let tokens: Vec<Token> = read
+            .map(|(piece, (_, scores))| Token {
+                start: piece.start as u32,
+                end: piece.end as u32,
+                continues: piece.continues,
+                scores,
+            })
+            .collect();
+        let entities = entities::entities(&tokens, &rules.labels, rules.aggregation);
+        Ok(Prediction {
+            outcome: Outcome::Entities(entities.into()),
+            tokens: (pieces.len() + special) as u32,
+            tokens_read: tokens_read as u32,
+        })
+    }
+
+    fn run(&mut self, chunk: &Chunk) -> Result<Logits, Error> {
+        self.session.logits(chunk, self.rules.tokenizer.pad).map_err(|error| self.failed(error.message()))
+    }
+
+    /// fp16 graphs overflow where they were not made for it; such scores would mean nothing.
+    fn finite(&self, scores: &[f32]) -> Result<(), Error> {
+        if scores.iter().all(|score| score.is_finite()) {
+            Ok(())
+        } else {
+            Err(self.failed("its scores are not numbers"))
+        }
+    }
+
+    fn failed(&self, message: &str) -> Error {
+        Error::Inference { model: self.rules.name.clone(), message: message.to_owned() }
+    }
+}
+
+fn prediction(outcome: Outcome, encoded: &Encoded) -> Prediction {
+    Prediction { outcome, tokens: encoded.tokens as u32, tokens_read: encoded.tokens_read as u32 }
+}

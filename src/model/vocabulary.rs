@@ -1,0 +1,132 @@
+//! The tokenizer of a folder without `tokenizer.json`: the file that transformers would write for such a vocabulary, made
+//! here as JSON, so that there is one way in; and the settings in `tokenizer_config.json` that win over any such file.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tokenizers::{NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer as HfTokenizer};
+
+use crate::error::Error;
+use crate::model::config::{Config, SpecialToken, TokenizerConfig, json as parse};
+
+/// `tokenizer.json` for a `vocab.txt`, as `BertTokenizerFast` builds it.
+pub(super) fn word_piece(vocab: &str, settings: &TokenizerConfig) -> Result<Value, Error> {
+    let numbered = vocab.lines().enumerate().map(|(number, token)| (token.trim_end().to_owned(), json!(number)));
+    let vocab: Map<String, Value> = numbered.collect();
+    let special = |token: &Option<SpecialToken>, default: &str| or(token.as_ref(), default);
+    let (cls, sep) = (special(&settings.cls_token, "[CLS]"), special(&settings.sep_token, "[SEP]"));
+    let unk = special(&settings.unk_token, "[UNK]");
+    let others = [special(&settings.pad_token, "[PAD]"), special(&settings.mask_token, "[MASK]")];
+    let path = Path::new("vocab.txt");
+    let pair = |token: &str| Ok::<_, Error>(json!([token, number(&vocab, token, path)?]));
+    Ok(json!({
+        "version": "1.0",
+        "added_tokens": added(&vocab, [&cls, &sep, &unk, &others[0], &others[1]]),
+        "normalizer": normalizer(settings, true),
+        "pre_tokenizer": { "type": "BertPreTokenizer" },
+        "post_processor": { "type": "BertProcessing", "sep": pair(&sep)?, "cls": pair(&cls)? },
+        "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
+        "model": { "type": "WordPiece", "unk_token": unk, "continuing_subword_prefix": "##",
+                   "max_input_chars_per_word": 100, "vocab": vocab },
+    }))
+}
+
+/// What transformers takes from `tokenizer_config.json`, or its own default, over what `tokenizer.json` says.
+pub(super) fn override_settings(tokenizer: &mut HfTokenizer, settings: &TokenizerConfig) -> tokenizers::Result<()> {
+    let generic = settings.tokenizer_class.as_deref() == Some("PreTrainedTokenizerFast");
+    if let Some(NormalizerWrapper::BertNormalizer(written)) = tokenizer.get_normalizer()
+        && !generic
+    {
+        let normalizer: NormalizerWrapper = serde_json::from_value(normalizer(settings, written.clean_text))?;
+        tokenizer.with_normalizer(Some(normalizer));
+    }
+    let spaced = settings.add_prefix_space.unwrap_or(false);
+    if let Some(PreTokenizerWrapper::ByteLevel(written)) = tokenizer.get_pre_tokenizer() {
+        let changed = written.add_prefix_space(spaced);
+        tokenizer.with_pre_tokenizer(Some(changed));
+    }
+    if let Some(PostProcessorWrapper::Roberta(written)) = tokenizer.get_post_processor()
+        && !generic
+    {
+        let changed = written.clone().add_prefix_space(spaced).trim_offsets(settings.trim_offsets.unwrap_or(true));
+        tokenizer.with_post_processor(Some(changed));
+    }
+    Ok(())
+}
+
+/// The normalizer of BERT-like tokenizers.
+fn normalizer(settings: &TokenizerConfig, clean_text: bool) -> Value {
+    json!({
+        "type": "BertNormalizer",
+        "clean_text": clean_text,
+        "handle_chinese_chars": settings.tokenize_chinese_chars.unwrap_or(true),
+        "strip_accents": settings.strip_accents,
+        "lowercase": settings.do_lower_case.unwrap_or(true),
+    })
+}
+
+/// `tokenizer.json` for `vocab.json` and `merges.txt`: RoBERTa's, or GPT-2's where the vocabulary has no `<s>`.
+pub(super) fn byte_level_bpe(
+    vocab: &str,
+    merges: &str,
+    config: &Config,
+    settings: &TokenizerConfig,
+) -> Result<Value, Error> {
+    let path = Path::new("vocab.json");
+    let vocab: Map<String, Value> = parse(path, vocab)?;
+    let merges: Vec<&str> =
+        merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
+    let spaced = settings.add_prefix_space.unwrap_or(false);
+    let cls = or(settings.cls_token.as_ref().or(settings.bos_token.as_ref()), "<s>");
+    let sep = or(settings.sep_token.as_ref().or(settings.eos_token.as_ref()), "</s>");
+    let framed = config.model_type.as_deref() != Some("gpt2") && vocab.contains_key(&cls);
+    let post_processor = if framed {
+        let pair = |token: &str| Ok::<_, Error>(json!([token, number(&vocab, token, path)?]));
+        json!({ "type": "RobertaProcessing", "sep": pair(&sep)?, "cls": pair(&cls)?, "trim_offsets": true,
+                "add_prefix_space": spaced })
+    } else {
+        json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true })
+    };
+    let unk = or(settings.unk_token.as_ref(), if framed { "<unk>" } else { "<|endoftext|>" });
+    let (pad, mask) = (or(settings.pad_token.as_ref(), "<pad>"), or(settings.mask_token.as_ref(), "<mask>"));
+    let mut added = added(&vocab, [&cls, &sep, &unk, &pad, &mask]);
+    // RoBERTa's mask takes the space before it, so that "a <mask>" reads as one more word.
+    for token in added.iter_mut().filter(|token| token["content"] == *mask) {
+        token["lstrip"] = true.into();
+    }
+    Ok(json!({
+        "version": "1.0",
+        "added_tokens": added,
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": spaced, "trim_offsets": true, "use_regex": true },
+        "post_processor": post_processor,
+        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "",
+                   "end_of_word_suffix": "", "fuse_unk": false, "vocab": vocab, "merges": merges },
+    }))
+}
+
+fn or<'a>(token: impl Into<Option<&'a SpecialToken>>, default: &str) -> String {
+    token.into().map_or(default, SpecialToken::text).to_owned()
+}
+
+/// Number of a token that must be there.
+fn number(vocab: &Map<String, Value>, token: &str, path: &Path) -> Result<Value, Error> {
+    vocab.get(token).cloned().ok_or_else(|| Error::FileInvalid {
+        path: path.into(),
+        message: format!("it has no token `{token}`"),
+        remedy: "write `tokenizer.json` with `save_pretrained` in Python".into(),
+    })
+}
+
+/// Those of the special tokens that the vocabulary has, in its order.
+fn added<const N: usize>(vocab: &Map<String, Value>, tokens: [&String; N]) -> Vec<Value> {
+    let mut found: Vec<(u64, &String)> =
+        tokens.iter().filter_map(|token| Some((vocab.get(*token)?.as_u64()?, *token))).collect();
+    found.sort();
+    found.dedup();
+    let flags = |(id, content)| {
+        json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true })
+    };
+    found.into_iter().map(flags).collect()
+}

@@ -1,0 +1,171 @@
+//! Every fixture model gives what transformers' own pipelines gave on torch (tests/fixtures/README.md says how they were
+//! made), through the trait at `model`'s door.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use local_model_mcp::error::Error;
+use local_model_mcp::model::{self, Loaded, Location};
+use local_model_mcp::onnxruntime::LibrarySettings;
+use local_model_mcp::prediction::{Input, Verdict};
+use serde_json::Value;
+
+use crate::client::shared_cache;
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A copy of a fixture's folder with settings of its owner.
+pub(crate) fn with_settings(name: &str, settings: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            let below = folder.path().join(entry.file_name().unwrap());
+            fs::create_dir(&below).unwrap();
+            for file in fs::read_dir(&entry).unwrap().map(|file| file.unwrap().path()) {
+                fs::copy(&file, below.join(file.file_name().unwrap())).unwrap();
+            }
+        } else {
+            fs::copy(&entry, folder.path().join(entry.file_name().unwrap())).unwrap();
+        }
+    }
+    fs::write(folder.path().join("local-model.toml"), settings).unwrap();
+    folder
+}
+
+pub(crate) fn load(folder: &Path) -> Result<Loaded, Error> {
+    let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
+    model::load("fixture", &Location::Folder(folder.to_owned()), &library)
+}
+
+pub(crate) fn verdict(loaded: &mut Loaded, input: &Input) -> Verdict {
+    let prediction = loaded.first.predict(input).unwrap_or_else(|error| panic!("{error}: {input:?}"));
+    loaded.info.verdict(input, &prediction)
+}
+
+fn golden(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(fixture(name).join("expected.json")).unwrap()).unwrap()
+}
+
+/// All labels in the order expected and all scores within the tolerance; neighbours closer than it may change places.
+#[track_caller]
+fn compare(case: &Value, tolerance: f64, verdict: &Verdict) {
+    let best = verdict.confidence.or(verdict.value).unwrap();
+    let mut found = vec![(verdict.prediction.as_str(), f64::from(best))];
+    found.extend(verdict.others.iter().map(|(label, score)| (&**label, f64::from(*score))));
+    let expected = case["expected"].as_array().unwrap();
+    assert_eq!(found.len(), expected.len());
+    for (place, expected) in expected.iter().enumerate() {
+        let (label, score) = (expected["label"].as_str().unwrap(), expected["score"].as_f64().unwrap());
+        let (_, same) = found.iter().find(|(name, _)| *name == label).unwrap();
+        assert!((same - score).abs() <= tolerance, "{}: {label} {same}, expected {score}", case["name"]);
+        let swapped = found[place].0 != label;
+        assert!(!swapped || (found[place].1 - score).abs() <= tolerance, "{}: {found:?}", case["name"]);
+    }
+}
+
+#[track_caller]
+fn classifier(name: &str) {
+    let golden = golden(name);
+    let mut loaded = load(&fixture(name)).unwrap();
+    let pairs = golden["pair_cases"].as_array().into_iter().flatten();
+    let cases: Vec<&Value> = golden["cases"].as_array().unwrap().iter().chain(pairs).collect();
+    assert!(cases.len() >= 20);
+    for case in cases {
+        let input = Input {
+            text: case["text"].as_str().unwrap().into(),
+            text_pair: case["text_pair"].as_str().map(str::to_owned),
+            labels: vec![],
+        };
+        let verdict = verdict(&mut loaded, &input);
+        compare(case, golden["tolerance"].as_f64().unwrap(), &verdict);
+        // The number of tokens read is that of the golden's ids, which ends with the special ones.
+        let read = case["input_ids"].as_array().unwrap().len();
+        assert!(verdict.truncated.is_none_or(|(whole, limit)| limit as usize == read && whole > limit), "{case}");
+    }
+}
+
+#[track_caller]
+fn tagger(name: &str) {
+    let golden = golden(name);
+    for strategy in ["none", "simple", "first", "max", "average"] {
+        let folder = with_settings(name, &format!("aggregation = \"{strategy}\""));
+        let mut loaded = load(folder.path()).unwrap();
+        for case in golden["cases"].as_array().unwrap() {
+            let verdict = verdict(&mut loaded, &Input::single(case["text"].as_str().unwrap()));
+            let found = verdict.entities.unwrap();
+            let expected = case["expected"][strategy].as_array().unwrap();
+            let key = if strategy == "none" { "entity" } else { "entity_group" };
+            let place = |label: &str, start: u64, end: u64| format!("{label} {start}..{end}");
+            let places: Vec<_> = found.iter().map(|(e, _)| place(&e.label, e.start.into(), e.end.into())).collect();
+            let expected_places: Vec<_> = expected
+                .iter()
+                .map(|e| place(e[key].as_str().unwrap(), e["start"].as_u64().unwrap(), e["end"].as_u64().unwrap()))
+                .collect();
+            assert_eq!(places, expected_places, "{} {strategy}", case["name"]);
+            for ((entity, _), expected) in found.iter().zip(expected) {
+                let difference = (f64::from(entity.score) - expected["score"].as_f64().unwrap()).abs();
+                assert!(difference <= golden["tolerance"].as_f64().unwrap(), "{} {strategy}", case["name"]);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn zero_shot(name: &str) {
+    let golden = golden(name);
+    for case in golden["cases"].as_array().unwrap().iter().filter(|case| case.get("expected").is_some()) {
+        let template = case["hypothesis_template"].as_str().unwrap();
+        let settings = format!("hypothesis_template = {template:?}\nmulti_label = {}", case["multi_label"]);
+        let folder = with_settings(name, &settings);
+        let mut loaded = load(folder.path()).unwrap();
+        let labels = case["candidate_labels"].as_array().unwrap();
+        let input = Input {
+            text: case["text"].as_str().unwrap().into(),
+            text_pair: None,
+            labels: labels.iter().map(|label| label.as_str().unwrap().to_owned()).collect(),
+        };
+        compare(case, golden["tolerance"].as_f64().unwrap(), &verdict(&mut loaded, &input));
+    }
+}
+
+macro_rules! goldens {
+    ($($check:ident: $($test:ident $name:literal),+;)+) => {
+        $($(#[test] fn $test() { $check($name); })+)+
+    };
+}
+
+goldens! {
+    classifier:
+        pairs_with_token_type_ids "wordpiece-pairs",
+        truncation_direction_left_over_in_tokenizer_json "truncation-left",
+        no_token_type_ids_and_no_limit_named "distilbert",
+        byte_level_bpe_pairs_and_positions_after_padding "roberta-pairs",
+        unigram_multi_label "xlm-roberta-multilabel",
+        a_regression "regression",
+        one_label_is_a_sigmoid "single-label-sigmoid",
+        int32_inputs "int32",
+        fp16_logits "fp16",
+        int8_in_the_layout_of_transformers_js "int8",
+        weights_beside_the_graph "dynamo-external-data",
+        a_graph_of_fixed_length "fixed-sequence",
+        a_graph_whose_length_is_the_only_limit "fixed-shape",
+        logits_among_other_outputs_and_twelve_labels "extra-outputs",
+        logits_under_another_name "output-0",
+        tokenizer_config_wins_over_tokenizer_json "tokenizer-config-overrides",
+        an_uncased_vocabulary_alone "vocab-only-uncased",
+        a_cased_vocabulary_alone "vocab-only-cased",
+        a_vocabulary_and_merges_alone "bpe-only";
+    tagger:
+        word_piece_entities "ner-wordpiece",
+        byte_level_entities "ner-bpe",
+        byte_level_entities_under_overridden_settings "ner-bpe-overrides",
+        unigram_entities "ner-unigram",
+        unigram_entities_split_at_spaces "ner-unigram-whitespace",
+        entities_without_b_tags "ner-inside-only";
+    zero_shot:
+        candidates_of_an_nli_model "nli",
+        candidates_where_entailment_is_first "nli-entailment-first",
+        candidates_where_only_label2id_names_entailment "nli-label2id";
+}
