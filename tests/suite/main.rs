@@ -18,9 +18,13 @@ mod engine;
 mod executable;
 /// Tiny models of every kind against goldens of transformers' own pipelines.
 mod goldens;
+/// Texts over a model's limit.
+mod long_texts;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
 /// The default model: everyday sentences with the label a person gives, and the scores transformers gives.
 mod sentiment;
 /// Rules about the sources themselves: imports, module docs, printing.
 mod tidy;
+/// Folders that hold something else than a model that can be served.
+mod unsuitable;

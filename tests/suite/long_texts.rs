@@ -1,0 +1,98 @@
+//! Texts over a model's limit: what each rule reads, what it says, and that taggers neither lose nor double anything.
+
+use local_model_mcp::error::Error;
+use local_model_mcp::model::Loaded;
+use local_model_mcp::prediction::{Input, Verdict};
+
+use crate::goldens::{load, verdict, with_settings};
+
+/// 64 tokens at most, two of them special.
+const CLASSIFIER: &str = "wordpiece-pairs";
+/// 48 tokens at most.
+const TAGGER: &str = "ner-wordpiece";
+
+fn loaded(name: &str, settings: &str) -> Loaded {
+    load(with_settings(name, settings).path()).unwrap()
+}
+
+/// `count` words, all different enough that position and content matter.
+fn words(count: usize) -> Vec<String> {
+    (0..count).map(|number| ["a", "b", "c", "d", "e", "f", "g"][number * number % 7].to_owned()).collect()
+}
+
+fn read(settings: &str, text: &str) -> Verdict {
+    verdict(&mut loaded(CLASSIFIER, settings), &Input::single(text))
+}
+
+#[test]
+fn head_tail_reads_both_ends() {
+    let words = words(200);
+    let ends = [&words[..31], &words[169..]].concat().join(" ");
+    let verdict = read("overflow = \"head-tail\"", &words.join(" "));
+    assert_eq!(verdict.confidence, read("", &ends).confidence);
+    assert_eq!(verdict.truncated, Some((202, 64)));
+}
+
+#[test]
+fn windows_read_everything_and_average_by_tokens() {
+    let words = words(100);
+    let whole = read("overflow = \"windows\"", &words.join(" "));
+    assert_eq!(whole.truncated, None);
+    // 62 words fit beside the special tokens: two windows, the second ends with the text.
+    let [first, second] = [&words[..62], &words[38..]].map(|part| read("", &part.join(" ")));
+    let score = |verdict: &Verdict, label: &str| {
+        if verdict.prediction == label {
+            return verdict.confidence.unwrap();
+        }
+        verdict.others.iter().find(|(name, _)| &**name == label).unwrap().1
+    };
+    for label in std::iter::once(whole.prediction.as_str()).chain(whole.others.iter().map(|(label, _)| &**label)) {
+        let mean = f32::midpoint(score(&first, label), score(&second, label));
+        assert!((score(&whole, label) - mean).abs() < 1e-6, "{label}");
+    }
+}
+
+#[test]
+fn a_model_may_refuse_long_texts() {
+    let mut model = loaded(CLASSIFIER, "overflow = \"error\"");
+    let error = model.first.predict(&Input::single(words(63).join(" "))).unwrap_err();
+    assert_eq!(error, Error::TextTooLong { tokens: 65, limit: 64 });
+    assert!(model.first.predict(&Input::single(words(62).join(" "))).is_ok());
+}
+
+#[test]
+fn a_lower_limit_can_be_set_and_a_higher_one_cannot() {
+    assert_eq!(loaded(CLASSIFIER, "max_tokens = 10").info.max_tokens, 10);
+    assert_eq!(loaded(CLASSIFIER, "max_tokens = 1000").info.max_tokens, 64);
+}
+
+#[test]
+fn a_tagger_reads_long_texts_by_windows_without_losing_or_doubling() {
+    let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
+    for aggregation in ["none", "simple", "average"] {
+        let settings = format!("aggregation = \"{aggregation}\"\noverflow = \"windows\"");
+        let verdict = verdict(&mut loaded(TAGGER, &settings), &Input::single(text.as_str()));
+        assert_eq!(verdict.truncated, None);
+        let entities = verdict.entities.unwrap();
+        let last = entities.last().unwrap().0.end as usize;
+        assert!(last > text.len() - 50, "the end of the text was read: {last} of {}", text.len());
+        for pair in entities.windows(2) {
+            assert!(pair[0].0.end <= pair[1].0.start, "{aggregation}: {pair:?}");
+        }
+    }
+    let head = verdict(&mut loaded(TAGGER, "aggregation = \"none\""), &Input::single(text.as_str()));
+    assert!(head.truncated.is_some_and(|(tokens, limit)| limit == 48 && tokens > 100));
+}
+
+#[test]
+fn the_first_window_of_a_tagger_is_what_it_says_of_the_beginning_alone() {
+    let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
+    let mut by_windows = loaded(TAGGER, "aggregation = \"none\"\noverflow = \"windows\"");
+    let mut by_head = loaded(TAGGER, "aggregation = \"none\"");
+    let whole = verdict(&mut by_windows, &Input::single(text.as_str())).entities.unwrap();
+    let head = verdict(&mut by_head, &Input::single(text.as_str())).entities.unwrap();
+    // Up to the middle of the overlap the first window decides.
+    let sure = 46 * 3 / 4;
+    let in_first = head.iter().take(sure / 2);
+    assert!(in_first.zip(&whole).all(|(head, whole)| head == whole));
+}

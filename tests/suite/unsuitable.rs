@@ -1,0 +1,150 @@
+//! Folders whose files are each well-formed, or nearly, but no model that can be served: the sentence each gets. Nothing of
+//! this reaches the runtime where the folder's own files tell.
+
+use std::fs;
+use std::path::Path;
+
+use local_model_mcp::error::Error;
+
+use crate::goldens::{fixture, load, with_settings};
+
+/// The error of a fixture's copy after a change, its folder called `DIR`.
+#[track_caller]
+fn refused(name: &str, change: impl FnOnce(&Path), expected: &str) {
+    let folder = with_settings(name, "");
+    change(folder.path());
+    let error = match load(folder.path()) {
+        Err(error) => error.to_string().replace(&folder.path().display().to_string(), "DIR"),
+        Ok(_) => panic!("the folder was loaded"),
+    };
+    assert!(error.contains(expected), "{error}");
+}
+
+fn write(file: &'static str, content: &'static str) -> impl FnOnce(&Path) {
+    move |dir| fs::write(dir.join(file), content).unwrap()
+}
+
+/// Replaces bytes in the graph by as many others, so that every length in it stays right.
+fn patched(from: &'static [u8], to: &'static [u8]) -> impl FnOnce(&Path) {
+    move |dir| {
+        let path = dir.join("model.onnx");
+        let mut graph = fs::read(&path).unwrap();
+        let at = graph.windows(from.len()).position(|window| window == from).expect("the graph has these bytes");
+        graph[at..at + to.len()].copy_from_slice(to);
+        fs::write(path, graph).unwrap();
+    }
+}
+
+fn configured(key: &'static str, value: serde_json::Value) -> impl FnOnce(&Path) {
+    move |dir| {
+        let path = dir.join("config.json");
+        let mut config: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        config[key] = value;
+        fs::write(path, config.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn weights_that_are_missing_or_outside_the_folder() {
+    let name = "dynamo-external-data";
+    refused(
+        name,
+        |dir| fs::remove_file(dir.join("model.onnx.data")).unwrap(),
+        "model folder `DIR` has no `model.onnx.data`; copy the graph's weights beside it; they belong together",
+    );
+    refused(name, patched(b"model.onnx.data", b"../../etc/hosts"), "names `../../etc/hosts`, which lies outside it");
+    refused(name, patched(b"model.onnx.data", b"/etc/hosts/data"), "names `/etc/hosts/data`, which lies outside it");
+    #[cfg(unix)]
+    refused(
+        name,
+        |dir| {
+            fs::remove_file(dir.join("model.onnx.data")).unwrap();
+            std::os::unix::fs::symlink("/etc/hosts", dir.join("model.onnx.data")).unwrap();
+        },
+        "names `DIR/model.onnx.data`, which lies outside it, and nothing outside is read",
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_out_of_the_folder() {
+    refused(
+        "wordpiece-pairs",
+        |dir| {
+            fs::remove_file(dir.join("tokenizer.json")).unwrap();
+            std::os::unix::fs::symlink(fixture("wordpiece-pairs/tokenizer.json"), dir.join("tokenizer.json")).unwrap();
+        },
+        "copy the file into the folder (`cp -rL` follows links)",
+    );
+}
+
+#[test]
+fn graphs_that_this_runtime_cannot_run() {
+    let name = "wordpiece-pairs";
+    refused(name, patched(b"\x08\x08", b"\x08\x7f"), "set `ORT_DYLIB_PATH` to a newer ONNX Runtime");
+    refused(name, patched(b"\x22\x07Softmax", b"\x22\x07Sofrmax"), "export it without custom operators");
+    refused(name, patched(b"token_type_ids", b"token_kind_ids"), "is not what it should be");
+}
+
+#[test]
+fn models_for_another_task() {
+    for architecture in ["GPT2LMHeadModel", "BertForMaskedLM", "T5ForConditionalGeneration", "BertForQuestionAnswering"]
+    {
+        refused(
+            "wordpiece-pairs",
+            configured("architectures", serde_json::json!([architecture])),
+            &format!("`config.json` says the model is a `{architecture}`; expected one for sequence classification"),
+        );
+    }
+    refused(
+        "ner-wordpiece",
+        configured("architectures", serde_json::json!(["BertForSequenceClassification"])),
+        "whose graph was exported for that task",
+    );
+}
+
+#[test]
+fn labels_that_do_not_fit_the_graph() {
+    let name = "wordpiece-pairs";
+    refused(name, configured("id2label", serde_json::json!({"0": "a"})), "names 1 labels but the graph gives 3 scores");
+    refused(name, configured("id2label", serde_json::json!({})), "`id2label` is empty or skips a number");
+    refused(name, configured("id2label", serde_json::json!({"a": "b"})), "has the key `a`, which is no number");
+    refused(name, write("local-model.toml", "labels = [\"a\", \"b\"]"), "names 2 labels but the graph gives 3");
+}
+
+#[test]
+fn tokenizers_that_do_not_fit_or_cannot_be_read() {
+    let name = "wordpiece-pairs";
+    refused(
+        name,
+        configured("vocab_size", serde_json::json!(20)),
+        "but the model embeds 20 (`vocab_size`); tokenizer and graph belong to different models",
+    );
+    refused("vocab-only-uncased", write("vocab.txt", "a\nb\n"), "it has no token `[SEP]`");
+    refused("bpe-only", write("vocab.json", "[]"), "`vocab.json` is not what it should be");
+    refused(
+        "xlm-roberta-multilabel",
+        |dir| fs::rename(dir.join("tokenizer.json"), dir.join("spiece.model")).unwrap(),
+        "has no `tokenizer.json`; `spiece.model` alone cannot be read; write it with `python -c",
+    );
+}
+
+#[test]
+fn settings_that_say_nothing_sensible() {
+    for (settings, expected) in [
+        ("overflow = \"tail\"", "unknown variant `tail`, expected one of `head`, `head-tail`, `windows`, `error`"),
+        ("aggregation = \"best\"", "unknown variant `best`"),
+        ("hypothesis_template = \"about\"", "`about` has no place for the label; write `{}` where it goes"),
+        ("threshold = \"high\"", "invalid type: string \"high\", expected f32"),
+        ("graph = \"nothing.onnx\"", "has no `nothing.onnx`; correct `graph` in `local-model.toml`"),
+        ("= 3", "`DIR/local-model.toml` is not what it should be"),
+    ] {
+        refused("wordpiece-pairs", write("local-model.toml", settings), expected);
+    }
+}
+
+#[test]
+fn a_file_in_place_of_the_folder() {
+    let error = load(&fixture("wordpiece-pairs/model.onnx")).err().unwrap();
+    assert!(matches!(error, Error::FolderIsFile { .. }), "{error}");
+}
