@@ -144,16 +144,14 @@ fn options(environment: &Environment) -> ort::Result<SessionBuilder> {
 
 /// The runtime's words with the remedy that fits them; its texts are those of 1.31.
 fn unusable(files: &ModelFiles, message: &str) -> Error {
+    const NEWER: &str =
+        "export it with a lower `--opset`, 17 for example, or set `ORT_DYLIB_PATH` to a newer ONNX Runtime";
+    const CUSTOM: &str = "it needs operators that ONNX Runtime does not have; export it without custom operators";
     let remedies = [
-        (
-            "IR version",
-            "export it with a lower `--opset`, 17 for example, or set `ORT_DYLIB_PATH` to a newer ONNX Runtime",
-        ),
-        ("opset", "export it with a lower `--opset`, 17 for example, or set `ORT_DYLIB_PATH` to a newer ONNX Runtime"),
-        (
-            "is not a registered function/op",
-            "it needs operators that ONNX Runtime does not have; export it without custom operators",
-        ),
+        ("IR version", NEWER),
+        ("No Op registered", CUSTOM),
+        ("is not a registered function/op", CUSTOM),
+        ("opset", NEWER),
         (
             "Could not find an implementation",
             "this ONNX Runtime has no such operator on a processor; export it in fp32 or int8",
