@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::settings::{LogFormat, LogLevel};
 
-/// Starts logging; a second call in one process has no effect.
+/// Starts logging, of panics too; a second call in one process has no effect.
 pub fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
         LogLevel::Off => LevelFilter::OFF,
@@ -27,6 +27,11 @@ pub fn start(level: LogLevel, format: LogFormat) {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
     };
+    // The default report goes to stderr whatever the level, and a panic may quote the text that caused it.
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "panicked");
+    }));
     // Fails only where another subscriber is in place already, which then keeps the logs.
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }

@@ -57,6 +57,14 @@ fn unpacked(cache_dir: &Path) -> io::Result<PathBuf> {
 #[cfg(target_os = "linux")]
 fn in_memory() -> Result<PathBuf, String> {
     use std::os::fd::{AsRawFd, IntoRawFd};
+    use std::sync::{Mutex, PoisonError};
+
+    // Written once, however often opening it is tried.
+    static PATH: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut slot = PATH.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = &*slot {
+        return Ok(path.clone());
+    }
     let file = rustix::fs::memfd_create("onnxruntime", rustix::fs::MemfdFlags::CLOEXEC)
         .map_err(|error| error.to_string())
         .map(File::from)?;
@@ -64,6 +72,7 @@ fn in_memory() -> Result<PathBuf, String> {
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     // Kept open for the life of the process: the loader may still look at the path.
     let _ = file.into_raw_fd();
+    *slot = Some(path.clone());
     Ok(path)
 }
 

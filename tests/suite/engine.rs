@@ -199,6 +199,18 @@ async fn frequent_texts_are_answered_before_anybody_asks() {
 }
 
 #[tokio::test]
+async fn frequent_texts_are_precomputed_once_a_failed_model_was_mended() {
+    let frequent_texts = vec!["hello".into()];
+    let script = Arc::new(Script { frequent_texts, failing_loads: 1.into(), ..Script::default() });
+    let engine = start(&script, settings());
+    assert!(ask(&engine, "anything").await.is_err());
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    ask(&engine, "anything").await.unwrap();
+    until(|| script.runs() == 2).await;
+    assert!(matches!(ask(&engine, "hello").await.unwrap().source, Source::Precomputed | Source::Joined));
+}
+
+#[tokio::test]
 async fn hot_results_survive_the_session() {
     let folder = tempfile::tempdir().unwrap();
     let settings = EngineSettings { snapshot_dir: Some(folder.path().join("results")), ..settings() };

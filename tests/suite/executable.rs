@@ -70,6 +70,22 @@ fn sockets_are_served_like_pipes() {
     assert_eq!(over_sockets.finish(), (Some(0), String::new()));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_socket_on_one_side_only_is_served_too() {
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let answers = tempfile::NamedTempFile::new().unwrap();
+    let mut command = command(&["serve"]);
+    command.stdin(std::os::fd::OwnedFd::from(theirs)).stdout(answers.reopen().unwrap());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    writeln!(ours, "{}", predict(1, "I love this")).unwrap();
+    drop(ours);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let answer = fs::read_to_string(answers.path()).unwrap();
+    assert!(answer.contains(r#""prediction":"positive""#), "{answer}");
+}
+
 #[test]
 fn stdout_carries_only_protocol_messages_and_the_log_one_event_a_call() {
     let cache = tempfile::tempdir().unwrap();
@@ -184,7 +200,8 @@ fn the_executable_alone_in_an_empty_place_gives_the_same_answer() {
         .args(["predict", "I love this"])
         .output()
         .unwrap();
-    assert_eq!(output.stdout, run(&["predict", "I love this"]).stdout, "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(output.stdout, run(&["predict", "I love this"]).stdout);
 }
 
 #[test]

@@ -130,6 +130,24 @@ fn zero_shot(name: &str) {
     }
 }
 
+/// Texts of other lengths come before, between and after; another session on the same files is another replica.
+#[test]
+fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
+    for name in ["wordpiece-pairs", "roberta-pairs", "fp16", "int8"] {
+        let golden = golden(name);
+        let texts =
+            golden["cases"].as_array().unwrap().iter().map(|case| Input::single(case["text"].as_str().unwrap()));
+        let texts: Vec<Input> = texts.collect();
+        let mut loaded = load(&fixture(name)).unwrap();
+        let mut replica = (loaded.another)().unwrap();
+        let first: Vec<_> = texts.iter().map(|text| loaded.first.predict(text).unwrap()).collect();
+        for (text, first) in texts.iter().zip(&first).rev() {
+            assert_eq!(&loaded.first.predict(text).unwrap(), first, "{name}");
+            assert_eq!(&replica.predict(text).unwrap(), first, "{name}");
+        }
+    }
+}
+
 macro_rules! goldens {
     ($($check:ident: $($test:ident $name:literal),+;)+) => {
         $($(#[test] fn $test() { $check($name); })+)+

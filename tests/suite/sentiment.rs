@@ -18,7 +18,11 @@ const INT8_TOLERANCE: f64 = 0.05;
 fn predict(texts: &[&str]) -> Vec<Value> {
     let mut arguments = vec!["predict", "--top-k", "3", "--"];
     arguments.extend(texts);
-    text(&run(&arguments).stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let rows: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), texts.len());
+    rows
 }
 
 #[test]
