@@ -4,6 +4,7 @@
 //! folder may name `moka`.
 
 mod cache;
+mod precompute;
 mod readiness;
 mod snapshot;
 mod statistics;
@@ -19,7 +20,7 @@ use tokio::time::timeout_at;
 use crate::digest::hex;
 use crate::error::Error;
 use crate::model::Load;
-use crate::prediction::{Input, ModelInfo, Outcome, Prediction, Source, Task, Verdict};
+use crate::prediction::{Input, ModelInfo, Prediction, Source, Verdict};
 use cache::{Cache, Key};
 use readiness::Served;
 pub use readiness::State;
@@ -93,7 +94,7 @@ impl Engine {
         for model in &engine.models {
             model.start_loading();
             if engine.settings.precompute {
-                tokio::spawn(precompute(Arc::clone(&engine), Arc::clone(model)));
+                tokio::spawn(precompute::run(Arc::clone(&engine), Arc::clone(model)));
             }
         }
         engine
@@ -291,42 +292,6 @@ impl Drop for Call<'_> {
 impl Answer {
     pub fn verdict(&self) -> Verdict {
         self.info.verdict(&self.input, &self.prediction)
-    }
-}
-
-/// Fills the cache with results of earlier sessions, then with the model's frequent texts, one at a time, so that a call
-/// never waits behind more than one of them.
-async fn precompute(engine: Arc<Engine>, model: Arc<Served>) {
-    let ready = model.loaded().await;
-    let info = &ready.info;
-    let digest = info.digest;
-    if let Some(folder) = engine.settings.snapshot_dir.clone() {
-        let read = tokio::task::spawn_blocking(move || snapshot::load(&folder, &digest)).await;
-        for kept in read.unwrap_or_default().into_iter().filter(|kept| fits(kept, info)) {
-            engine.cache.restore(digest, kept).await;
-        }
-    }
-    for text in &info.frequent_texts {
-        let input = Input::single(text.as_str());
-        if engine.check(&input).is_err() {
-            continue;
-        }
-        let key = Key { model: digest, input: input_digest(&input) };
-        let ran = engine.cache.get_or_run(key, true, ready.queue.run(Arc::new(input))).await;
-        if matches!(ran, Err(Error::Overloaded { .. })) {
-            // There is real work to do.
-            return;
-        }
-    }
-}
-
-/// Whether a kept result can be one of this model's; the file may have been damaged in a way that still reads.
-fn fits(kept: &snapshot::Kept, info: &ModelInfo) -> bool {
-    match &kept.prediction.outcome {
-        Outcome::Scores(scores) => {
-            scores.iter().all(|score| score.is_finite()) && (scores.len() == info.labels.len() || info.takes_candidates)
-        }
-        Outcome::Entities(_) => info.task == Task::Tagging,
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod embedded;
 mod entities;
 mod folder;
+mod frame;
 mod graph;
 mod overflow;
 mod pipeline;

@@ -9,8 +9,9 @@ use crate::model::Model;
 use crate::model::activation;
 use crate::model::entities::{self, Aggregation, Token};
 use crate::model::folder::ModelFiles;
+use crate::model::frame::Chunk;
 use crate::model::session::{Logits, Session};
-use crate::model::tokenizer::{Chunk, Encoded, Tokenizer};
+use crate::model::tokenizer::{Encoded, Tokenizer};
 use crate::model::zero_shot::{self, Template};
 use crate::prediction::{Input, Outcome, Prediction, Task};
 

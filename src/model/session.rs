@@ -9,7 +9,7 @@ use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::error::Error;
 use crate::model::folder::{Graph, ModelFiles};
-use crate::model::tokenizer::Chunk;
+use crate::model::frame::Chunk;
 
 pub(super) struct Session {
     inner: OrtSession,

@@ -9,6 +9,7 @@ use tokenizers::{AddedToken, Encoding, ModelWrapper, PostProcessor, Tokenizer as
 use crate::error::Error;
 use crate::model::config::{Config, Overflow, SpecialToken};
 use crate::model::folder::{Graph, ModelFiles, Vocabulary};
+use crate::model::frame::{Chunk, Frame};
 use crate::model::overflow::{self, Window};
 use crate::model::vocabulary;
 
@@ -48,26 +49,11 @@ pub(super) struct Tokenizer {
     pub pad: i64,
 }
 
-/// One run of the graph: rows of equal length.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
-    pub ids: Vec<i64>,
-    pub type_ids: Vec<i64>,
-}
-
 /// An input in one run or several, and how much of it they read, in tokens with the special ones.
 pub(super) struct Encoded {
     pub chunks: Vec<Chunk>,
     pub tokens: usize,
     pub tokens_read: usize,
-}
-
-/// What stands before and after the tokens of a single text.
-#[derive(Debug, Default)]
-struct Frame {
-    before: Vec<(u32, u32)>,
-    after: Vec<(u32, u32)>,
-    type_id: u32,
 }
 
 /// One token of a text for a tagger.
@@ -125,7 +111,7 @@ impl Tokenizer {
             ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => false,
         };
         Ok(Self {
-            frame: frame(&inner).map_err(|error| invalid(error.to_string()))?,
+            frame: Frame::of(&inner).map_err(|error| invalid(error.to_string()))?,
             max_tokens: max_tokens(files, fixed),
             direction: match settings.truncation_side.as_deref() {
                 Some("left") => TruncationDirection::Left,
@@ -262,30 +248,6 @@ fn rebuilt(tokenizer: serde_json::Value) -> tokenizers::Result<HfTokenizer> {
     HfTokenizer::from_bytes(tokenizer.to_string())
 }
 
-impl Frame {
-    fn len(&self) -> usize {
-        self.before.len() + self.after.len()
-    }
-
-    fn around(&self, content: impl Iterator<Item = u32>) -> Chunk {
-        let content = content.map(|id| (id, self.type_id));
-        let rows = self.before.iter().copied().chain(content).chain(self.after.iter().copied());
-        let (ids, type_ids) = rows.map(|(id, type_id)| (i64::from(id), i64::from(type_id))).unzip();
-        Chunk { ids, type_ids }
-    }
-}
-
-/// Learns the frame from a text of one letter; a tokenizer that knows none of them has no use for it either.
-fn frame(tokenizer: &HfTokenizer) -> tokenizers::Result<Frame> {
-    let encoding = tokenizer.encode("a", true)?;
-    let special = encoding.get_special_tokens_mask();
-    let rows: Vec<(u32, u32)> =
-        encoding.get_ids().iter().copied().zip(encoding.get_type_ids().iter().copied()).collect();
-    let Some(first) = special.iter().position(|&mask| mask == 0) else { return Ok(Frame::default()) };
-    let last = special.iter().rposition(|&mask| mask == 0).unwrap_or(first);
-    Ok(Frame { before: rows[..first].to_vec(), after: rows[last + 1..].to_vec(), type_id: rows[first].1 })
-}
-
 fn chunk(encoding: &Encoding) -> Chunk {
     let wide = |row: &[u32]| row.iter().map(|&id| i64::from(id)).collect();
     Chunk { ids: wide(encoding.get_ids()), type_ids: wide(encoding.get_type_ids()) }
@@ -297,9 +259,10 @@ fn unusable(error: tokenizers::Error) -> Error {
 
 /// Ids beyond the embedding would fail one day, on the first text that has such a token.
 fn check_size(tokenizer: &HfTokenizer, config: &Config) -> Result<(), Error> {
-    let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+    let added = tokenizer.get_added_tokens_decoder().into_keys().max().map_or(0, |id| id as usize + 1);
+    let tokens = added.max(tokenizer.get_vocab_size(false));
     match config.vocab_size {
-        Some(embedded) if largest >= embedded => Err(Error::TokenizerLarger { tokens: largest + 1, embedded }),
+        Some(embedded) if tokens > embedded => Err(Error::TokenizerLarger { tokens, embedded }),
         _ => Ok(()),
     }
 }
