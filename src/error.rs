@@ -27,21 +27,23 @@ pub enum Error {
     #[error("`text` is empty or blank; send the text to classify")]
     TextBlank,
     #[error(
-        "`text` has {bytes} bytes but the server takes at most {limit}; send a part of it, or split it into several calls"
+        "text, pair and labels have {bytes} bytes together but the server takes at most {limit}; send a part of it, or split it into several calls"
     )]
     TextTooLarge { bytes: usize, limit: usize },
     #[error(
         "text has {tokens} tokens but the model takes at most {limit} and is set to refuse longer ones; shorten the text or split it"
     )]
     TextTooLong { tokens: usize, limit: usize },
-    #[error("`text_pair` was given but model `{model}` is a tagger, which reads one text; leave it out")]
+    #[error(
+        "`text_pair` was given but model `{model}` reads one text here, as taggers do and NLI models with `labels`; leave it out"
+    )]
     PairNotTaken { model: String },
     #[error(
         "`labels` was given but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
     )]
     LabelsNotTaken { model: String },
-    #[error("`labels` has {found} entries, expected 1 to {limit}, none of them blank; send fewer at a time")]
-    Labels { found: usize, limit: usize },
+    #[error("`labels` has {found} entries, {blank} of them blank; expected 1 to {limit}, none blank")]
+    Labels { found: usize, blank: usize, limit: usize },
     #[error("no model is called `{name}`; known: {}", list(known))]
     UnknownModel { name: String, known: Vec<String> },
     #[error("`top_k` is {found} but model `{model}` has {labels} labels; use 1 to {labels}")]
@@ -111,11 +113,15 @@ pub enum Error {
     )]
     OtherTask { architecture: String },
     #[error(
+        "the model's limit is {limit} tokens but {special} special ones go around every text; raise `max_tokens` in `local-model.toml`, or export the graph for longer texts"
+    )]
+    NoRoom { limit: usize, special: usize },
+    #[error(
         "the tokenizer has {tokens} tokens but the model embeds {embedded} (`vocab_size`); tokenizer and graph belong to different models, export both again"
     )]
     TokenizerLarger { tokens: usize, embedded: usize },
     #[error(
-        "`config.json` names {named} labels but the graph gives {given} scores; correct `id2label`, or name all with `labels = […]` in `local-model.toml`"
+        "{named} labels are named but the graph gives {given} scores; correct `id2label`, or name all with `labels = […]` in `local-model.toml`"
     )]
     LabelCount { named: usize, given: usize },
 
@@ -162,6 +168,7 @@ impl Error {
             | Self::LogitsMissing { .. }
             | Self::OtherTask { .. }
             | Self::TokenizerLarger { .. }
+            | Self::NoRoom { .. }
             | Self::LabelCount { .. }
             | Self::LibraryUnusable { .. }
             | Self::LibraryNowhere { .. } => Kind::Model,

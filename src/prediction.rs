@@ -154,7 +154,7 @@ impl ModelInfo {
     }
 
     fn scored(&self, labels: &[Arc<str>], scores: &[f32], candidates: bool) -> Verdict {
-        let ranked: Vec<(Arc<str>, f32)> = ranking(scores, candidates)
+        let ranked: Vec<(Arc<str>, f32)> = ranking(&scores[..scores.len().min(labels.len())], candidates)
             .into_iter()
             .map(|number| (Arc::clone(&labels[number]), scores[number]))
             .collect();

@@ -43,6 +43,9 @@ pub struct PredictArgs {
     /// Show this many labels, best first
     #[arg(long, value_name = "N")]
     pub top_k: Option<NonZero<usize>>,
+    /// A second text, put beside each text, for models trained on pairs
+    #[arg(long, value_name = "TEXT")]
+    pub text_pair: Option<String>,
     /// Labels to choose from, comma between, for NLI models
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
     pub labels: Vec<String>,

@@ -73,10 +73,10 @@ impl Rows<'_> {
 
     fn submit(&mut self, text: String) {
         let engine = Arc::clone(&self.engine);
-        let labels = self.arguments.labels.clone();
+        let (text_pair, labels) = (self.arguments.text_pair.clone(), self.arguments.labels.clone());
         let top_k = self.arguments.top_k.map(NonZero::get);
         self.pending.push_back(tokio::spawn(async move {
-            let input = Input { text: text.clone(), text_pair: None, labels };
+            let input = Input { text: text.clone(), text_pair, labels };
             let outcome = engine.predict(Request { model: None, input, top_k }).await;
             (text, outcome)
         }));

@@ -110,7 +110,9 @@ impl Engine {
     pub async fn predict(&self, request: Request) -> Result<Answer, Error> {
         let started = Instant::now();
         let model = self.model(request.model.as_deref())?;
-        let input = Arc::new(request.input);
+        // transformers takes an empty second text for none; here it also must not look like another call.
+        let text_pair = request.input.text_pair.filter(|pair| !pair.is_empty());
+        let input = Arc::new(Input { text_pair, ..request.input });
         let call = Call { engine: self, model, input: &input, started };
         let outcome = self.answer(model, &input, request.top_k, started).await;
         call.finish(&outcome);
@@ -170,8 +172,9 @@ impl Engine {
         if bytes > self.settings.max_text_bytes {
             return Err(Error::TextTooLarge { bytes, limit: self.settings.max_text_bytes });
         }
-        if input.labels.len() > MAX_CANDIDATES || input.labels.iter().any(|label| label.trim().is_empty()) {
-            return Err(Error::Labels { found: input.labels.len(), limit: MAX_CANDIDATES });
+        let blank = input.labels.iter().filter(|label| label.trim().is_empty()).count();
+        if blank > 0 || input.labels.len() > MAX_CANDIDATES {
+            return Err(Error::Labels { found: input.labels.len(), blank, limit: MAX_CANDIDATES });
         }
         Ok(())
     }

@@ -31,10 +31,15 @@ const LIST_TTL_MS: u64 = 3_600_000;
 /// A wait shorter than this is not worth a notification; a human notices a few a second at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-const INSTRUCTIONS: &str = "Classifies texts with the user's own model, in process and offline. Use local_model_predict \
-    whenever the user wants a text classified, labelled or scored by their model (sentiment by default); do not guess the \
-    label yourself. Results marked `uncertain` deserve a look of your own. local_model_status tells which models and labels \
-    there are and why one is not usable.";
+/// What a client puts before the assistant from the start; tools themselves may stay unseen until searched for.
+fn instructions(models: &[String]) -> String {
+    format!(
+        "Runs the user's own text models ({}), in process and offline. Use local_model_predict whenever the user wants texts \
+         classified, labelled, tagged or scored by their model; do not guess its answer yourself. Results marked `uncertain` \
+         deserve a look of your own. local_model_status tells each model's labels and limits, and why one is not usable.",
+        models.join(", ")
+    )
+}
 
 /// Serves until the client closes its end or `shutdown` completes.
 ///
@@ -69,7 +74,7 @@ impl ServerHandler for Server {
         let name = Implementation::new("local-model-mcp", env!("CARGO_PKG_VERSION")).with_title("Local model");
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(name)
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(instructions(&self.engine.names()))
     }
 
     async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {

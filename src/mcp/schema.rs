@@ -30,7 +30,8 @@ pub(super) struct PredictArguments {
     pub model: Option<String>,
     /// Labels to choose from, only for models that take them (local_model_status tells).
     #[serde(default)]
-    pub labels: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub labels: Option<Vec<String>>,
     /// How many labels to return, best first; 1 if left out.
     #[serde(default)]
     #[schemars(with = "usize", range(min = 1))]

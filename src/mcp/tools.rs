@@ -19,10 +19,10 @@ use crate::prediction::{Input, rounded};
 pub(super) const PREDICT: &str = "local_model_predict";
 pub(super) const STATUS: &str = "local_model_status";
 
-const PREDICT_DESCRIPTION: &str = "Classifies one text with the user's local model. Use it whenever a text should be \
-    classified, labelled or scored by that model (the built-in one tells negative, neutral and positive English sentences \
-    apart) instead of judging yourself. Answers in milliseconds, offline; the text stays on this machine. Where not all \
-    of a long text was read, the result says so.";
+const PREDICT_DESCRIPTION: &str = "Classifies, tags or scores one text with the user's local model. Use it whenever a text \
+    should be labelled by that model, instead of judging yourself; `model` lists the models there are, local_model_status \
+    their labels. Answers in milliseconds, offline; the text stays on this machine. Where not all of a long text was read, \
+    the result says so.";
 
 const STATUS_DESCRIPTION: &str = "Tells which local models there are, their labels and limits, whether each is ready, why \
     one failed and what to do, and counts, latency and memory since the start. Use it when a prediction failed or before \
@@ -32,7 +32,7 @@ const STATUS_DESCRIPTION: &str = "Tells which local models there are, their labe
 pub(super) fn list(models: &[String]) -> Vec<Tool> {
     let mut predict = input::<PredictArguments>();
     predict["properties"]["model"]["enum"] = json!(models);
-    let hint = json!("classify text label sentiment local model predict confidence");
+    let hint = json!("classify text label sentiment tag entities local model predict confidence");
     let meta = MetaObject(serde_json::Map::from_iter([("anthropic/searchHint".to_owned(), hint)]));
     vec![
         Tool::new(PREDICT, PREDICT_DESCRIPTION, Arc::new(predict))
@@ -68,7 +68,9 @@ pub(super) async fn call(engine: &Engine, request: CallToolRequestParams) -> Res
     }
     let PredictArguments { text, text_pair, model, labels, top_k } =
         parse(arguments, "`text`, and optionally `text_pair`, `model`, `labels`, `top_k`")?;
-    let answer = engine.predict(Request { model, input: Input { text, text_pair, labels }, top_k }).await?;
+    let answer = engine
+        .predict(Request { model, input: Input { text, text_pair, labels: labels.unwrap_or_default() }, top_k })
+        .await?;
     Ok(result(&PredictResult::new(&answer, top_k.unwrap_or(1)), diagnostics(&answer)))
 }
 

@@ -37,10 +37,14 @@ struct RawConfig {
     model_type: Option<String>,
     architectures: Option<Vec<String>>,
     vocab_size: Option<usize>,
-    #[serde(alias = "n_positions")]
-    max_position_embeddings: Option<u64>,
-    pad_token_id: Option<u64>,
+    /// Some files write -1 for none.
+    max_position_embeddings: Option<i64>,
+    n_positions: Option<i64>,
+    pad_token_id: Option<i64>,
 }
+
+/// More labels than any classifier has; a file that names more was made to fill memory.
+const MAX_LABELS: usize = 1 << 16;
 
 /// `tokenizer_config.json`.
 #[derive(Default, Deserialize)]
@@ -70,6 +74,25 @@ pub(super) struct TokenizerConfig {
 pub(super) enum SpecialToken {
     Plain(String),
     Full { content: String },
+}
+
+impl TokenizerConfig {
+    /// Takes what is not named here from `special_tokens_map.json`, which older files keep beside.
+    pub(super) fn complete(&mut self, map: Self) {
+        let fields = [
+            (&mut self.unk_token, map.unk_token),
+            (&mut self.pad_token, map.pad_token),
+            (&mut self.cls_token, map.cls_token),
+            (&mut self.sep_token, map.sep_token),
+            (&mut self.bos_token, map.bos_token),
+            (&mut self.eos_token, map.eos_token),
+            (&mut self.mask_token, map.mask_token),
+        ];
+        for (own, other) in fields {
+            *own = own.take().or(other);
+        }
+        self.additional_special_tokens = self.additional_special_tokens.take().or(map.additional_special_tokens);
+    }
 }
 
 impl SpecialToken {
@@ -139,11 +162,19 @@ impl Default for HypothesisTemplate {
 
 impl Settings {
     pub(super) fn parse(path: &Path, content: &str) -> Result<Self, Error> {
-        toml::from_str(content).map_err(|error| Error::FileInvalid {
+        let invalid = |message: String| Error::FileInvalid {
             path: path.into(),
-            message: error.message().into(),
+            message,
             remedy: "models/README.md in the source lists its keys".into(),
-        })
+        };
+        let settings: Self = toml::from_str(content).map_err(|error| invalid(error.message().into()))?;
+        if let Some(threshold) = settings.threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
+            return Err(invalid(format!("`threshold` is {threshold}, expected 0 to 1")));
+        }
+        if settings.max_tokens == Some(0) || settings.labels.as_ref().is_some_and(Vec::is_empty) {
+            return Err(invalid("`max_tokens` is 0 or `labels` is empty".into()));
+        }
+        Ok(settings)
     }
 }
 
@@ -161,14 +192,14 @@ impl Config {
             })?,
         };
         Ok(Self {
-            entailment: entailment(&raw, &labels),
+            entailment: entailment(&raw, settings, &labels),
             labels,
             problem_type: raw.problem_type,
             model_type: raw.model_type,
             architecture: raw.architectures.and_then(|names| names.into_iter().next()),
             vocab_size: raw.vocab_size,
-            max_position_embeddings: raw.max_position_embeddings,
-            pad_token_id: raw.pad_token_id,
+            max_position_embeddings: natural(raw.max_position_embeddings.or(raw.n_positions)),
+            pad_token_id: natural(raw.pad_token_id),
         })
     }
 }
@@ -176,7 +207,11 @@ impl Config {
 fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
     let Some(names) = &raw.id2label else {
         // transformers' own default where the file says nothing is two labels.
-        return Ok((0..raw.num_labels.unwrap_or(2)).map(|number| format!("LABEL_{number}").into()).collect());
+        let count = raw.num_labels.unwrap_or(2);
+        if !(1..=MAX_LABELS).contains(&count) {
+            return Err(format!("`num_labels` is {count}, expected 1 to {MAX_LABELS}"));
+        }
+        return Ok((0..count).map(|number| format!("LABEL_{number}").into()).collect());
     };
     // The keys are strings, so that "10" comes before "2" in the file's own order.
     let mut numbered: BTreeMap<usize, Arc<str>> = BTreeMap::new();
@@ -191,15 +226,21 @@ fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
     Ok(numbered.into_values().collect())
 }
 
-/// The first name that starts with `entail`, in any case; `label2id` is asked, as transformers does, where there is one.
-fn entailment(raw: &RawConfig, labels: &[Arc<str>]) -> Option<usize> {
+/// A number that is not negative, which stands for none.
+fn natural(number: Option<i64>) -> Option<u64> {
+    number.and_then(|number| u64::try_from(number).ok())
+}
+
+/// The first name that starts with `entail`, in any case; `label2id` is asked, as transformers does, where there is one and
+/// the owner named no labels.
+fn entailment(raw: &RawConfig, settings: &Settings, labels: &[Arc<str>]) -> Option<usize> {
     let entails = |name: &str| name.to_lowercase().starts_with("entail");
     let number = match &raw.label2id {
-        Some(numbers) => {
+        Some(numbers) if settings.labels.is_none() => {
             let (_, number) = numbers.iter().find(|(name, _)| entails(name))?;
             usize::try_from(number.as_u64()?).ok()?
         }
-        None => labels.iter().position(|name| entails(name))?,
+        _ => labels.iter().position(|name| entails(name))?,
     };
     (number < labels.len()).then_some(number)
 }
@@ -233,6 +274,18 @@ mod tests {
     }
 
     #[test]
+    fn more_labels_than_memory_are_refused() {
+        let error = config(r#"{"id2label": null, "num_labels": 1000000000000}"#).err().unwrap().to_string();
+        assert!(error.contains("`num_labels` is 1000000000000, expected 1 to 65536"), "{error}");
+    }
+
+    #[test]
+    fn minus_one_stands_for_none() {
+        let config = config(r#"{"max_position_embeddings": -1, "n_positions": 5, "pad_token_id": -1}"#).unwrap();
+        assert_eq!((config.max_position_embeddings, config.pad_token_id), (None, None));
+    }
+
+    #[test]
     fn settings_override_label_names() {
         let settings = Settings::parse(Path::new("x"), "labels = [\"good\", \"bad\"]").unwrap();
         assert_eq!(Config::parse(Path::new("x"), "{}", &settings).unwrap().labels, ["good", "bad"].map(Arc::from));
@@ -241,7 +294,7 @@ mod tests {
     #[test]
     fn entailment_is_found_by_its_beginning() {
         let config =
-            config(r#"{"id2label": {"0": "a", "1": "b"}, "label2id": {"x": 0, "ENTAILS": 1, "entailment": 0}}"#);
+            config(r#"{"id2label": {"0": "a", "1": "b"}, "label2id": {"x": 0, "entails": 1, "ENTAILMENT": 0}}"#);
         assert_eq!(config.unwrap().entailment, Some(1));
     }
 

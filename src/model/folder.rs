@@ -63,14 +63,13 @@ pub(super) enum Vocabulary {
 /// Reads the whole folder; the graph is read to look into it, and opened by the runtime later.
 pub(super) fn read(path: &Path) -> Result<ModelFiles, Error> {
     let folder = Folder::open(path)?;
-    let settings = match folder.text("local-model.toml")? {
-        Some(content) => Settings::parse(&path.join("local-model.toml"), &content)?,
-        None => Settings::default(),
-    };
+    let settings_text = folder.text("local-model.toml")?.unwrap_or_default();
+    let settings = Settings::parse(&path.join("local-model.toml"), &settings_text)?;
     let (graph, graph_reason) = folder.graph(settings.graph.as_deref())?;
     let vocabulary = folder.vocabulary()?;
     let config = folder.text("config.json")?.ok_or_else(|| folder.missing("config.json", EXPORT))?;
     let tokenizer_config = folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
+    let special_tokens = folder.text("special_tokens_map.json")?.unwrap_or_else(|| "{}".into());
 
     let content = fs::read(&graph).map_err(|error| unreadable(&graph, &error))?;
     let facts = graph::read(&content).map_err(|message| Error::FileInvalid {
@@ -89,13 +88,13 @@ pub(super) fn read(path: &Path) -> Result<ModelFiles, Error> {
         Vocabulary::WordPiece(vocab) => vec![vocab.as_bytes()],
         Vocabulary::ByteLevelBpe { vocab, merges } => vec![vocab.as_bytes(), merges.as_bytes()],
     };
-    parts.extend(texts.into_iter().chain([config.as_bytes(), tokenizer_config.as_bytes()]).map(Sha256::digest));
-    if let Some(settings) = folder.text("local-model.toml")? {
-        parts.push(Sha256::digest(settings));
-    }
+    let others = [&config, &tokenizer_config, &special_tokens, &settings_text].map(String::as_bytes);
+    parts.extend(texts.into_iter().chain(others).map(Sha256::digest));
+    let mut tokenizer_config: TokenizerConfig = json(&path.join("tokenizer_config.json"), &tokenizer_config)?;
+    tokenizer_config.complete(json(&path.join("special_tokens_map.json"), &special_tokens)?);
     Ok(ModelFiles {
         config: Config::parse(&path.join("config.json"), &config, &settings)?,
-        tokenizer_config: json(&path.join("tokenizer_config.json"), &tokenizer_config)?,
+        tokenizer_config,
         graph: Graph::File(graph),
         facts,
         graph_reason,
@@ -189,7 +188,8 @@ impl<'a> Folder<'a> {
     fn weights(&self, graph: &Path, name: &str) -> Result<PathBuf, Error> {
         let outside = || Error::FileOutside { folder: self.path.into(), file: name.into() };
         let beside = graph.parent().and_then(|parent| parent.strip_prefix(self.path).ok()).ok_or_else(outside)?;
-        if !inside(Path::new(name)) {
+        // The runtime takes this name for an address in memory.
+        if !inside(Path::new(name)) || name.contains("_ORT_MEM_ADDR_") {
             return Err(outside());
         }
         self.file(beside.join(name))?.ok_or_else(|| {

@@ -10,7 +10,7 @@ pub(super) struct Chunk {
 }
 
 /// What stands before and after the tokens of a single text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frame {
     pub(super) before: Vec<(u32, u32)>,
     after: Vec<(u32, u32)>,
@@ -18,13 +18,17 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Learns the frame from a text of one letter; a tokenizer that knows none of them has no use for it either.
-    pub(super) fn of(tokenizer: &Tokenizer) -> tokenizers::Result<Self> {
-        let encoding = tokenizer.encode("a", true)?;
+    /// Learns the frame from a text of one letter.
+    ///
+    /// # Errors
+    /// Part of a sentence, where the tokenizer knows neither the letter nor an unknown token.
+    pub(super) fn of(tokenizer: &Tokenizer) -> Result<Self, String> {
+        let encoding = tokenizer.encode("a", true).map_err(|error| error.to_string())?;
         let special = encoding.get_special_tokens_mask();
         let rows: Vec<(u32, u32)> =
             encoding.get_ids().iter().copied().zip(encoding.get_type_ids().iter().copied()).collect();
-        let Some(first) = special.iter().position(|&mask| mask == 0) else { return Ok(Self::default()) };
+        let first =
+            special.iter().position(|&mask| mask == 0).ok_or("it has no token for `a` and none for unknown text")?;
         let last = special.iter().rposition(|&mask| mask == 0).unwrap_or(first);
         Ok(Self { before: rows[..first].to_vec(), after: rows[last + 1..].to_vec(), type_id: rows[first].1 })
     }

@@ -42,6 +42,10 @@ pub trait Model: Send {
     fn predict(&mut self, input: &Input) -> Result<Prediction, Error>;
 }
 
+/// Raised with every change that lets the same files give another answer, so that results kept by an earlier version of
+/// this program are not taken for this one's.
+const RULES_VERSION: u32 = 1;
+
 /// A model in memory: its description, and the way to as many replicas as there are workers.
 pub struct Loaded {
     pub info: ModelInfo,
@@ -93,6 +97,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Resul
 
 fn info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer) -> ModelInfo {
     let mut hasher = Sha256::new();
+    hasher.update(RULES_VERSION.to_le_bytes());
     hasher.update(files.digest);
     hasher.update(onnxruntime::build_info());
     let (inputs, outputs) = session.signature();

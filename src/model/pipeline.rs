@@ -13,7 +13,7 @@ use crate::model::frame::Chunk;
 use crate::model::session::{Logits, Session};
 use crate::model::tokenizer::{Encoded, Tokenizer};
 use crate::model::zero_shot::{self, Template};
-use crate::prediction::{Input, Outcome, Prediction, Task};
+use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
 
 /// What all replicas of a model share.
 pub(super) struct Rules {
@@ -52,6 +52,9 @@ impl Model for Pipeline {
         let rules = Arc::clone(&self.rules);
         match (rules.task, rules.entailment) {
             (Task::Tagging, _) if input.text_pair.is_some() => Err(Error::PairNotTaken { model: rules.name.clone() }),
+            (Task::SingleLabel, Some(_)) if input.text_pair.is_some() && !input.labels.is_empty() => {
+                Err(Error::PairNotTaken { model: rules.name.clone() })
+            }
             (Task::SingleLabel, Some(entailment)) if !input.labels.is_empty() => {
                 self.classify_by(&rules, input, entailment)
             }
@@ -79,12 +82,11 @@ impl Pipeline {
     fn classify(&mut self, rules: &Rules, input: &Input) -> Result<Prediction, Error> {
         let encoded = rules.tokenizer.encode(&input.text, input.text_pair.as_deref())?;
         let mut scores = vec![0.0; rules.labels.len()];
-        let total: usize = encoded.chunks.iter().map(|chunk| chunk.ids.len()).sum();
+        // All windows of a text have the same length, so that weighing them by tokens is the plain mean.
+        let share = 1.0 / encoded.chunks.len() as f32;
         for chunk in &encoded.chunks {
             let mut row = self.run(chunk)?.row(0).to_vec();
             activation::apply(rules.task, &mut row);
-            // One window: its scores as they are, to the last bit.
-            let share = if encoded.chunks.len() == 1 { 1.0 } else { chunk.ids.len() as f32 / total as f32 };
             scores.iter_mut().zip(row).for_each(|(sum, score)| *sum += share * score);
         }
         self.finite(&scores)?;
@@ -128,16 +130,26 @@ impl Pipeline {
         }
         let special = rules.tokenizer.special_tokens();
         let tokens_read = special + chosen.iter().filter(|(distance, _)| *distance > 0).count();
-        let read = pieces.iter().zip(chosen).filter(|(_, (distance, _))| *distance > 0);
-        let tokens: Vec<Token> = read
-            .map(|(piece, (_, scores))| Token {
-                start: piece.start as u32,
-                end: piece.end as u32,
-                continues: piece.continues,
-                scores,
+        let tokens: Vec<Option<Token>> = pieces
+            .iter()
+            .zip(chosen)
+            .map(|(piece, (distance, scores))| {
+                (distance > 0).then_some(Token {
+                    start: piece.start as u32,
+                    end: piece.end as u32,
+                    continues: piece.continues,
+                    scores,
+                })
             })
             .collect();
-        let entities = entities::entities(&tokens, &rules.labels, rules.aggregation);
+        // No entity reaches across what was not read.
+        let entities: Vec<Entity> = tokens
+            .split(Option::is_none)
+            .flat_map(|read| {
+                let read: Vec<Token> = read.iter().flatten().cloned().collect();
+                entities::entities(&read, &rules.labels, rules.aggregation)
+            })
+            .collect();
         Ok(Prediction {
             outcome: Outcome::Entities(entities.into()),
             tokens: (pieces.len() + special) as u32,
@@ -146,6 +158,9 @@ impl Pipeline {
     }
 
     fn run(&mut self, chunk: &Chunk) -> Result<Logits, Error> {
+        if let Some(limit) = self.session.fixed.filter(|fixed| chunk.ids.len() > *fixed) {
+            return Err(Error::TextTooLong { tokens: chunk.ids.len(), limit });
+        }
         self.session.logits(chunk, self.rules.tokenizer.pad).map_err(|error| self.failed(error.message()))
     }
 

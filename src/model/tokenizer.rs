@@ -105,21 +105,31 @@ impl Tokenizer {
         inner.add_special_tokens(&missing);
         check_size(&inner, &files.config)?;
         let id = |token: &Option<SpecialToken>| token.as_ref().and_then(|token| inner.token_to_id(token.text()));
-        let marked = match inner.get_model() {
-            ModelWrapper::WordPiece(model) => !model.continuing_subword_prefix.is_empty(),
-            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_ref().is_some_and(|mark| !mark.is_empty()),
-            ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => false,
+        let named = |token: &str| inner.token_to_id(token);
+        let (marked, unknown) = match inner.get_model() {
+            ModelWrapper::WordPiece(model) => (!model.continuing_subword_prefix.is_empty(), named(&model.unk_token)),
+            ModelWrapper::BPE(model) => (
+                model.continuing_subword_prefix.as_ref().is_some_and(|mark| !mark.is_empty()),
+                model.unk_token.as_deref().and_then(named),
+            ),
+            ModelWrapper::WordLevel(model) => (false, named(&model.unk_token)),
+            ModelWrapper::Unigram(_) => (false, named("<unk>")),
         };
+        let frame = Frame::of(&inner).map_err(invalid)?;
+        let max_tokens = max_tokens(files, fixed);
+        if max_tokens <= frame.len() {
+            return Err(Error::NoRoom { limit: max_tokens, special: frame.len() });
+        }
         Ok(Self {
-            frame: Frame::of(&inner).map_err(|error| invalid(error.to_string()))?,
-            max_tokens: max_tokens(files, fixed),
+            frame,
+            max_tokens,
             direction: match settings.truncation_side.as_deref() {
                 Some("left") => TruncationDirection::Left,
                 Some(_) => TruncationDirection::Right,
                 None => left_over.unwrap_or(TruncationDirection::Right),
             },
             overflow: files.settings.overflow,
-            unknown: id(&settings.unk_token),
+            unknown: id(&settings.unk_token).or(unknown),
             marked,
             pad: id(&settings.pad_token)
                 .map(i64::from)
@@ -235,12 +245,7 @@ impl Tokenizer {
 
     /// Which of a text's tokens each run reads.
     fn windows(&self, length: usize) -> Vec<Window> {
-        overflow::windows(
-            length,
-            self.max_tokens.saturating_sub(self.frame.len()).max(1),
-            self.overflow,
-            self.direction,
-        )
+        overflow::windows(length, self.max_tokens - self.frame.len(), self.overflow, self.direction)
     }
 }
 
@@ -260,7 +265,12 @@ fn unusable(error: tokenizers::Error) -> Error {
 /// Ids beyond the embedding would fail one day, on the first text that has such a token.
 fn check_size(tokenizer: &HfTokenizer, config: &Config) -> Result<(), Error> {
     let added = tokenizer.get_added_tokens_decoder().into_keys().max().map_or(0, |id| id as usize + 1);
-    let tokens = added.max(tokenizer.get_vocab_size(false));
+    // Only a Unigram vocabulary is a list; the others may skip numbers.
+    let own = match tokenizer.get_model() {
+        ModelWrapper::Unigram(_) => tokenizer.get_vocab_size(false),
+        _ => tokenizer.get_vocab(false).into_values().max().map_or(0, |id| id as usize + 1),
+    };
+    let tokens = added.max(own);
     match config.vocab_size {
         Some(embedded) if tokens > embedded => Err(Error::TokenizerLarger { tokens, embedded }),
         _ => Ok(()),
@@ -271,14 +281,19 @@ fn check_size(tokenizer: &HfTokenizer, config: &Config) -> Result<(), Error> {
 fn max_tokens(files: &ModelFiles, fixed: Option<usize>) -> usize {
     let config = &files.config;
     let unused = match &config.model_type {
-        Some(kind) if POSITIONS_AFTER_PADDING.contains(&kind.as_str()) => config.pad_token_id.unwrap_or(1) + 1,
+        Some(kind) if POSITIONS_AFTER_PADDING.contains(&kind.as_str()) => {
+            config.pad_token_id.unwrap_or(1).saturating_add(1)
+        }
         _ => 0,
     };
     let positions = config.max_position_embeddings.map(|positions| positions.saturating_sub(unused));
     // `as` turns 10^30 into the largest u64, which the filter then drops.
     let written = files.tokenizer_config.model_max_length.map(|length| length as u64);
     let named = [positions, written].into_iter().flatten().filter(|&limit| limit > 0 && limit < LARGEST_SANE_LIMIT);
-    let own = named.min().unwrap_or(DEFAULT_MAX_TOKENS);
-    let wanted = files.settings.max_tokens.map_or(own.min(LARGEST_DEFAULT_LIMIT), |wanted| wanted.clamp(1, own));
+    let own = named.min();
+    let wanted = match files.settings.max_tokens {
+        Some(wanted) => wanted.min(own.unwrap_or(u64::MAX)),
+        None => own.unwrap_or(DEFAULT_MAX_TOKENS).min(LARGEST_DEFAULT_LIMIT),
+    };
     wanted.min(fixed.map_or(u64::MAX, |fixed| fixed as u64)) as usize
 }

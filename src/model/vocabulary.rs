@@ -31,14 +31,52 @@ pub(super) fn word_piece(vocab: &str, settings: &TokenizerConfig) -> Result<Valu
     }))
 }
 
+/// Tokenizer classes of transformers 4.57 that put their own settings over the file's normalizer (those whose source reads
+/// `normalizer_state`).
+const OVERRIDING: [&str; 13] = [
+    "Bert",
+    "ConvBert",
+    "DistilBert",
+    "Electra",
+    "Funnel",
+    "LayoutLM",
+    "LayoutLMv2",
+    "Lxmert",
+    "MobileBert",
+    "MPNet",
+    "RoFormer",
+    "Splinter",
+    "SqueezeBert",
+];
+/// Model types whose `vocab.json` and `merges.txt` are byte-level; other BPE uses the same names for other files.
+const BYTE_LEVEL: [&str; 11] = [
+    "roberta",
+    "gpt2",
+    "bart",
+    "longformer",
+    "led",
+    "roberta-prelayernorm",
+    "data2vec-text",
+    "ibert",
+    "mvp",
+    "blenderbot",
+    "opt",
+];
+
 /// What transformers takes from `tokenizer_config.json`, or its own default, over what `tokenizer.json` says.
 pub(super) fn override_settings(tokenizer: &mut HfTokenizer, settings: &TokenizerConfig) -> tokenizers::Result<()> {
-    let generic = settings.tokenizer_class.as_deref() == Some("PreTrainedTokenizerFast");
+    let class = settings.tokenizer_class.as_deref().unwrap_or("BertTokenizer");
+    let class = class.strip_suffix("Fast").unwrap_or(class);
+    let class = class.strip_suffix("Tokenizer").unwrap_or(class);
     if let Some(NormalizerWrapper::BertNormalizer(written)) = tokenizer.get_normalizer()
-        && !generic
+        && OVERRIDING.contains(&class)
     {
-        let normalizer: NormalizerWrapper = serde_json::from_value(normalizer(settings, written.clean_text))?;
-        tokenizer.with_normalizer(Some(normalizer));
+        let mut changed = normalizer(settings, written.clean_text);
+        if class == "MPNet" {
+            changed["handle_chinese_chars"] = written.handle_chinese_chars.into();
+        }
+        let changed: NormalizerWrapper = serde_json::from_value(changed)?;
+        tokenizer.with_normalizer(Some(changed));
     }
     let spaced = settings.add_prefix_space.unwrap_or(false);
     if let Some(PreTokenizerWrapper::ByteLevel(written)) = tokenizer.get_pre_tokenizer() {
@@ -46,7 +84,7 @@ pub(super) fn override_settings(tokenizer: &mut HfTokenizer, settings: &Tokenize
         tokenizer.with_pre_tokenizer(Some(changed));
     }
     if let Some(PostProcessorWrapper::Roberta(written)) = tokenizer.get_post_processor()
-        && !generic
+        && !["PreTrained", "TokenizersBackend"].contains(&class)
     {
         let changed = written.clone().add_prefix_space(spaced).trim_offsets(settings.trim_offsets.unwrap_or(true));
         tokenizer.with_post_processor(Some(changed));
@@ -73,13 +111,23 @@ pub(super) fn byte_level_bpe(
     settings: &TokenizerConfig,
 ) -> Result<Value, Error> {
     let path = Path::new("vocab.json");
+    let kind = config.model_type.as_deref().unwrap_or_default();
+    if !BYTE_LEVEL.contains(&kind) {
+        return Err(Error::FileInvalid {
+            path: path.into(),
+            message: format!(
+                "it belongs to a model of type `{kind}`, expected one with byte-level BPE such as roberta or gpt2"
+            ),
+            remedy: "write `tokenizer.json` with `save_pretrained` in Python".into(),
+        });
+    }
     let vocab: Map<String, Value> = parse(path, vocab)?;
     let merges: Vec<&str> =
         merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
     let spaced = settings.add_prefix_space.unwrap_or(false);
     let cls = or(settings.cls_token.as_ref().or(settings.bos_token.as_ref()), "<s>");
     let sep = or(settings.sep_token.as_ref().or(settings.eos_token.as_ref()), "</s>");
-    let framed = config.model_type.as_deref() != Some("gpt2") && vocab.contains_key(&cls);
+    let framed = kind != "gpt2" && vocab.contains_key(&cls);
     let post_processor = if framed {
         let pair = |token: &str| Ok::<_, Error>(json!([token, number(&vocab, token, path)?]));
         json!({ "type": "RobertaProcessing", "sep": pair(&sep)?, "cls": pair(&cls)?, "trim_offsets": true,

@@ -55,7 +55,7 @@ fn files_that_are_not_what_they_should_be() {
         ("tokenizer.json", "{}", "`DIR/tokenizer.json` is not what it should be: Model missing"),
         ("config.json", "{\"id2label\": ", "`DIR/config.json` is not what it should be: EOF"),
         ("config.json", r#"{"id2label": {"0": "a", "2": "b"}}"#, "`id2label` is empty or skips a number"),
-        ("config.json", r#"{"id2label": {"0": "a"}}"#, "names 1 labels but the graph gives 3 scores"),
+        ("config.json", r#"{"id2label": {"0": "a"}}"#, "1 labels are named but the graph gives 3 scores"),
         ("local-model.toml", "treshold = 0.5", "unknown field `treshold`, expected one of"),
     ] {
         refused(with(file, content).path(), expected);

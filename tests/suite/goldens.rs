@@ -130,6 +130,31 @@ fn zero_shot(name: &str) {
     }
 }
 
+#[test]
+fn a_tagger_of_old_files_knows_its_unknown_token_from_the_vocabulary() {
+    let folder = with_settings("ner-wordpiece", "aggregation = \"max\"");
+    let text = Input::single("😀 met 漢 Tomas ☃☃");
+    let before = verdict(&mut load(folder.path()).unwrap(), &text);
+    let old = r#"{"do_lower_case": false, "model_max_length": 48, "tokenizer_class": "BertTokenizer"}"#;
+    fs::write(folder.path().join("tokenizer_config.json"), old).unwrap();
+    fs::remove_file(folder.path().join("special_tokens_map.json")).unwrap();
+    assert_eq!(verdict(&mut load(folder.path()).unwrap(), &text), before);
+}
+
+#[test]
+fn a_pair_and_labels_do_not_go_together() {
+    let mut loaded = load(&fixture("nli")).unwrap();
+    let input = Input { text: "a".into(), text_pair: Some("b".into()), labels: vec!["c".into()] };
+    assert!(matches!(loaded.first.predict(&input), Err(Error::PairNotTaken { .. })));
+}
+
+#[test]
+fn owners_labels_make_an_nli_model_of_generic_names() {
+    let mut loaded = load(with_settings("nli-label2id", "labels = [\"entailment\", \"b\", \"c\"]").path()).unwrap();
+    let input = Input { text: "a".into(), text_pair: None, labels: vec!["c".into(), "d".into()] };
+    assert!(loaded.info.takes_candidates && loaded.first.predict(&input).is_ok());
+}
+
 /// Texts of other lengths come before, between and after; another session on the same files is another replica.
 #[test]
 fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {

@@ -64,6 +64,8 @@ fn a_model_may_refuse_long_texts() {
 fn a_lower_limit_can_be_set_and_a_higher_one_cannot() {
     assert_eq!(loaded(CLASSIFIER, "max_tokens = 10").info.max_tokens, 10);
     assert_eq!(loaded(CLASSIFIER, "max_tokens = 1000").info.max_tokens, 64);
+    let error = load(with_settings(CLASSIFIER, "max_tokens = 2").path()).err().unwrap();
+    assert_eq!(error, Error::NoRoom { limit: 2, special: 2 });
 }
 
 #[test]
@@ -82,6 +84,18 @@ fn a_tagger_reads_long_texts_by_windows_without_losing_or_doubling() {
     }
     let head = verdict(&mut loaded(TAGGER, "aggregation = \"none\""), &Input::single(text.as_str()));
     assert!(head.truncated.is_some_and(|(tokens, limit)| limit == 48 && tokens > 100));
+}
+
+#[test]
+fn no_entity_reaches_across_what_was_not_read() {
+    let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
+    for aggregation in ["simple", "max"] {
+        let settings = format!("aggregation = \"{aggregation}\"\noverflow = \"head-tail\"");
+        let verdict = verdict(&mut loaded(TAGGER, &settings), &Input::single(text.as_str()));
+        assert!(verdict.truncated.is_some());
+        let longest = verdict.entities.unwrap().iter().map(|(entity, _)| entity.end - entity.start).max().unwrap();
+        assert!(longest < 100, "{aggregation}: {longest}");
+    }
 }
 
 #[test]

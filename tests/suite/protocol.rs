@@ -134,7 +134,7 @@ async fn a_callers_mistake_is_a_tool_error_that_says_the_way_out() {
         ),
         (
             json!({ "text": "hello", "labels": ["a", " "] }),
-            "`labels` has 2 entries, expected 1 to 64, none of them blank; send fewer at a time".to_owned(),
+            "`labels` has 2 entries, 1 of them blank; expected 1 to 64, none blank".to_owned(),
         ),
         (json!({ "text": "hello", "model": "tone" }), "no model is called `tone`; known: `fake`".to_owned()),
         (
@@ -143,7 +143,8 @@ async fn a_callers_mistake_is_a_tool_error_that_says_the_way_out() {
         ),
         (
             json!({ "text": "x".repeat(1001) }),
-            "`text` has 1001 bytes but the server takes at most 1000; send a part of it, or split it into several calls"
+            "text, pair and labels have 1001 bytes together but the server takes at most 1000; send a part of it, or split it \
+             into several calls"
                 .to_owned(),
         ),
     ] {

@@ -83,7 +83,7 @@ fn graphs_that_this_runtime_cannot_run() {
     let name = "wordpiece-pairs";
     refused(name, patched(b"\x08\x08", b"\x08\x7f"), "set `ORT_DYLIB_PATH` to a newer ONNX Runtime");
     refused(name, patched(b"\x22\x07Softmax", b"\x22\x07Sofrmax"), "export it without custom operators");
-    refused(name, patched(b"token_type_ids", b"token_kind_ids"), "is not what it should be");
+    refused(name, patched(b"token_type_ids", b"token_kind_ids"), "export it again, with opset 17 for example");
 }
 
 #[test]
@@ -106,10 +106,14 @@ fn models_for_another_task() {
 #[test]
 fn labels_that_do_not_fit_the_graph() {
     let name = "wordpiece-pairs";
-    refused(name, configured("id2label", serde_json::json!({"0": "a"})), "names 1 labels but the graph gives 3 scores");
+    refused(
+        name,
+        configured("id2label", serde_json::json!({"0": "a"})),
+        "1 labels are named but the graph gives 3 scores",
+    );
     refused(name, configured("id2label", serde_json::json!({})), "`id2label` is empty or skips a number");
     refused(name, configured("id2label", serde_json::json!({"a": "b"})), "has the key `a`, which is no number");
-    refused(name, write("local-model.toml", "labels = [\"a\", \"b\"]"), "names 2 labels but the graph gives 3");
+    refused(name, write("local-model.toml", "labels = [\"a\", \"b\"]"), "2 labels are named but the graph gives 3");
 }
 
 #[test]
@@ -123,6 +127,11 @@ fn tokenizers_that_do_not_fit_or_cannot_be_read() {
     refused("vocab-only-uncased", write("vocab.txt", "a\nb\n"), "it has no token `[SEP]`");
     refused("bpe-only", write("vocab.json", "[]"), "`vocab.json` is not what it should be");
     refused(
+        "bpe-only",
+        configured("model_type", serde_json::json!("flaubert")),
+        "it belongs to a model of type `flaubert`, expected one with byte-level BPE",
+    );
+    refused(
         "xlm-roberta-multilabel",
         |dir| fs::rename(dir.join("tokenizer.json"), dir.join("spiece.model")).unwrap(),
         "has no `tokenizer.json`; `spiece.model` alone cannot be read; write it with `python -c",
@@ -135,6 +144,7 @@ fn settings_that_say_nothing_sensible() {
         ("overflow = \"tail\"", "unknown variant `tail`, expected one of `head`, `head-tail`, `windows`, `error`"),
         ("aggregation = \"best\"", "unknown variant `best`"),
         ("hypothesis_template = \"about\"", "`about` has no place for the label; write `{}` where it goes"),
+        ("threshold = 70", "`threshold` is 70, expected 0 to 1"),
         ("threshold = \"high\"", "invalid type: string \"high\", expected f32"),
         ("graph = \"nothing.onnx\"", "has no `nothing.onnx`; correct `graph` in `local-model.toml`"),
         ("= 3", "`DIR/local-model.toml` is not what it should be"),
