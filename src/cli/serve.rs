@@ -1,8 +1,11 @@
 //! `serve`: the MCP server on stdin and stdout, until the client leaves or a signal arrives.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 
 use crate::cli::{Outcome, engine, runtime};
+use crate::engine::Engine;
 use crate::mcp;
 use crate::settings::Options;
 
@@ -12,6 +15,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         let settings = options.engine();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
         let engine = engine(options, settings, None)?;
+        for name in engine.names() {
+            tokio::spawn(report_failure(engine.clone(), name));
+        }
         let served = mcp::serve(engine.clone(), mcp::stdio(), shutdown_signal()).await;
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
@@ -19,6 +25,13 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     // A blocking read of stdin or a model that still loads must not hold the exit.
     runtime.shutdown_background();
     outcome
+}
+
+/// One line on stderr for a model that cannot be loaded, which is where a client's own log keeps it; calls say it as well.
+async fn report_failure(engine: Arc<Engine>, name: String) {
+    if let Err(error) = engine.ready(Some(&name)).await {
+        tracing::error!(model = name, %error, "model_failed");
+    }
 }
 
 /// Completes when the process is asked to end.

@@ -96,7 +96,8 @@ impl Served {
             let (ready, another) = match loaded {
                 Ok(loaded) => loaded,
                 Err(error) => {
-                    tracing::error!(model = name, load_ms, %error, "model_failed");
+                    // Whoever waits for the model gets the error, and says it to whom it concerns.
+                    tracing::info!(model = name, load_ms, %error, "model_failed");
                     phase.send_replace(Phase::Failed { error: Arc::new(error), at: Instant::now() });
                     return;
                 }

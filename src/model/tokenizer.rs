@@ -44,7 +44,7 @@ pub(super) struct Tokenizer {
     direction: TruncationDirection,
     overflow: Overflow,
     unknown: Option<u32>,
-    /// Of WordPiece: the mark of a token that continues a word.
+    /// Whether tokens that continue a word carry a mark (WordPiece's `##`).
     marked: bool,
     pub pad: i64,
 }

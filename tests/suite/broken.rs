@@ -25,7 +25,9 @@ fn folder(change: impl FnOnce(&Path)) -> tempfile::TempDir {
 fn refused(folder: &Path, expected: &str) {
     let model = format!("m={}", folder.display());
     let output = run(&["predict", "--model", &model, "hello"]);
-    let said = text(&output.stderr).lines().last().unwrap_or_default().replace(&folder.display().to_string(), "DIR");
+    // One sentence and nothing else: no log line beside it.
+    let said = text(&output.stderr).trim_end().replace(&folder.display().to_string(), "DIR");
+    assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.starts_with("error: model `m` cannot be used: ") && said.contains(expected), "{said}");
     assert_eq!(text(&output.stdout), "");
     assert_eq!(output.status.code(), Some(2));
