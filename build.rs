@@ -1,4 +1,4 @@
-//! Puts ONNX Runtime's shared library where `src/onnxruntime` embeds it.
+//! Puts ONNX Runtime's shared library where `src/onnxruntime` embeds it, and takes digests of what is embedded.
 //!
 //! The official library is inside the PyPI wheel `onnxruntime`, which pip or uv can reach from nearly every network;
 //! it is pinned here by version and SHA-256. `ORT_DYLIB_PATH` names another library to embed instead.
@@ -10,6 +10,8 @@ use std::{env, fs};
 use sha2::{Digest, Sha256};
 
 const VERSION: &str = "1.31.1";
+/// Its digest is taken here, so that no start has to.
+const BUILT_IN_GRAPH: &str = "models/sentiment/model.onnx";
 
 /// One supported target: its name for pip and uv, and the library in its wheel.
 struct Wheel {
@@ -60,6 +62,8 @@ const WHEELS: [Wheel; 4] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ORT_DYLIB_PATH");
+    println!("cargo::rerun-if-changed={BUILT_IN_GRAPH}");
+    println!("cargo::rustc-env=BUILT_IN_GRAPH_SHA256={}", sha256(Path::new(BUILT_IN_GRAPH)));
     match library() {
         Ok(path) => {
             println!("cargo::rerun-if-changed={}", path.display());

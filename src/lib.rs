@@ -8,10 +8,11 @@
 //! - [`model`]: one text to scored labels, as transformers would
 //! - [`onnxruntime`]: the shared library, found or unpacked, opened once
 //! - [`settings`], [`telemetry`]: flags and logs
-//! - [`error`], [`prediction`], [`digest`], [`private_dir`]: leaves that everyone may use
+//! - [`error`], [`prediction`], [`digest`], [`stamp`], [`private_dir`], [`artifacts`]: leaves that everyone may use
 //!
 //! The library exists for the executable and its tests; its interface may change with any version.
 
+pub mod artifacts;
 pub mod cli;
 pub mod digest;
 pub mod engine;
@@ -22,4 +23,5 @@ pub mod onnxruntime;
 pub mod prediction;
 pub mod private_dir;
 pub mod settings;
+pub mod stamp;
 pub mod telemetry;

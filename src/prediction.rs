@@ -3,6 +3,7 @@
 //! Nothing here knows a protocol, a file format or a runtime.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One text, a pair for models that were trained on two, or a text with labels to choose from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub struct ModelInfo {
     pub threshold: Option<f32>,
     pub description: Option<String>,
     pub graph: GraphReport,
+    pub load: LoadReport,
     /// SHA-256 of everything that decides an answer: graph, weights, tokenizer, configuration, runtime.
     pub digest: [u8; 32],
     /// Texts to precompute, most frequent first.
@@ -80,6 +82,18 @@ pub struct GraphReport {
     pub weights: Vec<String>,
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
+}
+
+/// How long the steps of a load took; library and files go on at once, then tokenizer and session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadReport {
+    pub library: Duration,
+    pub files: Duration,
+    pub tokenizer: Duration,
+    pub session: Duration,
+    pub first_run: Duration,
+    /// Whether the weights are mapped from a file, and so shared with other sessions and processes.
+    pub weights_shared: bool,
 }
 
 /// A model's answer to one input; holds nothing of the text itself.
@@ -246,6 +260,7 @@ mod tests {
             threshold,
             description: None,
             graph: GraphReport::default(),
+            load: LoadReport::default(),
             digest: [0; 32],
             frequent_texts: vec![],
         }

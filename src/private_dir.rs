@@ -1,6 +1,7 @@
 //! A directory below the user's cache that nobody else can read or change.
 //!
-//! What is kept in it (the runtime library, results of earlier sessions) is the business of the rooms that ask for it.
+//! What is kept in it (the runtime library, prepared graphs, results of earlier sessions) is the business of the rooms
+//! that ask for it.
 
 use std::fs;
 use std::io;
@@ -13,16 +14,23 @@ pub fn create(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
+    check(folder)
+}
+
+/// Refuses a directory that is not this user's, or that others could change.
+pub fn check(folder: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(folder)?;
     #[cfg(unix)]
-    {
+    let ours = {
         use std::os::unix::fs::MetadataExt;
-        let metadata = fs::symlink_metadata(folder)?;
-        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-        if !metadata.is_dir() || !ours || metadata.mode() & 0o022 != 0 {
-            return Err(io::Error::other(format!("`{}` can be changed by other users", folder.display())));
-        }
+        metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
+    };
+    #[cfg(not(unix))]
+    let ours = true;
+    if metadata.is_dir() && ours {
+        return Ok(());
     }
-    Ok(())
+    Err(io::Error::other(format!("`{}` can be changed by other users", folder.display())))
 }
 
 #[cfg(all(test, unix))]

@@ -71,7 +71,7 @@ pub struct Options {
     #[arg(long, global = true, value_name = "MS", env = "LOCAL_MODEL_MCP_DEADLINE_MS", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub deadline_ms: u64,
-    /// Threads per model, each with its own session; default: the processors less one, 1 to 4
+    /// Threads per model, each with its own session; default: the processors, 1 to 4
     #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_WORKERS")]
     pub workers: Option<NonZero<usize>>,
     /// Texts that may wait for one model; more are refused at once
@@ -83,7 +83,7 @@ pub struct Options {
     /// Largest text accepted
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_TEXT_BYTES", default_value_t = 256 << 10)]
     pub max_text_bytes: usize,
-    /// Where the runtime library and results of earlier sessions are kept; default: the user's cache directory
+    /// Where the runtime library, prepared graphs and results of earlier sessions are kept; default: the user's cache directory
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
     /// An ONNX Runtime library to use instead of the built-in one
@@ -142,6 +142,7 @@ impl Options {
         EngineSettings {
             deadline: Duration::from_millis(self.deadline_ms),
             workers: self.workers.map_or_else(default_workers, NonZero::get),
+            inline_below: Duration::from_millis(5),
             queue_capacity: self.queue_capacity.get(),
             cache_capacity_bytes: self.cache_bytes,
             max_text_bytes: self.max_text_bytes,
@@ -164,9 +165,9 @@ impl Options {
     }
 }
 
-/// One processor is left to the editor that started us; more than four workers help no assistant.
+/// The processors that this process may use, by affinity and cgroup; more than four workers help no assistant.
 fn default_workers() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).clamp(1, 4)
+    thread::available_parallelism().map_or(1, NonZero::get).min(4)
 }
 
 /// `NAME=DIR`, or `DIR` named after its last part.

@@ -77,7 +77,7 @@ impl Rows<'_> {
         let top_k = self.arguments.top_k.map(NonZero::get);
         self.pending.push_back(tokio::spawn(async move {
             let input = Input { text: text.clone(), text_pair, labels };
-            let outcome = engine.predict(Request { model: None, input, top_k }).await;
+            let outcome = engine.predict(Request { input, top_k, ..Request::default() }).await;
             (text, outcome)
         }));
     }

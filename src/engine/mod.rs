@@ -4,6 +4,7 @@
 //! folder may name `moka`.
 
 mod cache;
+mod dispatch;
 mod precompute;
 mod readiness;
 mod snapshot;
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::model::Load;
 use crate::prediction::{Input, ModelInfo, Prediction, Source, Verdict};
 use cache::{Cache, Key};
+pub use dispatch::Lane;
 use readiness::Served;
 pub use readiness::State;
 pub use statistics::{CacheCounts, Percentiles, Statistics, resident_bytes};
@@ -32,8 +34,11 @@ use workers::Timing;
 pub struct EngineSettings {
     /// Longest time from a call's arrival to its answer.
     pub deadline: Duration,
-    /// Threads per model, each with a session of its own.
+    /// Threads per model that answer callers, each with a session of its own; as many share one long run.
     pub workers: usize,
+    /// Runs that are expected to be shorter take place on the runtime's own thread, if there is nothing else to do; zero
+    /// for never. It bounds how long everything else may wait.
+    pub inline_below: Duration,
     /// Texts waiting for one model at most; more are refused at once.
     pub queue_capacity: usize,
     pub cache_capacity_bytes: u64,
@@ -54,6 +59,7 @@ pub struct Request {
     pub input: Input,
     /// How many labels the caller wants, best first; at least 1, at most as many as there are.
     pub top_k: Option<usize>,
+    pub lane: Lane,
 }
 
 /// Labels that a caller may bring: each is a forward pass.
@@ -114,7 +120,7 @@ impl Engine {
         let text_pair = request.input.text_pair.filter(|pair| !pair.is_empty());
         let input = Arc::new(Input { text_pair, ..request.input });
         let call = Call { engine: self, model, input: &input, started };
-        let outcome = self.answer(model, &input, request.top_k, started).await;
+        let outcome = self.answer(model, &input, request.top_k, request.lane, started).await;
         call.finish(&outcome);
         outcome
     }
@@ -124,6 +130,7 @@ impl Engine {
         model: &Served,
         input: &Arc<Input>,
         top_k: Option<usize>,
+        lane: Lane,
         started: Instant,
     ) -> Result<Answer, Error> {
         self.check(input)?;
@@ -141,7 +148,7 @@ impl Engine {
         let (prediction, source, timing) = match self.cache.get(&key).await {
             Some((prediction, source)) => (prediction, source, Timing::default()),
             None => {
-                let run = ready.queue.run(Arc::clone(input));
+                let run = ready.dispatch.run(Arc::clone(input), lane);
                 let (prediction, ran) = timeout_at(deadline, self.cache.get_or_run(key, false, run))
                     .await
                     .map_err(|_| Error::Deadline { model: model.name.clone(), deadline_ms })??;

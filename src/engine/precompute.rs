@@ -5,12 +5,11 @@ use std::sync::Arc;
 use crate::engine::cache::Key;
 use crate::engine::readiness::Served;
 use crate::engine::snapshot::{self, Kept};
-use crate::engine::{Engine, input_digest};
-use crate::error::Error;
+use crate::engine::{Engine, Lane, input_digest};
 use crate::prediction::{Input, ModelInfo, Outcome, Task};
 
-/// Fills the cache with results of earlier sessions, then with the model's frequent texts, one at a time, so that a call
-/// never waits behind more than one of them.
+/// Fills the cache with results of earlier sessions, and once a first call has been answered with the model's frequent
+/// texts, one at a time, in the time that calls leave.
 pub(super) async fn run(engine: Arc<Engine>, model: Arc<Served>) {
     let ready = model.loaded().await;
     let info = &ready.info;
@@ -21,17 +20,18 @@ pub(super) async fn run(engine: Arc<Engine>, model: Arc<Served>) {
             engine.cache.restore(digest, kept).await;
         }
     }
+    // Clients start many sessions that never call.
+    model.statistics.first_answer().await;
     for text in &info.frequent_texts {
         let input = Input::single(text.as_str());
         if engine.check(&input).is_err() {
             continue;
         }
+        ready.dispatch.idle().await;
         let key = Key { model: digest, input: input_digest(&input) };
-        let ran = engine.cache.get_or_run(key, true, ready.queue.run(Arc::new(input))).await;
-        if matches!(ran, Err(Error::Overloaded { .. })) {
-            // There is real work to do.
-            return;
-        }
+        let run = ready.dispatch.run(Arc::new(input), Lane::Background);
+        // A text that fails, or comes when there is no room, is no more than not precomputed.
+        let _ = engine.cache.get_or_run(key, true, run).await;
     }
 }
 

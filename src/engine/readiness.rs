@@ -1,6 +1,5 @@
 //! Loading a model in the background, waiting for it, and trying again after a failure.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -9,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::engine::EngineSettings;
+use crate::engine::dispatch::Dispatch;
 use crate::engine::statistics::Counters;
-use crate::engine::workers::{Queue, panic_message};
+use crate::engine::workers::crashed;
 use crate::error::Error;
-use crate::model::Load;
+use crate::model::{Load, Loaded};
 use crate::prediction::ModelInfo;
 
 /// A load that failed is not repeated sooner than this, so that a burst of calls costs one attempt.
@@ -23,8 +23,7 @@ pub(super) struct Served {
     pub name: String,
     pub statistics: Counters,
     load: Load,
-    workers: usize,
-    queue_capacity: usize,
+    settings: EngineSettings,
     /// One for every call that waits or runs; more are refused.
     permits: Semaphore,
     phase: Arc<watch::Sender<Phase>>,
@@ -43,7 +42,7 @@ enum Phase {
 #[derive(Clone)]
 pub(super) struct Ready {
     pub info: Arc<ModelInfo>,
-    pub queue: Queue,
+    pub dispatch: Dispatch,
 }
 
 /// What a model is doing, for people and for `local_model_status`.
@@ -60,8 +59,7 @@ impl Served {
             name,
             statistics: Counters::default(),
             load,
-            workers: settings.workers,
-            queue_capacity: settings.queue_capacity,
+            settings: settings.clone(),
             permits: Semaphore::new(settings.queue_capacity + settings.workers),
             phase: Arc::new(watch::Sender::new(Phase::Idle)),
             decision: Mutex::new(()),
@@ -78,22 +76,13 @@ impl Served {
         }
         self.phase.send_replace(Phase::Loading);
         let (name, load, phase) = (self.name.clone(), Arc::clone(&self.load), Arc::clone(&self.phase));
-        let (workers, capacity) = (self.workers, self.queue_capacity);
+        let settings = self.settings.clone();
         // Not joined anywhere: a process that is asked to end must not wait for a load.
         let spawned = thread::Builder::new().name("load".into()).spawn(move || {
             let started = Instant::now();
-            let crashed = |panic: Box<dyn Any + Send>| Error::LoadPanicked {
-                model: name.clone(),
-                message: panic_message(&*panic),
-            };
-            let loaded =
-                catch_unwind(AssertUnwindSafe(&*load)).unwrap_or_else(|panic| Err(crashed(panic))).and_then(|loaded| {
-                    let queue = Queue::new(&name, capacity);
-                    queue.add_worker(loaded.first)?;
-                    Ok((Ready { info: Arc::new(loaded.info), queue }, loaded.another))
-                });
+            let loaded = catch_unwind(AssertUnwindSafe(&*load)).unwrap_or_else(|panic| Err(crashed(&name, &*panic)));
             let load_ms = started.elapsed().as_millis() as u64;
-            let (ready, another) = match loaded {
+            let Loaded { info, first, another } = match loaded {
                 Ok(loaded) => loaded,
                 Err(error) => {
                     // Whoever waits for the model gets the error, and says it to whom it concerns.
@@ -102,17 +91,9 @@ impl Served {
                     return;
                 }
             };
-            tracing::info!(model = name, load_ms, graph = ready.info.graph.file, "model_loaded");
-            let queue = ready.queue.clone();
-            // The first worker answers while the others are made.
-            phase.send_replace(Phase::Ready(ready));
-            for _ in 1..workers {
-                let added = catch_unwind(AssertUnwindSafe(&*another)).unwrap_or_else(|panic| Err(crashed(panic)));
-                if let Err(error) = added.and_then(|replica| queue.add_worker(replica)) {
-                    tracing::warn!(model = name, %error, "a further worker could not be made");
-                    return;
-                }
-            }
+            tracing::info!(model = name, load_ms, graph = info.graph.file, "model_loaded");
+            let dispatch = Dispatch::new(&name, first, another, info.load.weights_shared, &settings);
+            phase.send_replace(Phase::Ready(Ready { info: Arc::new(info), dispatch }));
         });
         if let Err(error) = spawned {
             let error = Arc::new(Error::Thread { message: error.to_string() });
@@ -125,7 +106,7 @@ impl Served {
     /// # Errors
     /// `Overloaded` at once where none is free.
     pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
-        let refused = |_| Error::Overloaded { model: self.name.clone(), limit: self.queue_capacity };
+        let refused = |_| Error::Overloaded { model: self.name.clone(), limit: self.settings.queue_capacity };
         self.permits.try_acquire().map_err(refused)
     }
 

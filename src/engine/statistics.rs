@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::engine::Answer;
 use crate::error::{Error, Kind};
 use crate::prediction::Source;
@@ -13,6 +15,7 @@ const WINDOW: usize = 1000;
 #[derive(Default)]
 pub(super) struct Counters {
     inner: Mutex<Inner>,
+    answered: Notify,
 }
 
 #[derive(Clone, Default)]
@@ -56,6 +59,11 @@ pub struct CacheCounts {
 }
 
 impl Counters {
+    /// Completes when a call has been answered, or at once if one was.
+    pub(super) async fn first_answer(&self) {
+        self.answered.notified().await;
+    }
+
     pub(super) fn record(&self, total: Duration, outcome: &Result<Answer, Error>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = &mut inner.counts;
@@ -67,6 +75,9 @@ impl Counters {
                     Source::Joined => &mut counts.joined,
                     Source::Precomputed => &mut counts.precomputed,
                 } += 1;
+                if inner.latencies_us.is_empty() {
+                    self.answered.notify_one();
+                }
                 let latency_us = u32::try_from(total.as_micros()).unwrap_or(u32::MAX);
                 let slot = inner.next;
                 match inner.latencies_us.get_mut(slot) {

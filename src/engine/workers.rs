@@ -1,11 +1,12 @@
-//! Threads that own a model replica each, and the one bounded queue in front of them.
+//! Threads that run a model, and the one bounded queue in front of them.
 //!
-//! Plain threads, not the runtime's blocking pool: a session should always be used from one place, and the pool may hand
-//! out any. They wait in the queue without spinning.
+//! Plain threads, not the runtime's blocking pool: they can be given a low priority, and they wait without spinning. Which
+//! calls come here is `dispatch`'s business.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,46 +29,146 @@ pub(super) struct Timing {
     pub inference: Duration,
 }
 
+/// A replica, locked only by the thread that runs it.
+pub(super) type Replica = Arc<Mutex<Box<dyn Model>>>;
+
+/// Makes the replica of a further worker.
+pub(super) type Make = Arc<dyn Fn() -> Result<Replica, Error> + Send + Sync>;
+
+/// A worker that was made for a burst ends after so long without work, and its memory goes with it.
+const IDLE: Duration = Duration::from_secs(10);
+
 struct Job {
     input: Arc<Input>,
     queued_at: Instant,
     reply: oneshot::Sender<Result<Ran, Error>>,
 }
 
-/// The way to a model's workers, which live as long as the process.
-#[derive(Clone)]
-pub(super) struct Queue {
-    model: String,
-    capacity: usize,
-    sender: Sender<Job>,
-    receiver: Receiver<Job>,
+/// What a group of workers is like.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub workers: usize,
+    /// Texts that may wait.
+    pub queue_capacity: usize,
+    /// Whether they only get the time that nobody else wants.
+    pub background: bool,
+    /// Whether workers end when there has been nothing to do for a while.
+    pub ends_idle: bool,
 }
 
-impl Queue {
-    /// A queue without workers yet.
-    pub(super) fn new(model: &str, capacity: usize) -> Self {
-        let (sender, receiver) = crossbeam_channel::bounded(capacity);
-        Self { model: model.to_owned(), capacity, sender, receiver }
-    }
+/// A queue and its workers, which are made as texts wait for them.
+#[derive(Clone)]
+pub(super) struct Workers {
+    model: String,
+    limits: Limits,
+    sender: Sender<Job>,
+    receiver: Receiver<Job>,
+    make: Make,
+    workers: Arc<AtomicUsize>,
+    /// Jobs that wait or run.
+    unanswered: Arc<AtomicUsize>,
+}
 
-    /// Starts a thread that owns the replica.
-    pub(super) fn add_worker(&self, replica: Box<dyn Model>) -> Result<(), Error> {
-        let (model, receiver) = (self.model.clone(), self.receiver.clone());
-        thread::Builder::new()
-            .name("inference".into())
-            .spawn(move || work(&model, replica, &receiver))
-            .map(|_| ())
-            .map_err(|error| Error::Thread { message: error.to_string() })
+impl Workers {
+    pub(super) fn new(model: &str, limits: Limits, make: Make) -> Self {
+        let (sender, receiver) = crossbeam_channel::bounded(limits.queue_capacity);
+        Self {
+            model: model.to_owned(),
+            limits,
+            sender,
+            receiver,
+            make,
+            workers: Arc::default(),
+            unanswered: Arc::default(),
+        }
     }
 
     /// Waits for a worker and for its answer. A job whose future was dropped is passed over when its turn comes.
     pub(super) async fn run(&self, input: Arc<Input>) -> Result<Ran, Error> {
         let (reply, answer) = oneshot::channel();
-        self.sender.try_send(Job { input, queued_at: Instant::now(), reply }).map_err(|error| match error {
-            TrySendError::Full(_) => Error::Overloaded { model: self.model.clone(), limit: self.capacity },
-            TrySendError::Disconnected(_) => self.gone(),
-        })?;
+        let unanswered = 1 + self.unanswered.fetch_add(1, Ordering::SeqCst);
+        let sent = self.sender.try_send(Job { input, queued_at: Instant::now(), reply });
+        if let Err(error) = sent {
+            self.unanswered.fetch_sub(1, Ordering::SeqCst);
+            return Err(match error {
+                TrySendError::Full(_) => {
+                    Error::Overloaded { model: self.model.clone(), limit: self.limits.queue_capacity }
+                }
+                TrySendError::Disconnected(_) => self.gone(),
+            });
+        }
+        if unanswered > self.workers.load(Ordering::SeqCst) {
+            self.add(None);
+        }
         answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Whether there is a worker at all.
+    pub(super) fn ready(&self) -> bool {
+        self.workers.load(Ordering::SeqCst) > 0
+    }
+
+    /// Starts a worker, unless there are as many as there may be; without a replica it makes its own, and answers the
+    /// waiting texts with what went wrong where nobody else could.
+    pub(super) fn add(&self, replica: Option<Replica>) {
+        let more = |workers| (workers < self.limits.workers).then_some(workers + 1);
+        if self.workers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
+            return;
+        }
+        let lane = self.clone();
+        let keeps = replica.is_some();
+        let spawned = thread::Builder::new().name("inference".into()).spawn(move || {
+            if lane.limits.background {
+                yield_to_all_others();
+            }
+            let made = replica.map_or_else(
+                || {
+                    catch_unwind(AssertUnwindSafe(&*lane.make))
+                        .unwrap_or_else(|panic| Err(crashed(&lane.model, &*panic)))
+                },
+                Ok,
+            );
+            match made {
+                Ok(replica) => lane.work(&replica, lane.limits.ends_idle && !keeps),
+                Err(error) => lane.fail(&error),
+            }
+        });
+        if let Err(error) = spawned {
+            self.fail(&Error::Thread { message: error.to_string() });
+        }
+    }
+
+    fn work(&self, replica: &Replica, ends_idle: bool) {
+        loop {
+            let job = if ends_idle {
+                self.receiver.recv_timeout(IDLE).ok().or_else(|| {
+                    self.workers.fetch_sub(1, Ordering::SeqCst);
+                    // Whoever sent a job before this worker was gone has asked for no other.
+                    let job = self.receiver.try_recv().ok();
+                    self.workers.fetch_add(usize::from(job.is_some()), Ordering::SeqCst);
+                    job
+                })
+            } else {
+                self.receiver.recv().ok()
+            };
+            let Some(Job { input, queued_at, reply }) = job else { return };
+            if !reply.is_closed() {
+                let outcome = execute(&self.model, replica, &input, queued_at.elapsed());
+                // An error here only says that the caller has gone.
+                let _ = reply.send(outcome);
+            }
+            self.unanswered.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn fail(&self, error: &Error) {
+        tracing::warn!(model = self.model, %error, "a further worker could not be made");
+        if self.workers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            while let Ok(job) = self.receiver.try_recv() {
+                self.unanswered.fetch_sub(1, Ordering::SeqCst);
+                let _ = job.reply.send(Err(error.clone()));
+            }
+        }
     }
 
     fn gone(&self) -> Error {
@@ -75,26 +176,30 @@ impl Queue {
     }
 }
 
-fn work(model: &str, mut replica: Box<dyn Model>, queue: &Receiver<Job>) {
-    while let Ok(Job { input, queued_at, reply }) = queue.recv() {
-        if reply.is_closed() {
-            continue;
-        }
-        let queued = queued_at.elapsed();
-        let started = Instant::now();
-        // A replica is only ever seen between runs, so a run that ended early leaves nothing half-done for the next.
-        let outcome = catch_unwind(AssertUnwindSafe(|| replica.predict(&input))).unwrap_or_else(|panic| {
-            let message = panic_message(&*panic);
-            Err(Error::Panicked { model: model.to_owned(), message })
-        });
-        let timing = Timing { queued, inference: started.elapsed() };
-        // An error here only says that the caller has gone.
-        let _ = reply.send(outcome.map(|prediction| Ran { prediction, timing }));
-    }
+/// Runs the model on this thread.
+pub(super) fn execute(model: &str, replica: &Replica, input: &Input, queued: Duration) -> Result<Ran, Error> {
+    let mut replica = replica.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = Instant::now();
+    // A replica is only ever seen between runs, so a run that ended early leaves nothing half-done for the next.
+    let outcome = catch_unwind(AssertUnwindSafe(|| replica.predict(input)))
+        .unwrap_or_else(|panic| Err(Error::Panicked { model: model.to_owned(), message: panic_message(&*panic) }));
+    let timing = Timing { queued, inference: started.elapsed() };
+    outcome.map(|prediction| Ran { prediction, timing })
+}
+
+/// The lowest priority that there is, for this thread alone.
+fn yield_to_all_others() {
+    // Elsewhere the call would slow down the whole process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 19);
+}
+
+pub(super) fn crashed(model: &str, panic: &(dyn Any + Send)) -> Error {
+    Error::LoadPanicked { model: model.to_owned(), message: panic_message(panic) }
 }
 
 /// What a panic said, where it said anything.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

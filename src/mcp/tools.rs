@@ -69,7 +69,12 @@ pub(super) async fn call(engine: &Engine, request: CallToolRequestParams) -> Res
     let PredictArguments { text, text_pair, model, labels, top_k } =
         parse(arguments, "`text`, and optionally `text_pair`, `model`, `labels`, `top_k`")?;
     let answer = engine
-        .predict(Request { model, input: Input { text, text_pair, labels: labels.unwrap_or_default() }, top_k })
+        .predict(Request {
+            model,
+            input: Input { text, text_pair, labels: labels.unwrap_or_default() },
+            top_k,
+            ..Request::default()
+        })
         .await?;
     Ok(result(&PredictResult::new(&answer, top_k.unwrap_or(1)), diagnostics(&answer)))
 }

@@ -17,6 +17,8 @@ macro_rules! sentiment {
 }
 
 static GRAPH: &[u8] = include_bytes!(sentiment!("model.onnx"));
+/// Taken by the build.
+const GRAPH_SHA256: &str = env!("BUILT_IN_GRAPH_SHA256");
 static TOKENIZER: &str = include_str!(sentiment!("tokenizer.json"));
 static CONFIG: &str = include_str!(sentiment!("config.json"));
 static TOKENIZER_CONFIG: &str = include_str!(sentiment!("tokenizer_config.json"));
@@ -32,10 +34,11 @@ pub(super) fn files() -> Result<ModelFiles, Error> {
         message,
         remedy: "build the program again".into(),
     })?;
-    let texts = [TOKENIZER, CONFIG, TOKENIZER_CONFIG, SETTINGS].map(str::as_bytes);
-    let digests: Vec<_> = [GRAPH].into_iter().chain(texts).map(Sha256::digest).collect();
+    let texts = [GRAPH_SHA256, TOKENIZER, CONFIG, TOKENIZER_CONFIG, SETTINGS].map(str::as_bytes);
+    let digests: Vec<_> = texts.into_iter().map(Sha256::digest).collect();
     Ok(ModelFiles {
         graph: Graph::Memory(GRAPH),
+        graph_digest: Sha256::digest(GRAPH_SHA256).into(),
         facts,
         graph_reason: "no --model given",
         vocabulary: Vocabulary::Tokenizer(Cow::Borrowed(TOKENIZER.as_bytes())),

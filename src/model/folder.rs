@@ -13,6 +13,7 @@ use crate::digest;
 use crate::error::Error;
 use crate::model::config::{Config, Settings, TokenizerConfig, json};
 use crate::model::graph::{self, GraphFacts};
+use crate::model::recall::Recall;
 
 pub(super) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
      (or token-classification)";
@@ -32,6 +33,8 @@ pub(super) struct ModelFiles {
     pub settings: Settings,
     /// The lines of `warmup.txt`.
     pub frequent_texts: Vec<String>,
+    /// SHA-256 over the graph and its weights.
+    pub graph_digest: [u8; 32],
     /// SHA-256 over the files that decide an answer.
     pub digest: [u8; 32],
 }
@@ -60,8 +63,8 @@ pub(super) enum Vocabulary {
     ByteLevelBpe { vocab: String, merges: String },
 }
 
-/// Reads the whole folder; the graph is read to look into it, and opened by the runtime later.
-pub(super) fn read(path: &Path) -> Result<ModelFiles, Error> {
+/// Reads the whole folder; the graph is only looked into, and opened by the runtime later.
+pub(super) fn read(path: &Path, recall: &Recall) -> Result<ModelFiles, Error> {
     let folder = Folder::open(path)?;
     let settings_text = folder.text("local-model.toml")?.unwrap_or_default();
     let settings = Settings::parse(&path.join("local-model.toml"), &settings_text)?;
@@ -71,25 +74,21 @@ pub(super) fn read(path: &Path) -> Result<ModelFiles, Error> {
     let tokenizer_config = folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
     let special_tokens = folder.text("special_tokens_map.json")?.unwrap_or_else(|| "{}".into());
 
-    let content = fs::read(&graph).map_err(|error| unreadable(&graph, &error))?;
-    let facts = graph::read(&content).map_err(|message| Error::FileInvalid {
-        path: graph.clone(),
-        message,
-        remedy: EXPORT.into(),
-    })?;
-    let mut parts = vec![Sha256::digest(&content)];
-    drop(content);
+    let (digest, facts) = recall.of(&graph, || inspect(&graph))?;
+    let mut graph_digest = Sha256::new_with_prefix(digest);
     for name in &facts.external_files {
         let path = folder.weights(&graph, name)?;
-        parts.push(digest::of_file(&path).map_err(|error| unreadable(&path, &error))?.into());
+        graph_digest.update(recall.of(&path, || digest::of_file(&path).map_err(|error| unreadable(&path, &error)))?);
     }
+    let graph_digest: [u8; 32] = graph_digest.finalize().into();
     let texts = match &vocabulary {
         Vocabulary::Tokenizer(bytes) => vec![&**bytes],
         Vocabulary::WordPiece(vocab) => vec![vocab.as_bytes()],
         Vocabulary::ByteLevelBpe { vocab, merges } => vec![vocab.as_bytes(), merges.as_bytes()],
     };
     let others = [&config, &tokenizer_config, &special_tokens, &settings_text].map(String::as_bytes);
-    parts.extend(texts.into_iter().chain(others).map(Sha256::digest));
+    let digests = texts.into_iter().chain(others).map(Sha256::digest);
+    let parts: Vec<_> = std::iter::once(graph_digest.into()).chain(digests).collect();
     let mut tokenizer_config: TokenizerConfig = json(&path.join("tokenizer_config.json"), &tokenizer_config)?;
     tokenizer_config.complete(json(&path.join("special_tokens_map.json"), &special_tokens)?);
     Ok(ModelFiles {
@@ -101,8 +100,17 @@ pub(super) fn read(path: &Path) -> Result<ModelFiles, Error> {
         vocabulary,
         settings,
         frequent_texts: lines(&folder.text("warmup.txt")?.unwrap_or_default()),
+        graph_digest,
         digest: Sha256::digest(parts.concat()).into(),
     })
+}
+
+/// Digest of a graph file and what it says of itself.
+fn inspect(graph: &Path) -> Result<([u8; 32], GraphFacts), Error> {
+    let content = fs::read(graph).map_err(|error| unreadable(graph, &error))?;
+    let invalid = |message| Error::FileInvalid { path: graph.into(), message, remedy: EXPORT.into() };
+    let facts = graph::read(&content).map_err(invalid)?;
+    Ok((Sha256::digest(&content).into(), facts))
 }
 
 struct Folder<'a> {

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// Sub-graphs nest in real models two or three deep; a file that nests deeper than this was made to hurt.
 const MAX_DEPTH: usize = 32;
 const FLOAT16: u64 = 10;
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GraphFacts {
     pub ir_version: u64,
     /// Version of the standard operator set.

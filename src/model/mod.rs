@@ -12,6 +12,8 @@ mod frame;
 mod graph;
 mod overflow;
 mod pipeline;
+mod prepared;
+mod recall;
 mod session;
 mod tokenizer;
 mod vocabulary;
@@ -19,14 +21,18 @@ mod zero_shot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::onnxruntime::{self, LibrarySettings};
-use crate::prediction::{GraphReport, Input, ModelInfo, Prediction, Task};
+use crate::prediction::{GraphReport, Input, LoadReport, ModelInfo, Prediction, Task};
 use folder::ModelFiles;
 use pipeline::{Pipeline, Rules};
+use prepared::Sessions;
+use recall::Recall;
 use session::Session;
 use tokenizer::Tokenizer;
 
@@ -46,12 +52,15 @@ pub trait Model: Send {
 /// this program are not taken for this one's.
 const RULES_VERSION: u32 = 1;
 
-/// A model in memory: its description, and the way to as many replicas as there are workers.
+/// A model in memory: its description, and the way to further replicas.
 pub struct Loaded {
     pub info: ModelInfo,
     pub first: Box<dyn Model>,
-    pub another: Box<dyn Fn() -> Result<Box<dyn Model>, Error> + Send>,
+    pub another: Replicas,
 }
+
+/// Makes a replica that computes with so many threads.
+pub type Replicas = Box<dyn Fn(usize) -> Result<Box<dyn Model>, Error> + Send + Sync>;
 
 /// Loads a model. Blocks; may be called again after a failure.
 pub type Load = Arc<dyn Fn() -> Result<Loaded, Error> + Send + Sync>;
@@ -75,24 +84,54 @@ pub fn loader(name: String, location: Location, library: LibrarySettings) -> Loa
 /// # Errors
 /// Any of the folder, graph and library errors, each with its remedy.
 pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Result<Loaded, Error> {
-    let files = match location {
-        Location::BuiltIn => embedded::files()?,
-        Location::Folder(folder) => folder::read(folder)?,
+    let recall = Recall::below(library.cache_dir.as_deref());
+    let read = || match location {
+        Location::BuiltIn => embedded::files(),
+        Location::Folder(folder) => folder::read(folder, &recall),
     };
-    let environment = onnxruntime::environment(library)?;
-    let session = Session::new(&environment, &files)?;
+    let ((environment, library_took), (files, files_took)) =
+        at_once(|| timed(|| onnxruntime::environment(library)), || timed(read));
+    let (files, environment) = (files?, environment?);
+    let sessions = Sessions::new(environment, &files, library.cache_dir.as_deref());
+    let ((tokenizer, tokenizer_took), (session, session_took)) =
+        at_once(|| timed(|| Tokenizer::new(&files)), || timed(|| sessions.open(&files, 1)));
+    let (session, weights_shared) = session?;
     let task = task(&files, session.rank)?;
-    let tokenizer = Tokenizer::new(&files, session.fixed)?;
-    let info = info(&files, task, &session, &tokenizer);
+    let tokenizer = tokenizer?.limited_to(session.fixed)?;
+    let mut info = info(&files, task, &session, &tokenizer);
     let rules = Arc::new(Rules::new(name, task, &files, tokenizer));
     let mut first = Pipeline::new(Arc::clone(&rules), session);
     // The first run allocates what every run needs, and shows whether graph and labels fit each other.
-    first.check_labels()?;
-    let another = move || -> Result<Box<dyn Model>, Error> {
-        let session = Session::new(&environment, &files)?;
+    let (checked, first_run) = timed(|| first.check_labels());
+    checked?;
+    info.load = LoadReport {
+        library: library_took,
+        files: files_took,
+        tokenizer: tokenizer_took,
+        session: session_took,
+        first_run,
+        weights_shared,
+    };
+    let another = move |threads| -> Result<Box<dyn Model>, Error> {
+        let (session, _) = sessions.open(&files, threads)?;
         Ok(Box::new(Pipeline::new(Arc::clone(&rules), session)))
     };
     Ok(Loaded { info, first: Box::new(first), another: Box::new(another) })
+}
+
+/// Does `first` on another thread while `second` is done on this one.
+fn at_once<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        (first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), second)
+    })
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let started = Instant::now();
+    let done = work();
+    (done, started.elapsed())
 }
 
 fn info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer) -> ModelInfo {
@@ -118,6 +157,7 @@ fn info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer
             inputs,
             outputs,
         },
+        load: LoadReport::default(),
         digest: hasher.finalize().into(),
         frequent_texts: files.frequent_texts.clone(),
     }

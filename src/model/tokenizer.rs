@@ -4,7 +4,7 @@
 //! Which tensors the ids become is `session`'s business.
 
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
-use tokenizers::{AddedToken, Encoding, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
+use tokenizers::{AddedToken, Encoding, Model, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
 use crate::error::Error;
 use crate::model::config::{Config, Overflow, SpecialToken};
@@ -67,8 +67,7 @@ pub(super) struct Piece {
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer; `fixed` is the graph's length, where it has one.
-    pub(super) fn new(files: &ModelFiles, fixed: Option<usize>) -> Result<Self, Error> {
+    pub(super) fn new(files: &ModelFiles) -> Result<Self, Error> {
         let settings = &files.tokenizer_config;
         let invalid = |message: String| Error::FileInvalid {
             path: match &files.graph {
@@ -116,13 +115,9 @@ impl Tokenizer {
             ModelWrapper::Unigram(_) => (false, named("<unk>")),
         };
         let frame = Frame::of(&inner).map_err(invalid)?;
-        let max_tokens = max_tokens(files, fixed);
-        if max_tokens <= frame.len() {
-            return Err(Error::NoRoom { limit: max_tokens, special: frame.len() });
-        }
         Ok(Self {
             frame,
-            max_tokens,
+            max_tokens: max_tokens(files),
             direction: match settings.truncation_side.as_deref() {
                 Some("left") => TruncationDirection::Left,
                 Some(_) => TruncationDirection::Right,
@@ -138,6 +133,15 @@ impl Tokenizer {
                 .unwrap_or(0),
             inner,
         })
+    }
+
+    /// With the graph's own length, where it has one, as a further limit.
+    pub(super) fn limited_to(mut self, fixed: Option<usize>) -> Result<Self, Error> {
+        self.max_tokens = self.max_tokens.min(fixed.unwrap_or(usize::MAX));
+        if self.max_tokens <= self.frame.len() {
+            return Err(Error::NoRoom { limit: self.max_tokens, special: self.frame.len() });
+        }
+        Ok(self)
     }
 
     pub(super) fn max_tokens(&self) -> usize {
@@ -265,11 +269,11 @@ fn unusable(error: tokenizers::Error) -> Error {
 /// Ids beyond the embedding would fail one day, on the first text that has such a token.
 fn check_size(tokenizer: &HfTokenizer, config: &Config) -> Result<(), Error> {
     let added = tokenizer.get_added_tokens_decoder().into_keys().max().map_or(0, |id| id as usize + 1);
-    // Only a Unigram vocabulary is a list; the others may skip numbers.
-    let own = match tokenizer.get_model() {
-        ModelWrapper::Unigram(_) => tokenizer.get_vocab_size(false),
-        _ => tokenizer.get_vocab(false).into_values().max().map_or(0, |id| id as usize + 1),
-    };
+    let size = tokenizer.get_vocab_size(false);
+    let model = tokenizer.get_model();
+    // Few vocabularies skip numbers, and finding the largest one of those costs a copy of all tokens.
+    let gapless = (0..size as u32).all(|id| model.id_to_token(id).is_some());
+    let own = if gapless { size } else { model.get_vocab().into_values().max().map_or(0, |id| id as usize + 1) };
     let tokens = added.max(own);
     match config.vocab_size {
         Some(embedded) if tokens > embedded => Err(Error::TokenizerLarger { tokens, embedded }),
@@ -277,8 +281,8 @@ fn check_size(tokenizer: &HfTokenizer, config: &Config) -> Result<(), Error> {
     }
 }
 
-/// The smallest sane limit that the folder or the graph names.
-fn max_tokens(files: &ModelFiles, fixed: Option<usize>) -> usize {
+/// The smallest sane limit that the folder names.
+fn max_tokens(files: &ModelFiles) -> usize {
     let config = &files.config;
     let unused = match &config.model_type {
         Some(kind) if POSITIONS_AFTER_PADDING.contains(&kind.as_str()) => {
@@ -295,5 +299,5 @@ fn max_tokens(files: &ModelFiles, fixed: Option<usize>) -> usize {
         Some(wanted) => wanted.min(own.unwrap_or(u64::MAX)),
         None => own.unwrap_or(DEFAULT_MAX_TOKENS).min(LARGEST_DEFAULT_LIMIT),
     };
-    wanted.min(fixed.map_or(u64::MAX, |fixed| fixed as u64)) as usize
+    wanted as usize
 }

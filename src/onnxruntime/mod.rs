@@ -17,7 +17,7 @@ use crate::error::Error;
 pub struct LibrarySettings {
     /// A library of the operator's (`ORT_DYLIB_PATH`), used instead of the built-in one.
     pub path: Option<PathBuf>,
-    /// Where the built-in one is unpacked.
+    /// Where files that are made once are kept: the unpacked library, prepared graphs.
     pub cache_dir: Option<PathBuf>,
 }
 

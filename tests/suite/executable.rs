@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::{EXECUTABLE, Server, call, command, predict, request, run, text};
+use crate::client::{Server, call, command, predict, request, run, text};
 
 fn rows(stdout: &[u8]) -> Vec<Value> {
     text(stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -186,22 +186,6 @@ fn leaving_while_the_model_loads_is_a_clean_end() {
         std::thread::sleep(Duration::from_millis(wait_ms));
         assert_eq!(server.finish(), (Some(0), String::new()), "after {wait_ms} ms");
     }
-}
-
-#[test]
-fn the_executable_alone_in_an_empty_place_gives_the_same_answer() {
-    let place = tempfile::tempdir().unwrap();
-    let copy = place.path().join("copied");
-    fs::copy(EXECUTABLE, &copy).unwrap();
-    let output = Command::new(&copy)
-        .env_clear()
-        .env("HOME", place.path())
-        .current_dir(place.path())
-        .args(["predict", "I love this"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(output.stdout, run(&["predict", "I love this"]).stdout);
 }
 
 #[test]

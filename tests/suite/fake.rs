@@ -9,7 +9,7 @@ use std::time::Duration;
 use local_model_mcp::engine::{Engine, EngineSettings};
 use local_model_mcp::error::Error;
 use local_model_mcp::model::{Load, Loaded, Model};
-use local_model_mcp::prediction::{GraphReport, Input, ModelInfo, Outcome, Prediction, Task};
+use local_model_mcp::prediction::{GraphReport, Input, LoadReport, ModelInfo, Outcome, Prediction, Task};
 
 pub(crate) const LABELS: [&str; 3] = ["short", "middle", "long"];
 /// The fake reads one token a word.
@@ -71,13 +71,14 @@ impl Script {
                 threshold: script.threshold,
                 description: None,
                 graph: GraphReport::default(),
+                load: LoadReport::default(),
                 digest: [7; 32],
                 frequent_texts: script.frequent_texts.clone(),
             };
             let script = Arc::clone(&script);
             let another =
-                move || -> Result<Box<dyn Model>, Error> { Ok(Box::new(Fake { script: Arc::clone(&script) })) };
-            Ok(Loaded { info, first: another()?, another: Box::new(another) })
+                move |_| -> Result<Box<dyn Model>, Error> { Ok(Box::new(Fake { script: Arc::clone(&script) })) };
+            Ok(Loaded { info, first: another(1)?, another: Box::new(another) })
         })
     }
 }
@@ -113,6 +114,8 @@ pub(crate) fn settings() -> EngineSettings {
     EngineSettings {
         deadline: Duration::from_secs(10),
         workers: 1,
+        // A text that is held would hold the test as well.
+        inline_below: Duration::ZERO,
         queue_capacity: 64,
         cache_capacity_bytes: 1 << 20,
         max_text_bytes: 1000,

@@ -155,7 +155,8 @@ fn owners_labels_make_an_nli_model_of_generic_names() {
     assert!(loaded.info.takes_candidates && loaded.first.predict(&input).is_ok());
 }
 
-/// Texts of other lengths come before, between and after; another session on the same files is another replica.
+/// Texts of other lengths come before, between and after; another session on the same files is another replica, with one
+/// thread or several, over the prepared graph or the original.
 #[test]
 fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
     for name in ["wordpiece-pairs", "roberta-pairs", "fp16", "int8"] {
@@ -164,11 +165,16 @@ fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
             golden["cases"].as_array().unwrap().iter().map(|case| Input::single(case["text"].as_str().unwrap()));
         let texts: Vec<Input> = texts.collect();
         let mut loaded = load(&fixture(name)).unwrap();
-        let mut replica = (loaded.another)().unwrap();
+        let library = LibrarySettings { path: None, cache_dir: None };
+        let original = model::load("original", &Location::Folder(fixture(name)), &library).unwrap();
+        assert_eq!((loaded.info.load.weights_shared, original.info.load.weights_shared), (true, false));
+        let mut replicas = [(loaded.another)(1).unwrap(), (loaded.another)(2).unwrap(), original.first];
         let first: Vec<_> = texts.iter().map(|text| loaded.first.predict(text).unwrap()).collect();
         for (text, first) in texts.iter().zip(&first).rev() {
             assert_eq!(&loaded.first.predict(text).unwrap(), first, "{name}");
-            assert_eq!(&replica.predict(text).unwrap(), first, "{name}");
+            for replica in &mut replicas {
+                assert_eq!(&replica.predict(text).unwrap(), first, "{name}");
+            }
         }
     }
 }

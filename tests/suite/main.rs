@@ -24,6 +24,8 @@ mod long_texts;
 mod protocol;
 /// The default model: everyday sentences with the label a person gives, and the scores transformers gives.
 mod sentiment;
+/// What a start leaves in the cache directory and finds there, and what it leaves nowhere.
+mod starts;
 /// Rules about the sources themselves: imports, module docs, printing.
 mod tidy;
 /// Folders that hold something else than a model that can be served.

@@ -19,8 +19,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dirs", &["settings.rs"]),
     ("signal_hook", &["main.rs"]),
     ("tracing_subscriber", &["telemetry.rs"]),
-    ("tempfile", &["engine", "onnxruntime", "private_dir.rs"]),
-    ("rustix", &["onnxruntime", "private_dir.rs"]),
+    ("tempfile", &["engine", "model", "onnxruntime", "artifacts.rs", "private_dir.rs", "stamp.rs"]),
+    ("rustix", &["engine", "onnxruntime", "private_dir.rs"]),
 ];
 
 /// Which rooms a room may call: arrows run one way.
@@ -29,13 +29,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["mcp", "engine", "model", "settings", "error", "prediction", "digest"]),
     ("settings.rs", &["engine", "model", "onnxruntime"]),
     ("engine", &["model", "error", "prediction", "digest", "private_dir"]),
-    ("model", &["onnxruntime", "error", "prediction"]),
-    ("onnxruntime", &["error", "digest", "private_dir"]),
+    ("model", &["onnxruntime", "error", "prediction", "digest", "stamp", "private_dir", "artifacts"]),
+    ("onnxruntime", &["error", "artifacts"]),
     ("telemetry.rs", &["settings"]),
     ("error.rs", &[]),
     ("prediction.rs", &[]),
     ("digest.rs", &[]),
     ("private_dir.rs", &[]),
+    ("stamp.rs", &[]),
+    ("artifacts.rs", &["private_dir", "stamp"]),
 ];
 
 const LONGEST_FILE: usize = 400;

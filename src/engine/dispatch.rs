@@ -1,0 +1,206 @@
+//! Where a run takes place: on the caller's own thread, on a worker, or on several threads at once; and runs for which
+//! nobody waits on workers that give way to everything else.
+//!
+//! The choice rests on how long runs of about this size took before, so it fits any model and machine.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::engine::EngineSettings;
+use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute};
+use crate::error::Error;
+use crate::model::{Model, Replicas};
+use crate::prediction::Input;
+
+/// Whether somebody waits for the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// A person or an assistant does.
+    #[default]
+    Interactive,
+    /// Rows of a file, texts to precompute: only the time that nobody else wants, on replicas of their own.
+    Background,
+}
+
+/// From here on a second thread saves more than handing over to it costs (docs/performance.md).
+const WORTH_SEVERAL_THREADS: Duration = Duration::from_millis(8);
+
+/// The ways to one model, which live as long as the process.
+#[derive(Clone)]
+pub(super) struct Dispatch(Arc<Inner>);
+
+struct Inner {
+    model: String,
+    /// Longest run that may hold up the runtime's thread.
+    inline_below: Duration,
+    /// The replica that is always there, used by the first worker and on callers' threads.
+    first: Replica,
+    workers: Workers,
+    /// One run on several threads; absent where there is one processor to use.
+    wide: Option<Workers>,
+    background: Workers,
+    /// Interactive calls that wait or run.
+    in_flight: AtomicUsize,
+    idle: tokio::sync::Notify,
+    durations: Durations,
+}
+
+impl Dispatch {
+    /// `cheap` says that a further replica takes little memory.
+    pub(super) fn new(
+        model: &str,
+        first: Box<dyn Model>,
+        another: Replicas,
+        cheap: bool,
+        settings: &EngineSettings,
+    ) -> Self {
+        let another: Arc<dyn Fn(usize) -> _ + Send + Sync> = Arc::from(another);
+        let make = |threads: usize| -> Make {
+            let another = Arc::clone(&another);
+            Arc::new(move || another(threads).map(|replica| Arc::new(Mutex::new(replica))))
+        };
+        let limits = |workers, background, ends_idle| Limits {
+            workers,
+            queue_capacity: settings.queue_capacity,
+            background,
+            ends_idle,
+        };
+        let count = settings.workers;
+        let first: Replica = Arc::new(Mutex::new(first));
+        let workers = Workers::new(model, limits(count, false, true), make(1));
+        workers.add(Some(Arc::clone(&first)));
+        let background = Workers::new(model, limits(if cheap { count } else { 1 }, true, true), make(1));
+        let wide = (cheap && count > 1).then(|| Workers::new(model, limits(1, false, false), make(count)));
+        Self(Arc::new(Inner {
+            model: model.to_owned(),
+            inline_below: settings.inline_below,
+            first,
+            workers,
+            wide,
+            background,
+            in_flight: AtomicUsize::new(0),
+            idle: tokio::sync::Notify::new(),
+            durations: Durations::default(),
+        }))
+    }
+
+    /// Runs the model for one caller.
+    ///
+    /// # Errors
+    /// `Overloaded` where too many wait, and whatever the run gives.
+    pub(super) async fn run(&self, input: Arc<Input>, lane: Lane) -> Result<Ran, Error> {
+        let inner = &*self.0;
+        if lane == Lane::Background {
+            return inner.background.run(input).await;
+        }
+        let _counted = InFlight::enter(inner);
+        let size = size(&input);
+        let expected = inner.durations.expected(size);
+        let ran = match expected {
+            Some(expected) if expected < inner.inline_below && inner.alone().await => inner.here(&input),
+            Some(expected) if expected >= WORTH_SEVERAL_THREADS => match &inner.wide {
+                Some(wide) if wide.ready() && inner.alone().await => return wide.run(input).await,
+                wide => {
+                    let ran = inner.workers.run(input).await;
+                    // Made for the next one: this one would wait longer for it than it gains.
+                    wide.iter().filter(|wide| !wide.ready()).for_each(|wide| wide.add(None));
+                    ran
+                }
+            },
+            _ => inner.workers.run(input).await,
+        }?;
+        inner.durations.learn(size, ran.timing.inference);
+        Ok(ran)
+    }
+
+    /// Completes when no interactive call waits or runs.
+    pub(super) async fn idle(&self) {
+        while self.0.in_flight.load(Ordering::SeqCst) > 0 {
+            self.0.idle.notified().await;
+        }
+    }
+}
+
+impl Inner {
+    /// Whether this is the only call there is, those included that have arrived but were not looked at yet.
+    async fn alone(&self) -> bool {
+        let alone = || self.in_flight.load(Ordering::SeqCst) == 1;
+        if alone() {
+            tokio::task::yield_now().await;
+        }
+        alone()
+    }
+
+    /// Two wake-ups of a sleeping thread, of 60 µs each on a virtual machine, are saved by not handing over.
+    fn here(&self, input: &Input) -> Result<Ran, Error> {
+        execute(&self.model, &self.first, input, Duration::ZERO)
+    }
+}
+
+/// One interactive call.
+struct InFlight<'a>(&'a Inner);
+
+impl<'a> InFlight<'a> {
+    fn enter(inner: &'a Inner) -> Self {
+        inner.in_flight.fetch_add(1, Ordering::SeqCst);
+        Self(inner)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_one();
+        }
+    }
+}
+
+/// Bytes to read, once a candidate label.
+fn size(input: &Input) -> usize {
+    let pair = input.text_pair.as_ref().map_or(0, String::len);
+    (input.text.len() + pair) * input.labels.len().max(1)
+}
+
+/// How long runs took on one thread, by the binary magnitude of their size.
+#[derive(Default)]
+struct Durations([AtomicU32; 32]);
+
+impl Durations {
+    fn slot(&self, size: usize) -> &AtomicU32 {
+        &self.0[(size.max(1).ilog2() as usize).min(self.0.len() - 1)]
+    }
+
+    /// `None` before the first run of this magnitude.
+    fn expected(&self, size: usize) -> Option<Duration> {
+        let micros = self.slot(size).load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
+    }
+
+    /// Each run counts a quarter, so that one disturbed run does not change the choice for long.
+    fn learn(&self, size: usize, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let slot = self.slot(size);
+        let known = slot.load(Ordering::Relaxed);
+        let learnt = if known == 0 { took } else { known - known / 4 + took / 4 };
+        slot.store(learnt.max(1), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_learnt_by_magnitude() {
+        let durations = Durations::default();
+        assert_eq!(durations.expected(100), None);
+        durations.learn(100, Duration::from_millis(4));
+        assert_eq!(durations.expected(127), Some(Duration::from_millis(4)));
+        assert_eq!(durations.expected(128), None);
+        durations.learn(64, Duration::from_millis(8));
+        assert_eq!(durations.expected(100), Some(Duration::from_millis(5)));
+        durations.learn(0, Duration::ZERO);
+        assert_eq!(durations.expected(1), Some(Duration::from_micros(1)));
+    }
+}
