@@ -4,7 +4,7 @@ use clap::Parser;
 use local_model_mcp::{cli, settings::Cli, telemetry};
 
 fn main() {
-    without_runtime_telemetry();
+    prepare_process();
     let arguments = Cli::parse();
     telemetry::start(arguments.options.log_level, arguments.options.log_format);
     let status = cli::run(arguments);
@@ -13,10 +13,16 @@ fn main() {
     signal_hook::low_level::exit(status.into());
 }
 
-/// ONNX Runtime's official libraries report to their maker since 1.29: models opened, the machine, timings. They ask only
-/// this variable, and before any call could tell them otherwise.
-#[expect(unsafe_code, reason = "no other thread runs yet that could read the environment meanwhile")]
-fn without_runtime_telemetry() {
-    // SAFETY: called first thing in `main`, while this is the only thread.
-    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+/// Two settings that the libraries below us take from nowhere else.
+#[expect(unsafe_code, reason = "both have to be made while no other thread runs, which only `main` knows")]
+fn prepare_process() {
+    // SAFETY: called first thing in `main`, while this is the only thread; `mallopt` takes any numbers.
+    unsafe {
+        // ONNX Runtime's official libraries report to their maker since 1.29: models opened, the machine, timings.
+        std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
+        // Blocks of a megabyte and more go back to the system when they are freed. Left alone, glibc raises this limit
+        // with the first large block, and what a long text took stays with the process.
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
 }

@@ -31,6 +31,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Load the models as `serve` would and report what was found
     Check(CheckArgs),
+    /// Measure speed and memory of `serve` with the first model, beside the floor; takes minutes
+    Bench(BenchArgs),
 }
 
 #[derive(Args, Debug)]
@@ -56,6 +58,22 @@ pub struct PredictArgs {
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
+    /// Write one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Go on with mixed texts for so long, to see what becomes of the memory
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub soak_s: u64,
+    /// How long to look at the processor time of an idle server
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    pub idle_s: u64,
+    /// A tenth of the repetitions
+    #[arg(long)]
+    pub quick: bool,
     /// Write one JSON object instead of text
     #[arg(long)]
     pub json: bool,

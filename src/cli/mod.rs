@@ -1,5 +1,6 @@
 //! Commands for a person at a terminal or a script: one file each. The only room that prints.
 
+mod bench;
 mod check;
 mod predict;
 mod serve;
@@ -33,6 +34,7 @@ pub fn run(arguments: Cli) -> u8 {
         Some(Command::Serve) => serve::run(&options),
         Some(Command::Predict(predict)) => predict::run(&options, &predict),
         Some(Command::Check(check)) => check::run(&options, &check),
+        Some(Command::Bench(bench)) => bench::run(&options, &bench),
         // A client that starts us names no command; a person who does wants to know what there is.
         None if std::io::stdin().is_terminal() => {
             Cli::command().print_help().map(|()| Outcome::Done).context("the help could not be printed")

@@ -26,6 +26,11 @@ pub enum Lane {
 /// From here on a second thread saves more than handing over to it costs (docs/performance.md).
 const WORTH_SEVERAL_THREADS: Duration = Duration::from_millis(8);
 
+/// Calls of one conversation come closer together than this.
+const BURST: Duration = Duration::from_secs(10);
+/// Rows of one file come much closer together than this.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The ways to one model, which live as long as the process.
 #[derive(Clone)]
 pub(super) struct Dispatch(Arc<Inner>);
@@ -60,18 +65,18 @@ impl Dispatch {
             let another = Arc::clone(&another);
             Arc::new(move || another(threads).map(|replica| Arc::new(Mutex::new(replica))))
         };
-        let limits = |workers, background, ends_idle| Limits {
+        let limits = |workers, background, ends_after| Limits {
             workers,
             queue_capacity: settings.queue_capacity,
             background,
-            ends_idle,
+            ends_after,
         };
         let count = settings.workers;
         let first: Replica = Arc::new(Mutex::new(first));
-        let workers = Workers::new(model, limits(count, false, true), make(1));
+        let workers = Workers::new(model, limits(count, false, Some(BURST)), make(1));
         workers.add(Some(Arc::clone(&first)));
-        let background = Workers::new(model, limits(if cheap { count } else { 1 }, true, true), make(1));
-        let wide = (cheap && count > 1).then(|| Workers::new(model, limits(1, false, false), make(count)));
+        let background = Workers::new(model, limits(if cheap { count } else { 1 }, true, Some(PAUSE)), make(1));
+        let wide = (cheap && count > 1).then(|| Workers::new(model, limits(1, false, None), make(count)));
         Self(Arc::new(Inner {
             model: model.to_owned(),
             inline_below: settings.inline_below,

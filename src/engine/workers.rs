@@ -35,7 +35,7 @@ pub(super) type Replica = Arc<Mutex<Box<dyn Model>>>;
 /// Makes the replica of a further worker.
 pub(super) type Make = Arc<dyn Fn() -> Result<Replica, Error> + Send + Sync>;
 
-/// A worker that was made for a burst ends after so long without work, and its memory goes with it.
+/// After so long without work, memory that long texts took is given back.
 const IDLE: Duration = Duration::from_secs(10);
 
 struct Job {
@@ -52,8 +52,8 @@ pub(super) struct Limits {
     pub queue_capacity: usize,
     /// Whether they only get the time that nobody else wants.
     pub background: bool,
-    /// Whether workers end when there has been nothing to do for a while.
-    pub ends_idle: bool,
+    /// Workers that were made for a burst end after so long without work, and their memory goes with them.
+    pub ends_after: Option<Duration>,
 }
 
 /// A queue and its workers, which are made as texts wait for them.
@@ -129,7 +129,7 @@ impl Workers {
                 Ok,
             );
             match made {
-                Ok(replica) => lane.work(&replica, lane.limits.ends_idle && !keeps),
+                Ok(replica) => lane.work(&replica, lane.limits.ends_after.filter(|_| !keeps)),
                 Err(error) => lane.fail(&error),
             }
         });
@@ -138,27 +138,36 @@ impl Workers {
         }
     }
 
-    fn work(&self, replica: &Replica, ends_idle: bool) {
+    fn work(&self, replica: &Replica, ends_after: Option<Duration>) {
+        // Whether the replica ran since it was trimmed; an idle worker sets no timers.
+        let mut swollen = false;
         loop {
-            let job = if ends_idle {
-                self.receiver.recv_timeout(IDLE).ok().or_else(|| {
-                    self.workers.fetch_sub(1, Ordering::SeqCst);
-                    // Whoever sent a job before this worker was gone has asked for no other.
-                    let job = self.receiver.try_recv().ok();
-                    self.workers.fetch_add(usize::from(job.is_some()), Ordering::SeqCst);
-                    job
-                })
-            } else {
-                self.receiver.recv().ok()
+            let job = match ends_after {
+                Some(idle) => self.receiver.recv_timeout(idle).ok().or_else(|| self.last_job()),
+                None if swollen => self.receiver.recv_timeout(IDLE).ok().or_else(|| {
+                    replica.lock().unwrap_or_else(PoisonError::into_inner).trim();
+                    self.receiver.recv().ok()
+                }),
+                None => self.receiver.recv().ok(),
             };
             let Some(Job { input, queued_at, reply }) = job else { return };
             if !reply.is_closed() {
                 let outcome = execute(&self.model, replica, &input, queued_at.elapsed());
+                swollen = true;
                 // An error here only says that the caller has gone.
                 let _ = reply.send(outcome);
             }
             self.unanswered.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    /// Takes this worker off the count; it stays for one job more if that came before it was off.
+    fn last_job(&self) -> Option<Job> {
+        self.workers.fetch_sub(1, Ordering::SeqCst);
+        // Whoever sends a job after this finds the worker gone, and asks for another.
+        let job = self.receiver.try_recv().ok();
+        self.workers.fetch_add(usize::from(job.is_some()), Ordering::SeqCst);
+        job
     }
 
     fn fail(&self, error: &Error) {

@@ -145,11 +145,26 @@ pub(super) struct ModelStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub digest: Option<String>,
+    /// How long its loading took, and each step of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LoadMs")]
+    pub load_ms: Option<LoadMs>,
     pub calls: CallCounts,
     /// Arrival to answer, last 1,000 calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "LatencyMs")]
     pub latency_ms: Option<LatencyMs>,
+}
+
+/// Milliseconds; `library` and `files` go on at once, then `tokenizer` and `session`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct LoadMs {
+    pub library: f64,
+    pub files: f64,
+    pub tokenizer: f64,
+    pub session: f64,
+    pub first_run: f64,
 }
 
 /// Finished calls by where their answer came from, or why there was none.

@@ -11,8 +11,8 @@ use crate::digest::hex;
 use crate::engine::{Answer, Engine, Request, State, Statistics, milliseconds, resident_bytes};
 use crate::error::Error;
 use crate::mcp::schema::{
-    CacheStatus, CallCounts, LatencyMs, ModelStatus, PredictArguments, PredictResult, StatusArguments, StatusResult,
-    input, output,
+    CacheStatus, CallCounts, LatencyMs, LoadMs, ModelStatus, PredictArguments, PredictResult, StatusArguments,
+    StatusResult, input, output,
 };
 use crate::prediction::{Input, rounded};
 
@@ -154,6 +154,13 @@ fn model_status(name: String, state: &State, counts: &Statistics) -> ModelStatus
         max_tokens: info.map(|info| info.max_tokens),
         precision: info.map(|info| info.precision),
         digest: info.map(|info| hex(&info.digest[..8])),
+        load_ms: info.map(|info| LoadMs {
+            library: milliseconds(info.load.library),
+            files: milliseconds(info.load.files),
+            tokenizer: milliseconds(info.load.tokenizer),
+            session: milliseconds(info.load.session),
+            first_run: milliseconds(info.load.first_run),
+        }),
         calls: CallCounts {
             model: counts.from_model,
             cache: counts.from_cache,

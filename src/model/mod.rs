@@ -46,6 +46,9 @@ pub trait Model: Send {
     /// # Errors
     /// What the model does not take (`TextTooLong`, `PairNotTaken`, `LabelsNotTaken`), `Inference` when a run fails.
     fn predict(&mut self, input: &Input) -> Result<Prediction, Error>;
+
+    /// Gives back memory that long inputs took; the next run takes it anew.
+    fn trim(&mut self) {}
 }
 
 /// Raised with every change that lets the same files give another answer, so that results kept by an earlier version of

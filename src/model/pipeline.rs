@@ -63,6 +63,12 @@ impl Model for Pipeline {
             _ => self.classify(&rules, input),
         }
     }
+
+    fn trim(&mut self) {
+        if let Err(error) = self.session.trim() {
+            tracing::debug!(error = error.message(), "the session's memory was not trimmed");
+        }
+    }
 }
 
 impl Pipeline {

@@ -62,8 +62,8 @@ impl Sessions {
     fn finished(&self, store: &Artifacts, files: &ModelFiles, threads: usize) -> Option<Session> {
         let folder = store.get(&self.key)?;
         let expected: Vec<u32> = serde_json::from_slice(&fs::read(folder.join(PROBE)).ok()?).ok()?;
-        let session = Session::new(&self.environment, files, Source::Prepared(&folder.join(GRAPH)), threads);
-        let mut session = session.ok()?;
+        let source = Source::Prepared(&folder.join(GRAPH));
+        let mut session = Session::new(&self.environment, files, source, threads).ok()?;
         (session.probe().ok()? == expected).then_some(session)
     }
 

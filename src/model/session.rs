@@ -14,10 +14,6 @@ use crate::error::Error;
 use crate::model::folder::{Graph, ModelFiles};
 use crate::model::frame::Chunk;
 
-/// Longer runs give back the memory that they took, which short ones keep for the next. Taking it anew costs a run of
-/// 256 tokens about one part in a hundred.
-const LONG_TOKENS: usize = 256;
-
 pub(super) struct Session {
     inner: OrtSession,
     inputs: Vec<(Role, Width)>,
@@ -95,11 +91,23 @@ impl Session {
 
     /// The scores of a fixed input, bit for bit, by which two sessions over the same graph are told to agree.
     pub(super) fn probe(&mut self) -> ort::Result<Vec<u32>> {
+        let scores = self.short_run(&RunOptions::new()?)?;
+        Ok(scores.values.into_iter().map(f32::to_bits).collect())
+    }
+
+    /// A short run after which the session keeps no more memory than that run took.
+    pub(super) fn trim(&mut self) -> ort::Result<()> {
+        let mut options = RunOptions::new()?;
+        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+        self.short_run(&options).map(|_| ())
+    }
+
+    fn short_run(&mut self, options: &RunOptions) -> ort::Result<Logits> {
         // Every vocabulary has a first and a second token.
         let length = self.fixed.unwrap_or(8).min(8);
         let ids: Vec<i64> = [0, 1].into_iter().cycle().take(length).collect();
         let chunk = Chunk { type_ids: vec![0; ids.len()], ids };
-        Ok(self.logits(&chunk, 0)?.values.into_iter().map(f32::to_bits).collect())
+        self.run(&chunk, 0, options)
     }
 
     /// Names, types and shapes of inputs and outputs, for people.
@@ -111,6 +119,11 @@ impl Session {
 
     /// Runs one row of tokens, padded where the graph's length is fixed.
     pub(super) fn logits(&mut self, chunk: &Chunk, pad: i64) -> ort::Result<Logits> {
+        let options = RunOptions::new()?;
+        self.run(chunk, pad, &options)
+    }
+
+    fn run(&mut self, chunk: &Chunk, pad: i64, options: &RunOptions) -> ort::Result<Logits> {
         let length = self.fixed.unwrap_or(chunk.ids.len());
         let padded = |row: &[i64], with: i64| -> Vec<i64> {
             row.iter().copied().chain(std::iter::repeat(with)).take(length).collect()
@@ -142,11 +155,7 @@ impl Session {
                 })
             })
             .collect::<ort::Result<Vec<SessionInputValue<'_>>>>()?;
-        let mut run = RunOptions::new()?;
-        if length > LONG_TOKENS {
-            run.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-        }
-        let outputs = self.inner.run_with_options(values.as_slice(), &run)?;
+        let outputs = self.inner.run_with_options(values.as_slice(), options)?;
         let output = &outputs[self.output.as_str()];
         // Scores are always made in f32, as transformers does with a graph of fp16.
         let (shape, values) = if self.half {

@@ -80,7 +80,7 @@ impl Tokenizer {
         // Texts of an assistant are short and come from several threads; a pool inside each call would only be in the way.
         tokenizers::utils::parallelism::set_parallelism(false);
         let mut inner = match &files.vocabulary {
-            Vocabulary::Tokenizer(bytes) => HfTokenizer::from_bytes(bytes),
+            Vocabulary::Tokenizer(bytes) => vocabulary::tokenizer(bytes),
             Vocabulary::WordPiece(vocab) => vocabulary::word_piece(vocab, settings).map(rebuilt)?,
             Vocabulary::ByteLevelBpe { vocab, merges } => {
                 vocabulary::byte_level_bpe(vocab, merges, &files.config, settings).map(rebuilt)?
@@ -254,7 +254,7 @@ impl Tokenizer {
 }
 
 fn rebuilt(tokenizer: serde_json::Value) -> tokenizers::Result<HfTokenizer> {
-    HfTokenizer::from_bytes(tokenizer.to_string())
+    vocabulary::tokenizer(tokenizer.to_string().as_bytes())
 }
 
 fn chunk(encoding: &Encoding) -> Chunk {

@@ -1,13 +1,51 @@
-//! The tokenizer of a folder without `tokenizer.json`: the file that transformers would write for such a vocabulary, made
+//! Reading `tokenizer.json`; the tokenizer of a folder without one: the file that transformers would write for such a vocabulary, made
 //! here as JSON, so that there is one way in; and the settings in `tokenizer_config.json` that win over any such file.
 
 use std::path::Path;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tokenizers::{NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer as HfTokenizer};
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::{
+    DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    Tokenizer as HfTokenizer, TokenizerImpl,
+};
 
 use crate::error::Error;
 use crate::model::config::{Config, SpecialToken, TokenizerConfig, json as parse};
+
+/// Reads a `tokenizer.json`.
+///
+/// The general way builds the vocabulary three times over, which is most of its time and memory; with the kind of model
+/// told before, it is read straight into its place.
+pub(super) fn tokenizer(bytes: &[u8]) -> tokenizers::Result<HfTokenizer> {
+    #[derive(Deserialize)]
+    struct Head {
+        model: Kind,
+    }
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(rename = "type")]
+        name: String,
+    }
+    fn straight<M>(bytes: &[u8]) -> tokenizers::Result<HfTokenizer>
+    where
+        M: DeserializeOwned + Model + Into<ModelWrapper>,
+    {
+        type Parts<M> = TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+        Ok(serde_json::from_slice::<Parts<M>>(bytes)?.into())
+    }
+    match serde_json::from_slice::<Head>(bytes).map(|head| head.model.name).as_deref() {
+        Ok("WordPiece") => straight::<WordPiece>(bytes),
+        Ok("BPE") => straight::<BPE>(bytes),
+        Ok("Unigram") => straight::<Unigram>(bytes),
+        // Files of old versions do not name the kind.
+        _ => HfTokenizer::from_bytes(bytes),
+    }
+}
 
 /// `tokenizer.json` for a `vocab.txt`, as `BertTokenizerFast` builds it.
 pub(super) fn word_piece(vocab: &str, settings: &TokenizerConfig) -> Result<Value, Error> {

@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) threshold: Option<f32>,
     pub(crate) frequent_texts: Vec<String>,
     pub(crate) gate: Gate,
+    /// Names of the threads that ran something, in order.
+    pub(crate) threads: Mutex<Vec<String>>,
 }
 
 /// What held texts and a held load wait behind.
@@ -39,6 +41,10 @@ impl Script {
     pub(crate) fn release(&self) {
         *self.gate.open.lock().unwrap() = true;
         self.gate.changed.notify_all();
+    }
+
+    pub(crate) fn hold_again(&self) {
+        *self.gate.open.lock().unwrap() = false;
     }
 
     fn wait_for_release(&self) {
@@ -90,6 +96,8 @@ struct Fake {
 impl Model for Fake {
     fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
         self.script.runs.fetch_add(1, Ordering::SeqCst);
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        self.script.threads.lock().unwrap().push(thread);
         match input.text.as_str() {
             "panic" => panic!("the fake was told to"),
             "fail" => return Err(Error::Inference { model: "fake".into(), message: "it was told to".into() }),

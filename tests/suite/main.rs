@@ -10,6 +10,8 @@ mod fake;
 
 /// Every way in which a model, the library or a directory can be missing or broken.
 mod broken;
+/// On which thread a run takes place.
+mod dispatch;
 /// README and models/README.md against the program.
 mod documentation;
 /// Readiness, cache, workers, deadlines: the engine over the fake.

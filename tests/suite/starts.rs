@@ -39,7 +39,8 @@ fn a_damaged_prepared_graph_is_made_again() {
     let input = Input::single("a text");
     let expected = load("int8", cache.path()).first.predict(&input).unwrap();
     let [folder] = prepared(cache.path()).try_into().unwrap();
-    let damages: [(&str, &dyn Fn(&Path)); 5] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+    let damages: [Damage<'_>; 5] = [
         ("a byte of the weights", &|folder| {
             let mut weights = fs::read(folder.join("weights.bin")).unwrap();
             let middle = weights.len() / 2;
@@ -59,7 +60,7 @@ fn a_damaged_prepared_graph_is_made_again() {
         let mut loaded = load("int8", cache.path());
         assert!(loaded.info.load.weights_shared, "{damage}");
         assert_eq!(loaded.first.predict(&input).unwrap(), expected, "{damage}");
-        assert_eq!(prepared(cache.path()), [folder.clone()], "{damage}");
+        assert_eq!(prepared(cache.path()), std::slice::from_ref(&folder), "{damage}");
     }
 }
 

@@ -18,15 +18,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "settings.rs", "main.rs"]),
     ("dirs", &["settings.rs"]),
     ("signal_hook", &["main.rs"]),
+    ("libc", &["main.rs"]),
     ("tracing_subscriber", &["telemetry.rs"]),
-    ("tempfile", &["engine", "model", "onnxruntime", "artifacts.rs", "private_dir.rs", "stamp.rs"]),
+    ("tempfile", &["cli", "engine", "model", "onnxruntime", "artifacts.rs", "private_dir.rs", "stamp.rs"]),
     ("rustix", &["engine", "onnxruntime", "private_dir.rs"]),
 ];
 
 /// Which rooms a room may call: arrows run one way.
 const ARROWS: &[(&str, &[&str])] = &[
     ("mcp", &["engine", "error", "prediction"]),
-    ("cli", &["mcp", "engine", "model", "settings", "error", "prediction", "digest"]),
+    ("cli", &["mcp", "engine", "model", "onnxruntime", "settings", "error", "prediction", "digest"]),
     ("settings.rs", &["engine", "model", "onnxruntime"]),
     ("engine", &["model", "error", "prediction", "digest", "private_dir"]),
     ("model", &["onnxruntime", "error", "prediction", "digest", "stamp", "private_dir", "artifacts"]),

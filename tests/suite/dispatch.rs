@@ -1,0 +1,71 @@
+//! On which thread a run takes place: the caller's own, a worker's, or one that gives way to all others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use local_model_mcp::engine::{Engine, EngineSettings, Lane, Request};
+use local_model_mcp::prediction::Input;
+
+use crate::fake::{Script, settings, start};
+
+const WORKER: &str = "inference";
+
+fn with_inline() -> EngineSettings {
+    EngineSettings { inline_below: Duration::from_secs(1), precompute: false, ..settings() }
+}
+
+async fn ask(engine: &Engine, text: &str, lane: Lane) {
+    engine.predict(Request { input: Input::single(text), lane, ..Request::default() }).await.unwrap();
+}
+
+fn threads(script: &Script) -> Vec<String> {
+    script.threads.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_short_run_takes_place_where_the_call_is_once_its_length_is_known() {
+    let script = Arc::new(Script::default());
+    let engine = start(&script, with_inline());
+    for text in ["a b 1", "a b 2", "a much longer text", "a b 3"] {
+        ask(&engine, text, Lane::Interactive).await;
+    }
+    let here = std::thread::current().name().unwrap().to_owned();
+    assert_eq!(threads(&script), [WORKER, &here, WORKER, &here]);
+}
+
+#[tokio::test]
+async fn calls_that_come_together_go_to_workers() {
+    let script = Arc::new(Script::default());
+    let engine = start(&script, with_inline());
+    ask(&engine, "a b 0", Lane::Interactive).await;
+    let calls = (1..=9).map(|number| {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move { ask(&engine, &format!("a b {number}"), Lane::Interactive).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    let on_workers = threads(&script).iter().filter(|thread| *thread == WORKER).count();
+    assert!(on_workers >= 9, "all but the last may go to a worker: {:?}", threads(&script));
+}
+
+#[tokio::test]
+async fn rows_of_a_file_and_calls_do_not_wait_for_each_other() {
+    let script = Arc::new(Script::default());
+    let engine = start(&script, with_inline());
+    ask(&engine, "warm", Lane::Interactive).await;
+    for (held, free) in [(Lane::Background, Lane::Interactive), (Lane::Interactive, Lane::Background)] {
+        let other = Arc::clone(&engine);
+        let text = format!("held {held:?} and of another length");
+        let before = script.runs();
+        let waiting = tokio::spawn(async move { ask(&other, &text, held).await });
+        while script.runs() == before {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::timeout(Duration::from_secs(10), ask(&engine, &format!("free {free:?}"), free)).await.unwrap();
+        assert!(!waiting.is_finished());
+        script.release();
+        waiting.await.unwrap();
+        script.hold_again();
+    }
+}
