@@ -50,6 +50,72 @@ pub enum Error {
     TopK { model: String, found: usize, labels: usize },
     #[error("the arguments do not fit the tool: {problem}; it takes {takes}")]
     Arguments { problem: String, takes: String },
+    #[error(
+        "`texts` has {found} entries; expected 1 to {limit}; for more put them into a file and use local_model_predict_file"
+    )]
+    Batch { found: usize, limit: usize },
+
+    #[error("`{path}` cannot be opened: {message}; check the path and its permissions")]
+    FileNotOpened { path: PathBuf, message: String },
+    #[error("`{path}` is {found}; expected a regular file; {remedy}")]
+    NotAFile { path: PathBuf, found: &'static str, remedy: &'static str },
+    #[error(
+        "`{path}` {found}; the rule: files are read and written below {}, through no link and no `..`; use a path there, or start the server with `--allow-dir`",
+        paths(allowed)
+    )]
+    PlaceRefused { path: PathBuf, found: &'static str, allowed: Vec<PathBuf> },
+    #[error("`{path}` has {bytes} bytes, more than the {limit} allowed; split it, or raise `--max-file-bytes`")]
+    FileTooLarge { path: PathBuf, bytes: u64, limit: u64 },
+    #[error("`{path}` is {found}; expected CSV, TSV, JSON lines, text lines (`.txt`) or Parquet in UTF-8; {remedy}")]
+    FormatUnknown { path: PathBuf, found: String, remedy: String },
+    #[error("`{path}` cannot be read on after row {rows}: {message}; get a complete copy of the file")]
+    FileBroken { path: PathBuf, rows: u64, message: String },
+    #[error("`{path}` changed at row {row} while or since it was classified; run it again with `overwrite`")]
+    FileChanged { path: PathBuf, row: u64 },
+    #[error("the file has no rows; it has {found}")]
+    NoRows { found: &'static str },
+    #[error("no column is called `{name}`; the file has {columns}")]
+    ColumnUnknown { name: String, columns: String },
+    #[error("{found} columns are called `{name}`; rename one, or give its number from 1 on; the file has {columns}")]
+    ColumnAmbiguous { name: String, found: usize, columns: String },
+    #[error(
+        "which column holds the texts is not clear; name one with `text_column` (`--text-column`); the file has {columns}"
+    )]
+    ColumnUnclear { columns: String },
+    #[error("column `{name}` holds {found}; expected text; name another one, the file has {columns}")]
+    ColumnNotText { name: String, found: String, columns: String },
+    #[error("`{column}` is {found}; expected {expected}")]
+    BadCell { column: String, found: String, expected: &'static str },
+    #[error("the row {found}; expected {expected}")]
+    BadRow { found: String, expected: String },
+    #[error("`{path}` exists already; give another output path, or allow it to be replaced with `overwrite`")]
+    OutputExists { path: PathBuf },
+    #[error("the output `{path}` is the input itself; give another output path")]
+    OutputIsInput { path: PathBuf },
+    #[error(
+        "the output `{path}` is named as {found}; expected {expected}, since the output has the format of the input"
+    )]
+    OutputFormat { path: PathBuf, found: &'static str, expected: String },
+    #[error(
+        "the file has columns of the name `{name}` already, as an output of this program has; classify the file it was made from"
+    )]
+    OutputColumns { name: String },
+    #[error("`{path}` cannot be written: {message}; what was there before is untouched")]
+    NotWritten { path: PathBuf, message: String },
+    #[error("`{path}` is of a run that did not finish; go on with `resume`, or start again with `overwrite`")]
+    Unfinished { path: PathBuf },
+    #[error("another run is writing `{path}`; wait for it, or give another output path")]
+    AlreadyRunning { path: PathBuf },
+    #[error("`{path}` was begun with another model or other arguments; use the same, or start again with `overwrite`")]
+    ResumeOther { path: PathBuf },
+    #[error("there is no output `{path}` to work on; classify the file first")]
+    OutputMissing { path: PathBuf },
+    #[error("`{path}` has no column `prediction`; expected an output that this program wrote")]
+    NotAnOutput { path: PathBuf },
+    #[error("row {row} cannot be corrected: {found}; expected {expected}")]
+    Correction { row: String, found: String, expected: String },
+    #[error("the file could not be worked on: {message}; please report this with the kind of file")]
+    JobFailed { message: String },
 
     #[error(
         "model `{model}` is still loading and this call's {deadline_ms} ms are over; call again, or raise `--deadline-ms`"
@@ -149,12 +215,40 @@ impl Error {
             | Self::Labels { .. }
             | Self::UnknownModel { .. }
             | Self::TopK { .. }
-            | Self::Arguments { .. } => Kind::Caller,
+            | Self::Arguments { .. }
+            | Self::Batch { .. }
+            | Self::FileNotOpened { .. }
+            | Self::NotAFile { .. }
+            | Self::PlaceRefused { .. }
+            | Self::FileTooLarge { .. }
+            | Self::FormatUnknown { .. }
+            | Self::FileBroken { .. }
+            | Self::FileChanged { .. }
+            | Self::NoRows { .. }
+            | Self::ColumnUnknown { .. }
+            | Self::ColumnAmbiguous { .. }
+            | Self::ColumnUnclear { .. }
+            | Self::ColumnNotText { .. }
+            | Self::BadCell { .. }
+            | Self::BadRow { .. }
+            | Self::OutputExists { .. }
+            | Self::OutputIsInput { .. }
+            | Self::OutputFormat { .. }
+            | Self::OutputColumns { .. }
+            | Self::NotWritten { .. }
+            | Self::Unfinished { .. }
+            | Self::AlreadyRunning { .. }
+            | Self::ResumeOther { .. }
+            | Self::OutputMissing { .. }
+            | Self::NotAnOutput { .. }
+            | Self::Correction { .. } => Kind::Caller,
             Self::StillLoading { .. } | Self::Deadline { .. } | Self::Overloaded { .. } => Kind::Overload,
             Self::Cancelled => Kind::Cancelled,
-            Self::Panicked { .. } | Self::Inference { .. } | Self::Tokenization { .. } | Self::Thread { .. } => {
-                Kind::Internal
-            }
+            Self::Panicked { .. }
+            | Self::Inference { .. }
+            | Self::Tokenization { .. }
+            | Self::JobFailed { .. }
+            | Self::Thread { .. } => Kind::Internal,
             Self::ModelFailed { .. }
             | Self::LoadPanicked { .. }
             | Self::FolderMissing { .. }
@@ -192,6 +286,13 @@ impl Kind {
 /// Names in backticks, comma between.
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "no directory (no project folder is known)".into();
+    }
+    paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

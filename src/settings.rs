@@ -10,6 +10,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::EngineSettings;
+use crate::files::Places;
+use crate::job::JobSettings;
 use crate::model::Location;
 use crate::onnxruntime::LibrarySettings;
 
@@ -39,6 +41,34 @@ pub enum Command {
 pub struct PredictArgs {
     /// Texts to classify; none: one a line from stdin
     pub texts: Vec<String>,
+    /// Classify a whole file: CSV, TSV, JSON lines, text lines or Parquet, plain or as gzip or zstd
+    #[arg(long, value_name = "FILE", conflicts_with = "texts")]
+    pub file: Option<PathBuf>,
+    /// Which column holds the texts, by name or number; default: the only one that can. On stdin: lines are JSON objects,
+    /// and this field is classified
+    #[arg(long, value_name = "COLUMN")]
+    pub text_column: Option<String>,
+    /// Which column holds the right labels, to count how many predictions agree
+    #[arg(long, value_name = "COLUMN", requires = "file")]
+    pub label_column: Option<String>,
+    /// Where the output goes; default: beside the input, as NAME.predicted.csv
+    #[arg(short, long, value_name = "FILE", requires = "file")]
+    pub output: Option<PathBuf>,
+    /// Replace an output that is there, and begin again what was interrupted
+    #[arg(long, requires = "file", conflicts_with = "resume")]
+    pub overwrite: bool,
+    /// Go on where an interrupted run of the same command ended
+    #[arg(long, requires = "file")]
+    pub resume: bool,
+    /// What separates the fields of a CSV file; default: found out
+    #[arg(long, value_name = "CHARACTER", requires = "file", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// The CSV file has no header; its columns are called 1, 2, 3 and so on
+    #[arg(long, requires = "file")]
+    pub no_header: bool,
+    /// Lines of stdin are JSON objects, of which `text` is classified and all else passed on
+    #[arg(long, conflicts_with_all = ["texts", "file"])]
+    pub jsonl: bool,
     /// Which model, by name; default: the first
     #[arg(long = "use", value_name = "NAME")]
     pub use_model: Option<String>,
@@ -101,6 +131,12 @@ pub struct Options {
     /// Largest text accepted
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_TEXT_BYTES", default_value_t = 256 << 10)]
     pub max_text_bytes: usize,
+    /// A directory that tool calls may read and write files below, beside the project's own; may be given several times
+    #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_ALLOW_DIR", value_delimiter = ';')]
+    pub allow_dir: Vec<PathBuf>,
+    /// Largest file that a tool call may classify
+    #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_FILE_BYTES", default_value_t = 2 << 30)]
+    pub max_file_bytes: u64,
     /// Where the runtime library, prepared graphs and results of earlier sessions are kept; default: the user's cache directory
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
@@ -170,6 +206,24 @@ impl Options {
         }
     }
 
+    /// The engine of a command that has nothing else to do than to get through a file.
+    pub fn bulk_engine(&self) -> EngineSettings {
+        let all = || thread::available_parallelism().map_or(1, NonZero::get);
+        let workers = self.workers.map_or_else(all, NonZero::get);
+        EngineSettings { workers, precompute: false, snapshot_dir: None, ..self.engine() }
+    }
+
+    /// What tool calls may do with files: below the project that the client works in, and where else it is allowed.
+    pub fn jobs(&self) -> JobSettings {
+        let project = std::env::var_os("CLAUDE_PROJECT_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        // Some clients start servers in the root directory, which is no project.
+        let working = || std::env::current_dir().ok().filter(|folder| folder.parent().is_some());
+        let allowed = self.allow_dir.iter().filter(|folder| **folder != Path::new(""));
+        let roots = project.or_else(working).into_iter().chain(allowed.cloned());
+        let places = Places::below(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
+        JobSettings { places, in_flight: JobSettings::in_flight(self.engine().workers) }
+    }
+
     pub fn library(&self) -> LibrarySettings {
         let path = self.onnxruntime.as_deref().and_then(|path| std::path::absolute(path).ok());
         LibrarySettings { path, cache_dir: self.cache_dir() }
@@ -186,6 +240,15 @@ impl Options {
 /// The processors that this process may use, by affinity and cgroup; more than four workers help no assistant.
 fn default_workers() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(4)
+}
+
+/// One ASCII character; `\t` and `tab` stand for the one that is hard to type.
+fn delimiter(argument: &str) -> Result<u8, String> {
+    match argument.as_bytes() {
+        b"\\t" | b"tab" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
+        _ => Err("expected one ASCII character, such as `;` or `\\t`".into()),
+    }
 }
 
 /// `NAME=DIR`, or `DIR` named after its last part.

@@ -1,8 +1,10 @@
 //! Commands for a person at a terminal or a script: one file each. The only room that prints.
 
+mod answers;
 mod bench;
 mod check;
 mod predict;
+mod predict_file;
 mod serve;
 
 use std::io::{IsTerminal, Write};

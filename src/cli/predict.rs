@@ -1,22 +1,31 @@
-//! `predict`: texts from the command line, or one a line from stdin; aligned text for people, JSON lines for pipes.
+//! `predict`: texts from the command line, or one a line from stdin; aligned text for people, JSON lines for pipes. As a
+//! filter it writes exactly one line for each that it reads, in the same order.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
 use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, anyhow};
-use serde_json::{Map, Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::cli::{Outcome, engine, runtime};
+use crate::cli::answers::{aligned, fields};
+use crate::cli::{Outcome, engine, predict_file, runtime};
 use crate::engine::{Answer, Engine, EngineSettings, Request};
 use crate::error::Error;
-use crate::prediction::{Entity, Input, rounded};
+use crate::files::{Line, Lines, Object, Wanted};
+use crate::prediction::Input;
 use crate::settings::{Options, PredictArgs};
 
+/// Lines that are read before they are taken up.
+const READ_AHEAD: usize = 64;
+
 pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<Outcome> {
+    if let Some(file) = &arguments.file {
+        return predict_file::run(options, arguments, file);
+    }
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let settings = EngineSettings { precompute: false, snapshot_dir: None, ..options.engine() };
@@ -26,7 +35,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
         engine.ready(None).await.map_err(|error| anyhow!(error))?;
         let rows = Rows { engine, arguments, pending: VecDeque::new(), in_flight };
         let writer = Writer {
-            json: arguments.json || !io::stdout().is_terminal(),
+            json: arguments.json || json_lines(arguments).is_some() || !io::stdout().is_terminal(),
             top_k: arguments.top_k.map_or(1, NonZero::get),
             some_failed: false,
         };
@@ -36,11 +45,69 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
     outcome
 }
 
+/// The field to classify, where the lines of stdin are JSON objects.
+fn json_lines(arguments: &PredictArgs) -> Option<Wanted> {
+    let field = arguments.text_column.clone().or_else(|| arguments.jsonl.then(|| "text".to_owned()))?;
+    Some(Wanted { column: field, position: 0, text_only: true })
+}
+
+/// One text as it came, and what goes out with its answer.
+struct Row {
+    text: Result<String, Error>,
+    shown: Object,
+}
+
+impl Row {
+    fn of_text(text: String) -> Self {
+        Self { shown: Object::of("text", &text), text: Ok(text) }
+    }
+
+    fn of_line(line: &Line) -> Self {
+        match line.text() {
+            Ok(text) => Self::of_text(text.to_owned()),
+            Err(error) => Self { text: Err(error), shown: kept("text", line) },
+        }
+    }
+
+    fn of_json(line: &Line, field: &Wanted) -> Self {
+        match Object::parse(line) {
+            Ok(object) => Self { text: object.cell(field), shown: object },
+            Err(error) => Self { text: Err(error), shown: kept("line", line) },
+        }
+    }
+}
+
+/// What there is of a line that cannot be used.
+fn kept(name: &str, line: &Line) -> Object {
+    match line {
+        Line::Whole(bytes) => Object::of(name, &String::from_utf8_lossy(bytes)),
+        Line::TooLong(_) => Object::default(),
+    }
+}
+
+/// Lines of stdin, read on a thread of their own: reading blocks, and must not hold up the answers.
+fn stdin(field: Option<Wanted>) -> io::Result<mpsc::Receiver<io::Result<Row>>> {
+    let (sender, rows) = mpsc::channel(READ_AHEAD);
+    thread::Builder::new().name("stdin".into()).spawn(move || {
+        for line in Lines::new(BufReader::with_capacity(1 << 16, io::stdin())) {
+            let row = line.map(|line| match &field {
+                Some(field) => Row::of_json(&line, field),
+                None => Row::of_line(&line),
+            });
+            // A receiver that is gone has met a closed stdout.
+            if sender.blocking_send(row).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(rows)
+}
+
 /// Texts on their way through the engine, answered in the order they came.
 struct Rows<'a> {
     engine: Arc<Engine>,
     arguments: &'a PredictArgs,
-    pending: VecDeque<JoinHandle<(String, Result<Answer, Error>)>>,
+    pending: VecDeque<JoinHandle<(Row, Result<Answer, Error>)>>,
     /// Enough to keep every worker busy, few enough that memory does not grow with the input.
     in_flight: usize,
 }
@@ -48,7 +115,10 @@ struct Rows<'a> {
 impl Rows<'_> {
     async fn run(mut self, mut writer: Writer) -> anyhow::Result<Outcome> {
         let mut given = self.arguments.texts.iter();
-        let mut stdin = self.arguments.texts.is_empty().then(|| BufReader::new(tokio::io::stdin()).lines());
+        let mut lines = match self.arguments.texts.is_empty() {
+            true => Some(stdin(json_lines(self.arguments)).context("stdin could not be read")?),
+            false => None,
+        };
         let mut more = true;
         while more || !self.pending.is_empty() {
             let room = more && self.pending.len() < self.in_flight;
@@ -56,14 +126,14 @@ impl Rows<'_> {
                 // Answers first: what is finished is written before more is taken in.
                 biased;
                 row = front(&mut self.pending) => {
-                    let (text, outcome) = row?;
-                    match writer.write(&text, outcome) {
+                    let (row, outcome) = row?;
+                    match writer.write(row, outcome.as_ref()) {
                         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Outcome::Done),
                         written => written.context("the answer could not be written to stdout")?,
                     }
                 }
-                text = next(&mut given, &mut stdin), if room => match text.context("stdin could not be read")? {
-                    Some(text) => self.submit(text),
+                row = next(&mut given, &mut lines), if room => match row.transpose().context("stdin could not be read")? {
+                    Some(row) => self.submit(row),
                     None => more = false,
                 },
             }
@@ -71,14 +141,18 @@ impl Rows<'_> {
         Ok(if writer.some_failed { Outcome::SomeFailed } else { Outcome::Done })
     }
 
-    fn submit(&mut self, text: String) {
+    fn submit(&mut self, row: Row) {
         let engine = Arc::clone(&self.engine);
         let (text_pair, labels) = (self.arguments.text_pair.clone(), self.arguments.labels.clone());
         let top_k = self.arguments.top_k.map(NonZero::get);
         self.pending.push_back(tokio::spawn(async move {
-            let input = Input { text: text.clone(), text_pair, labels };
-            let outcome = engine.predict(Request { input, top_k, ..Request::default() }).await;
-            (text, outcome)
+            let outcome = match row.text.clone() {
+                Ok(text) => {
+                    engine.predict(Request { input: Input { text, text_pair, labels }, top_k, ..Request::default() }).await
+                }
+                Err(error) => Err(error),
+            };
+            (row, outcome)
         }));
     }
 }
@@ -93,11 +167,11 @@ async fn front<T>(pending: &mut VecDeque<JoinHandle<T>>) -> anyhow::Result<T> {
 
 async fn next(
     given: &mut std::slice::Iter<'_, String>,
-    stdin: &mut Option<tokio::io::Lines<BufReader<tokio::io::Stdin>>>,
-) -> io::Result<Option<String>> {
-    match stdin {
-        Some(lines) => lines.next_line().await,
-        None => Ok(given.next().cloned()),
+    lines: &mut Option<mpsc::Receiver<io::Result<Row>>>,
+) -> Option<io::Result<Row>> {
+    match lines {
+        Some(lines) => lines.recv().await,
+        None => given.next().map(|text| Ok(Row::of_text(text.clone()))),
     }
 }
 
@@ -108,91 +182,47 @@ struct Writer {
 }
 
 impl Writer {
-    fn write(&mut self, text: &str, outcome: Result<Answer, Error>) -> io::Result<()> {
+    fn write(&mut self, mut row: Row, outcome: Result<&Answer, &Error>) -> io::Result<()> {
         self.some_failed |= outcome.is_err();
-        let line = if self.json { self.object(text, outcome).to_string() } else { self.aligned(text, outcome) };
+        let line = if self.json {
+            for (name, value) in fields(outcome, self.top_k) {
+                row.shown.set(name, &value);
+            }
+            row.shown.line()
+        } else {
+            let text = row.shown.cell(&Wanted { column: "text".into(), position: 0, text_only: false });
+            aligned(&text.unwrap_or_default(), outcome, self.top_k)
+        };
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{line}")?;
         stdout.flush()
     }
-
-    /// The fields of the tool's result, beside the text they belong to.
-    fn object(&self, text: &str, outcome: Result<Answer, Error>) -> Value {
-        let mut row = Map::from_iter([("text".to_owned(), json!(text))]);
-        let mut put = |key: &str, value: Value| row.insert(key.to_owned(), value);
-        match outcome {
-            Err(error) => {
-                put("error", json!(error.to_string()));
-            }
-            Ok(answer) => {
-                let verdict = answer.verdict();
-                let label =
-                    |(label, score): &(Arc<str>, f32)| json!({ "label": &**label, "confidence": rounded(*score) });
-                put("prediction", json!(verdict.prediction));
-                if let Some(confidence) = verdict.confidence {
-                    put("confidence", json!(rounded(confidence)));
-                }
-                if self.top_k > 1 && !verdict.others.is_empty() {
-                    put("alternatives", verdict.others.iter().take(self.top_k - 1).map(label).collect());
-                }
-                if let Some(labels) = &verdict.labels {
-                    put("labels", labels.iter().map(label).collect());
-                }
-                if let Some(value) = verdict.value {
-                    put("value", json!(rounded(value)));
-                }
-                if let Some(entities) = &verdict.entities {
-                    put("entities", entities.iter().map(entity).collect());
-                }
-                if let Some((tokens, limit)) = verdict.truncated {
-                    put("truncated", json!({ "tokens": tokens, "limit": limit }));
-                }
-                if verdict.uncertain {
-                    put("uncertain", json!(true));
-                }
-            }
-        }
-        Value::Object(row)
-    }
-
-    fn aligned(&self, text: &str, outcome: Result<Answer, Error>) -> String {
-        match outcome {
-            Err(error) => format!("error: {error}  {text}"),
-            Ok(answer) => {
-                let verdict = answer.verdict();
-                let width = answer.info.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-                let score = verdict
-                    .confidence
-                    .or(verdict.value)
-                    .map_or(String::new(), |score| format!("{:.4}", rounded(score)));
-                let mut line = format!("{:<width$} {score}", verdict.prediction);
-                for (label, score) in verdict.others.iter().take(self.top_k - 1) {
-                    line.push_str(&format!("  {label:<width$} {:.4}", rounded(*score)));
-                }
-                line.push_str(&format!("  {text}"));
-                for (entity, slice) in verdict.entities.iter().flatten() {
-                    line.push_str(&format!("  [{slice}: {} {:.4}]", entity.label, rounded(entity.score)));
-                }
-                if let Some(labels) = verdict.labels {
-                    let names: Vec<&str> = labels.iter().map(|(label, _)| &**label).collect();
-                    line.push_str(&format!(
-                        "  (applying: {})",
-                        if names.is_empty() { "none".into() } else { names.join(", ") }
-                    ));
-                }
-                if verdict.uncertain {
-                    line.push_str("  (uncertain)");
-                }
-                if let Some((tokens, limit)) = verdict.truncated {
-                    line.push_str(&format!("  (read {limit} of {tokens} tokens)"));
-                }
-                line
-            }
-        }
-    }
 }
 
-fn entity((entity, slice): &(Entity, String)) -> Value {
-    json!({ "text": slice, "label": &*entity.label, "start": entity.start, "end": entity.end,
-            "confidence": rounded(entity.score) })
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn fields_of_a_line_keep_their_order_and_spelling() {
+        let field = Wanted { column: "body.text".into(), position: 0, text_only: true };
+        let mut row = Row::of_json(
+            &Line::Whole(br#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890}"#.to_vec()),
+            &field,
+        );
+        assert_eq!(row.text, Ok("hi".into()));
+        row.shown.set("prediction", &Value::from("x"));
+        let expected = r#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890,"prediction":"x"}"#;
+        assert_eq!(row.shown.line(), expected);
+    }
+
+    #[test]
+    fn what_is_no_object_is_kept_as_it_came() {
+        let field = Wanted { column: "text".into(), position: 0, text_only: true };
+        let row = Row::of_json(&Line::Whole(b"not json \xFF".to_vec()), &field);
+        assert_eq!(row.shown.line(), "{\"line\":\"not json \u{FFFD}\"}");
+        assert!(row.text.is_err());
+    }
 }

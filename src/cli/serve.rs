@@ -18,7 +18,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         for name in engine.names() {
             tokio::spawn(report_failure(engine.clone(), name));
         }
-        let served = mcp::serve(engine.clone(), mcp::stdio(), shutdown_signal()).await;
+        let served = mcp::serve(engine.clone(), options.jobs(), mcp::stdio(), shutdown_signal()).await;
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
     });

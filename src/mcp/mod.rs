@@ -3,6 +3,8 @@
 //! Nothing outside this folder may name `rmcp` or `schemars`. What the assistant reads is written in `schema` (fields) and
 //! `tools` (descriptions); what a call does is `engine`'s business.
 
+mod file_schema;
+mod files;
 mod schema;
 mod tools;
 mod transport;
@@ -12,6 +14,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rmcp::model::{
@@ -24,6 +27,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 
 use crate::engine::{Engine, State};
 use crate::error::Error;
+use crate::job::JobSettings;
 pub use transport::{Duplex, stdio};
 
 /// The list of tools never changes while the process lives.
@@ -35,8 +39,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 fn instructions(models: &[String]) -> String {
     format!(
         "Runs the user's own text models ({}), in process and offline. Use local_model_predict whenever the user wants texts \
-         classified, labelled, tagged or scored by their model; do not guess its answer yourself. Results marked `uncertain` \
-         deserve a look of your own. local_model_status tells each model's labels and limits, and why one is not usable.",
+         classified, labelled, tagged or scored by their model; do not guess its answer yourself. For many texts at once use \
+         local_model_predict_batch; for a file never read its rows, give its path to local_model_predict_file. Results marked \
+         `uncertain` deserve a look of your own. local_model_status tells each model's labels and limits, and why one is not usable.",
         models.join(", ")
     )
 }
@@ -47,12 +52,15 @@ fn instructions(models: &[String]) -> String {
 /// What the transport reports where it cannot be used at all; a client that leaves is no error.
 pub async fn serve(
     engine: Arc<Engine>,
+    jobs: JobSettings,
     duplex: Duplex,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let server = Server { tools: tools::list(&engine.names()), engine };
+    let client_left = Arc::new(AtomicBool::new(false));
+    let transport = transport::Lenient::new(duplex, Arc::clone(&client_left));
+    let server = Server { tools: tools::list(&engine.names()), engine, jobs, client_left };
     let session = async {
-        match server.serve(transport::Lenient::new(duplex)).await {
+        match server.serve(transport).await {
             Ok(running) => running.waiting().await.map(|_| ()).map_err(Into::into),
             Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
             Err(error) => Err(error.into()),
@@ -66,7 +74,10 @@ pub async fn serve(
 
 struct Server {
     engine: Arc<Engine>,
+    jobs: JobSettings,
     tools: Vec<Tool>,
+    /// Set when the client has closed its end: then calls are cancelled that nobody withdrew.
+    client_left: Arc<AtomicBool>,
 }
 
 impl ServerHandler for Server {
@@ -101,18 +112,22 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         if !tools::known(&request.name) {
-            let text = format!("no tool is called `{}`; known: {}, {}", request.name, tools::PREDICT, tools::STATUS);
+            let text = format!("no tool is called `{}`; known: {}", request.name, tools::NAMES.join(", "));
             return Err(ErrorData::invalid_params(text, None));
+        }
+        if request.name == tools::PREDICT_FILE {
+            let outcome = caught(files::call(self, request, &context)).await?;
+            return Ok(outcome.unwrap_or_else(failed).into());
         }
         let model = tools::model_of(&request);
         let outcome = tokio::select! {
             // The call first: it may set a failed model to loading, which the report then sees.
             biased;
-            outcome = caught(tools::call(&self.engine, request)) => outcome?,
+            outcome = caught(tools::call(&self.engine, self.jobs.in_flight, request)) => outcome?,
             () = context.ct.cancelled() => Err(Error::Cancelled),
             never = self.report_loading(model, &context) => match never {},
         };
-        Ok(outcome.unwrap_or_else(|error| CallToolResult::error(vec![ContentBlock::text(error.to_string())])).into())
+        Ok(outcome.unwrap_or_else(failed).into())
     }
 
     /// rmcp hands a known method whose parameters have the wrong shape to this one, as if it were unknown.
@@ -152,6 +167,11 @@ impl Server {
         }
         std::future::pending().await
     }
+}
+
+/// A failure as a result that the assistant reads and can act on.
+fn failed(error: Error) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(error.to_string())])
 }
 
 /// Turns a panic of the future into an error response; rmcp would leave the request without any.

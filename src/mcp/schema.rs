@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Answer;
+use crate::error::Error;
 use crate::prediction::{Entity, rounded};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -68,6 +69,69 @@ pub(super) struct PredictResult {
     /// True: the model is unsure, judge for yourself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchArguments {
+    /// The texts to classify, as they stand.
+    #[schemars(length(min = 1, max = 256))]
+    pub texts: Vec<String>,
+    /// Which model; the first one if left out.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub model: Option<String>,
+    /// Labels to choose from, only for models that take them (local_model_status tells).
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub labels: Option<Vec<String>>,
+    /// How many labels to return for each text, best first; 1 if left out.
+    #[serde(default)]
+    #[schemars(with = "usize", range(min = 1))]
+    pub top_k: Option<usize>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BatchResult {
+    /// One for each text, in the same order: what local_model_predict answers, or `error`.
+    pub results: Vec<BatchElement>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum BatchElement {
+    Predicted(PredictResult),
+    Failed { error: String },
+}
+
+impl BatchElement {
+    pub(super) fn new(answer: Result<Answer, Error>, top_k: usize) -> Self {
+        match answer {
+            Ok(answer) => Self::Predicted(PredictResult::new(&answer, top_k)),
+            Err(error) => Self::Failed { error: error.to_string() },
+        }
+    }
+}
+
+/// One flat object in place of a choice between two, which some clients cannot read.
+impl JsonSchema for BatchElement {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "BatchElement".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> Schema {
+        let mut schema = PredictResult::json_schema(generator);
+        schema.remove("required");
+        if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+            let error = serde_json::json!({ "type": "string", "description": "Why this text was not classified." });
+            properties.insert("error".to_owned(), error);
+        }
+        schema
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]

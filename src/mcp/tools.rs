@@ -2,27 +2,46 @@
 
 use std::sync::Arc;
 
-use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, MetaObject, Tool, ToolAnnotations};
+use futures_util::stream::{self, StreamExt};
+use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, JsonObject, MetaObject, Tool, ToolAnnotations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::digest::hex;
 use crate::engine::{Answer, Engine, Request, State, Statistics, milliseconds, resident_bytes};
-use crate::error::Error;
+use crate::error::{Error, Kind};
+use crate::mcp::file_schema::{FileArguments, FileResult};
 use crate::mcp::schema::{
-    CacheStatus, CallCounts, LatencyMs, LoadMs, ModelStatus, PredictArguments, PredictResult, StatusArguments,
-    StatusResult, input, output,
+    BatchArguments, BatchElement, BatchResult, CacheStatus, CallCounts, LatencyMs, LoadMs, ModelStatus,
+    PredictArguments, PredictResult, StatusArguments, StatusResult, input, output,
 };
 use crate::prediction::{Input, rounded};
 
 pub(super) const PREDICT: &str = "local_model_predict";
+pub(super) const PREDICT_BATCH: &str = "local_model_predict_batch";
+pub(super) const PREDICT_FILE: &str = "local_model_predict_file";
 pub(super) const STATUS: &str = "local_model_status";
+pub(super) const NAMES: [&str; 4] = [PREDICT, PREDICT_BATCH, PREDICT_FILE, STATUS];
+
+/// Texts in one batch. More belong into a file, whose rows need not pass through the conversation.
+const MAX_BATCH: usize = 256;
 
 const PREDICT_DESCRIPTION: &str = "Classifies, tags or scores one text with the user's local model. Use it whenever a text \
     should be labelled by that model, instead of judging yourself; `model` lists the models there are, local_model_status \
     their labels. Answers in milliseconds, offline; the text stays on this machine. Where not all of a long text was read, \
     the result says so.";
+
+const BATCH_DESCRIPTION: &str = "Classifies up to 256 texts with the user's local model in one call; one result per text, in the \
+    same order. Use it for texts that are already in the conversation. For texts in a file use local_model_predict_file \
+    instead: its rows stay out of the conversation. A text that cannot be classified has `error` and spoils no other.";
+
+const FILE_DESCRIPTION: &str = "Classifies every row of a file with the user's local model and writes a new file with the \
+    predictions; do not read the rows yourself. CSV, TSV, JSON lines, text lines or Parquet, plain or as gzip or zstd. Answers \
+    with a summary: counts, and the numbers of rows that are uncertain or failed. Then let the model keep what it is sure of and \
+    decide the rest yourself: `only: \"uncertain\"` returns the texts of those rows, the least certain first, and \
+    `corrections` ({row number: label}) writes your decisions into the output; both together give the next rows at once. Rows \
+    are numbered from 1, the header not counted. Never replaces a file unless told to. Files must lie in the project folder.";
 
 const STATUS_DESCRIPTION: &str = "Tells which local models there are, their labels and limits, whether each is ready, why \
     one failed and what to do, and counts, latency and memory since the start. Use it when a prediction failed or before \
@@ -30,21 +49,44 @@ const STATUS_DESCRIPTION: &str = "Tells which local models there are, their labe
 
 /// All tools, ordered by name. `models` are the names that `model` may take.
 pub(super) fn list(models: &[String]) -> Vec<Tool> {
-    let mut predict = input::<PredictArguments>();
-    predict["properties"]["model"]["enum"] = json!(models);
-    let hint = json!("classify text label sentiment tag entities local model predict confidence");
-    let meta = MetaObject(serde_json::Map::from_iter([("anthropic/searchHint".to_owned(), hint)]));
+    let named = |mut schema: JsonObject| {
+        schema["properties"]["model"]["enum"] = json!(models);
+        schema
+    };
+    let predict = named(input::<PredictArguments>());
+    let batch = named(input::<BatchArguments>());
+    let file = named(input::<FileArguments>());
+    let meta = hint("classify text label sentiment tag entities local model predict confidence");
     vec![
         Tool::new(PREDICT, PREDICT_DESCRIPTION, Arc::new(predict))
             .with_title("Predict with the local model")
             .with_raw_output_schema(output::<PredictResult>())
             .with_annotations(read_only("Predict with the local model", true))
             .with_meta(meta),
+        Tool::new(PREDICT_BATCH, BATCH_DESCRIPTION, Arc::new(batch))
+            .with_title("Predict a batch with the local model")
+            .with_raw_output_schema(output::<BatchResult>())
+            .with_annotations(read_only("Predict a batch with the local model", true))
+            .with_meta(hint("classify many texts list batch labels local model")),
+        Tool::new(PREDICT_FILE, FILE_DESCRIPTION, Arc::new(file))
+            .with_title("Predict a file with the local model")
+            .with_raw_output_schema(output::<FileResult>())
+            .with_annotations(writing("Predict a file with the local model"))
+            .with_meta(hint("classify file csv tsv jsonl parquet dataset rows column bulk labels local model")),
         Tool::new(STATUS, STATUS_DESCRIPTION, Arc::new(input::<StatusArguments>()))
             .with_title("Status of the local models")
             .with_raw_output_schema(output::<StatusResult>())
             .with_annotations(read_only("Status of the local models", false)),
     ]
+}
+
+fn hint(words: &str) -> MetaObject {
+    MetaObject(serde_json::Map::from_iter([("anthropic/searchHint".to_owned(), json!(words))]))
+}
+
+/// Writes a new file; what is there stays there unless the call says otherwise.
+fn writing(title: &str) -> ToolAnnotations {
+    ToolAnnotations::from_raw(Some(title.into()), Some(false), Some(false), Some(false), Some(false))
 }
 
 fn read_only(title: &str, idempotent: bool) -> ToolAnnotations {
@@ -60,8 +102,16 @@ pub(super) fn model_of(request: &CallToolRequestParams) -> Option<String> {
 ///
 /// # Errors
 /// Whatever the assistant can act on; unknown tools are told apart before, by `known`.
-pub(super) async fn call(engine: &Engine, request: CallToolRequestParams) -> Result<CallToolResult, Error> {
+pub(super) async fn call(
+    engine: &Engine,
+    in_flight: usize,
+    request: CallToolRequestParams,
+) -> Result<CallToolResult, Error> {
     let arguments = Value::Object(request.arguments.unwrap_or_default());
+    if request.name == PREDICT_BATCH {
+        let batch = parse(arguments, "`texts`, and optionally `model`, `labels`, `top_k`")?;
+        return Ok(result(&predict_batch(engine, in_flight, batch).await?, MetaObject::new()));
+    }
     if request.name == STATUS {
         let StatusArguments {} = parse(arguments, "no arguments")?;
         return Ok(result(&status(engine).await, MetaObject::new()));
@@ -79,17 +129,41 @@ pub(super) async fn call(engine: &Engine, request: CallToolRequestParams) -> Res
     Ok(result(&PredictResult::new(&answer, top_k.unwrap_or(1)), diagnostics(&answer)))
 }
 
-pub(super) fn known(tool: &str) -> bool {
-    matches!(tool, PREDICT | STATUS)
+/// Each text by itself, so that one that fails spoils no other.
+async fn predict_batch(engine: &Engine, in_flight: usize, batch: BatchArguments) -> Result<BatchResult, Error> {
+    let BatchArguments { texts, model, labels, top_k } = batch;
+    if !(1..=MAX_BATCH).contains(&texts.len()) {
+        return Err(Error::Batch { found: texts.len(), limit: MAX_BATCH });
+    }
+    let labels = labels.unwrap_or_default();
+    let predict = |text: String| {
+        let input = Input { text, text_pair: None, labels: labels.clone() };
+        engine.predict(Request { model: model.clone(), input, top_k })
+    };
+    let mut answers = stream::iter(texts).map(predict).buffered(in_flight);
+    let mut results = Vec::new();
+    while let Some(answer) = answers.next().await {
+        match answer {
+            // What is wrong with every text is said once.
+            Err(error @ (Error::UnknownModel { .. } | Error::TopK { .. })) => return Err(error),
+            Err(error) if error.kind() == Kind::Model => return Err(error),
+            answer => results.push(BatchElement::new(answer, top_k.unwrap_or(1))),
+        }
+    }
+    Ok(BatchResult { results })
 }
 
-fn parse<T: DeserializeOwned>(arguments: Value, takes: &str) -> Result<T, Error> {
+pub(super) fn known(tool: &str) -> bool {
+    NAMES.contains(&tool)
+}
+
+pub(super) fn parse<T: DeserializeOwned>(arguments: Value, takes: &str) -> Result<T, Error> {
     serde_json::from_value(arguments)
         .map_err(|error| Error::Arguments { problem: error.to_string(), takes: takes.into() })
 }
 
 /// Structured content for the assistant and the same as text for clients that show nothing else.
-fn result(content: &impl Serialize, meta: MetaObject) -> CallToolResult {
+pub(super) fn result(content: &impl Serialize, meta: MetaObject) -> CallToolResult {
     let value = serde_json::to_value(content).expect("results are plain structs of strings and numbers");
     let mut result = CallToolResult::success(vec![ContentBlock::text(value.to_string())]);
     result.structured_content = Some(value);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rmcp::RoleServer;
 use rmcp::model::JsonRpcMessage;
@@ -64,12 +66,14 @@ fn driven(stream: std::os::unix::net::UnixStream) -> std::io::Result<tokio::net:
 pub(super) struct Lenient {
     inner: AsyncRwTransport<RoleServer, Reader, Writer>,
     opened: bool,
+    closed: Arc<AtomicBool>,
 }
 
 impl Lenient {
-    pub(super) fn new(duplex: Duplex) -> Self {
+    /// `closed` is set at the end of what the client sends.
+    pub(super) fn new(duplex: Duplex, closed: Arc<AtomicBool>) -> Self {
         let inner = AsyncRwTransport::new_server(duplex.reader, duplex.writer).with_max_line_length(MAX_LINE_BYTES);
-        Self { inner, opened: false }
+        Self { inner, opened: false, closed }
     }
 }
 
@@ -89,7 +93,10 @@ impl Transport<RoleServer> for Lenient {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            let message = self.inner.receive().await?;
+            let Some(message) = self.inner.receive().await else {
+                self.closed.store(true, Ordering::Relaxed);
+                return None;
+            };
             if self.opened || matches!(message, JsonRpcMessage::Request(_)) {
                 self.opened = true;
                 return Some(message);

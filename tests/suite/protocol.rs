@@ -1,9 +1,12 @@
 //! Protocol eras, tools, argument errors, progress: the server over the scripted fake, in memory.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use local_model_mcp::engine::EngineSettings;
+use local_model_mcp::files::Places;
+use local_model_mcp::job::JobSettings;
 use local_model_mcp::mcp::{self, Duplex};
 use local_model_mcp::prediction::Task;
 use serde_json::{Value, json};
@@ -13,7 +16,10 @@ use tokio::task::JoinHandle;
 use crate::client::{call, modern_meta, predict, request};
 use crate::fake::{Script, settings, start};
 
-struct Session {
+/// Files above it are refused.
+pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;
+
+pub(crate) struct Session {
     writer: WriteHalf<DuplexStream>,
     lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
     server: JoinHandle<()>,
@@ -21,29 +27,32 @@ struct Session {
 
 impl Session {
     fn new(script: &Arc<Script>) -> Self {
-        Self::with(script, settings())
+        Self::with(script, settings(), std::env::temp_dir())
     }
 
-    fn with(script: &Arc<Script>, settings: EngineSettings) -> Self {
+    /// A session whose project folder is `project`.
+    pub(crate) fn with(script: &Arc<Script>, settings: EngineSettings, project: PathBuf) -> Self {
+        let places = Places::below([project], MAX_FILE_BYTES);
+        let jobs = JobSettings { places, in_flight: JobSettings::in_flight(settings.workers) };
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let (reader, writer) = tokio::io::split(theirs);
         let engine = start(script, settings);
         let server = tokio::spawn(async move {
-            mcp::serve(engine, Duplex::new(reader, writer), std::future::pending()).await.unwrap();
+            mcp::serve(engine, jobs, Duplex::new(reader, writer), std::future::pending()).await.unwrap();
         });
         let (reader, writer) = tokio::io::split(ours);
         Self { writer, lines: BufReader::new(reader).lines(), server }
     }
 
-    async fn send(&mut self, message: &Value) {
+    pub(crate) async fn send(&mut self, message: &Value) {
         self.writer.write_all(format!("{message}\n").as_bytes()).await.unwrap();
     }
 
-    async fn receive(&mut self) -> Value {
+    pub(crate) async fn receive(&mut self) -> Value {
         serde_json::from_str(&self.lines.next_line().await.unwrap().expect("the server is up")).unwrap()
     }
 
-    async fn ask(&mut self, message: &Value) -> Value {
+    pub(crate) async fn ask(&mut self, message: &Value) -> Value {
         self.send(message).await;
         let answer = self.receive().await;
         assert_eq!(answer["id"], message["id"]);
@@ -63,7 +72,7 @@ fn session() -> (Arc<Script>, Session) {
 }
 
 #[track_caller]
-fn error_text(result: &Value) -> &str {
+pub(crate) fn error_text(result: &Value) -> &str {
     assert_eq!(result["isError"], true, "{result}");
     assert_eq!(result.get("structuredContent"), None);
     result["content"][0]["text"].as_str().unwrap()
@@ -160,7 +169,7 @@ async fn unknown_tools_and_methods_and_malformed_calls_are_protocol_errors() {
     assert_eq!(unknown["error"]["code"], -32602);
     assert_eq!(
         unknown["error"]["message"],
-        "no tool is called `predict`; known: local_model_predict, local_model_status"
+        "no tool is called `predict`; known: local_model_predict, local_model_predict_batch, local_model_predict_file, local_model_status"
     );
     let malformed = session.ask(&request(2, "tools/call", json!({ "name": 5 }))).await;
     assert_eq!(malformed["error"]["code"], -32602, "{malformed}");

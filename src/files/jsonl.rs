@@ -1,0 +1,200 @@
+//! JSON lines: one object a line, of which every field but ours is passed on as it is written, digit for digit.
+
+use std::fmt;
+use std::io::{self, BufReader, Read, Write};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+use crate::files::compression::Encoder;
+use crate::files::csv::BOM;
+use crate::files::lines::{Line, Lines};
+use crate::files::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Row, Wanted};
+
+/// An object whose fields keep their order and their spelling.
+#[derive(Debug, Default)]
+pub struct Object {
+    fields: Vec<(String, Box<RawValue>)>,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Object { fields })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+impl Object {
+    /// An object with one field.
+    pub fn of(name: &str, text: &str) -> Self {
+        let mut object = Self::default();
+        object.set(name, &Value::from(text));
+        object
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// What is wrong with the line, to be reported in its place.
+    pub fn parse(line: &Line) -> Result<Self, Error> {
+        let text = line.text()?;
+        let expected = || "one JSON object a line, such as {\"text\": \"…\"}".to_owned();
+        if text.trim().is_empty() {
+            return Err(Error::BadRow { found: "is empty".into(), expected: expected() });
+        }
+        serde_json::from_str(text)
+            .map_err(|error| Error::BadRow { found: format!("is not a JSON object ({error})"), expected: expected() })
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A field by its name, or by the path to it, dots between.
+    fn raw(&self, column: &str) -> Option<String> {
+        let own = |name: &str| self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.get());
+        if let Some(value) = own(column) {
+            return Some(value.to_owned());
+        }
+        let (first, rest) = column.split_once('.')?;
+        let inner: Self = serde_json::from_str(own(first)?).ok()?;
+        inner.raw(rest)
+    }
+
+    pub fn cell(&self, wanted: &Wanted) -> Cell {
+        let bad = |found: &str, expected| {
+            Err(Error::BadCell { column: wanted.column.clone(), found: found.to_owned(), expected })
+        };
+        let expected = "a string";
+        let Some(raw) = self.raw(&wanted.column) else { return bad("not in the row", expected) };
+        match raw.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(&raw).or_else(|_| bad("half a character (a lone surrogate)", expected)),
+            Some(b'n') => bad("null", expected),
+            Some(b'{') => bad("an object", "a string; name a field inside it with a dot, such as `a.b`"),
+            Some(b'[') => bad("a list", expected),
+            _ if !wanted.text_only => Ok(raw),
+            Some(b't' | b'f') => bad("true or false", expected),
+            _ => bad("a number", expected),
+        }
+    }
+
+    /// Puts a value under a name, in its old place if there is one.
+    pub fn set(&mut self, name: &str, value: &Value) {
+        let Ok(value) = serde_json::value::to_raw_value(value) else { return };
+        match self.fields.iter_mut().find(|(field, _)| field == name) {
+            Some((_, old)) => *old = value,
+            None => self.fields.push((name.to_owned(), value)),
+        }
+    }
+
+    /// The object on one line.
+    pub fn line(&self) -> String {
+        let fields: Vec<String> =
+            self.fields.iter().map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), value.get())).collect();
+        format!("{{{}}}", fields.join(","))
+    }
+}
+
+pub(super) struct Reader {
+    lines: Lines<BufReader<Box<dyn Read + Send>>>,
+    wanted: Vec<Wanted>,
+    first: bool,
+}
+
+impl Reader {
+    pub(super) fn new(stream: Box<dyn Read + Send>, wanted: Vec<Wanted>) -> Self {
+        Self { lines: Lines::new(BufReader::new(stream)), wanted, first: true }
+    }
+
+    /// Names of the fields in the next rows, in the order of their first appearance; none at the end of the file.
+    pub(super) fn names(&mut self) -> io::Result<Option<Vec<String>>> {
+        let Some(chunk) = super::Reader::next(self)? else { return Ok(None) };
+        let Kept::Lines(lines) = chunk.kept else { return Ok(None) };
+        let mut names: Vec<String> = Vec::new();
+        for object in lines.into_iter().filter_map(|line| Object::parse(&Line::Whole(line)).ok()) {
+            for name in object.names() {
+                if names.iter().all(|known| known != name) {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        Ok(Some(names))
+    }
+}
+
+impl super::Reader for Reader {
+    fn next(&mut self) -> io::Result<Option<Chunk>> {
+        let (mut rows, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
+            let Some(line) = self.lines.next() else { break };
+            let mut line = line?;
+            if let (true, Line::Whole(line)) = (self.first, &mut line)
+                && line.starts_with(BOM)
+            {
+                line.drain(..BOM.len());
+            }
+            self.first = false;
+            let object = Object::parse(&line);
+            let cell = |wanted: &Wanted| object.as_ref().map_err(Clone::clone).and_then(|object| object.cell(wanted));
+            rows.push(Row { cells: self.wanted.iter().map(cell).collect() });
+            let line = match line {
+                Line::Whole(line) => line,
+                Line::TooLong(_) => Vec::new(),
+            };
+            bytes += line.len();
+            kept.push(line);
+        }
+        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: Kept::Lines(kept) }))
+    }
+}
+
+pub(super) struct Writer {
+    file: Encoder,
+    added: Vec<Added>,
+}
+
+impl Writer {
+    pub(super) fn new(file: Encoder, added: Vec<Added>) -> Self {
+        Self { file, added }
+    }
+}
+
+impl super::Writer for Writer {
+    fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()> {
+        let Kept::Lines(lines) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
+        for (line, values) in lines.into_iter().zip(values) {
+            let line = Line::Whole(line);
+            // What is no object is kept as a string, so that the output is JSON lines whatever the input was.
+            let mut object = Object::parse(&line).unwrap_or_else(|_| match &line {
+                Line::Whole(line) => Object::of("line", &String::from_utf8_lossy(line)),
+                Line::TooLong(_) => Object::default(),
+            });
+            for (column, value) in self.added.iter().zip(values).filter(|(_, value)| !value.is_null()) {
+                object.set(&column.name, &value);
+            }
+            writeln!(self.file, "{}", object.line())?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        self.file.finish()
+    }
+}

@@ -1,0 +1,96 @@
+//! Rows of files: CSV, JSON lines, plain lines and Parquet, compressed or not, read and written a piece at a time.
+//!
+//! Nothing here knows models or predictions; `job` puts those between a reader and a writer. Nothing outside this folder
+//! may name `csv`, `flate2`, `zstd`, `parquet` or `arrow`.
+
+mod columns;
+mod compression;
+mod csv;
+mod format;
+mod jsonl;
+mod lines;
+mod parquet;
+mod place;
+mod records;
+mod source;
+mod target;
+mod text;
+
+use serde_json::Value;
+
+use crate::error::Error;
+pub use jsonl::Object;
+pub use lines::{Line, Lines};
+pub use place::Places;
+pub use source::{Extent, Output, Reading, Rows, Source};
+pub use target::{Existing, Journal, Partial, Target, output_path};
+
+/// Longest row that is read. A longer one is reported and passed over, so that a file without line ends, or with a quote
+/// that is never closed, fills no memory. Texts are bounded far below it by `--max-text-bytes`.
+pub const MAX_ROW_BYTES: usize = 16 << 20;
+/// Rows are handed over in pieces of this many, or fewer where they are large.
+const CHUNK_ROWS: usize = 256;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a row has in one of the columns that were asked for: text, or why there is none.
+pub type Cell = Result<String, Error>;
+
+/// One of the columns to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub column: String,
+    /// Where it stands among the columns; several may have one name.
+    pub position: usize,
+    /// Whether a number is a mistake there; otherwise it is read as it is written.
+    pub text_only: bool,
+}
+
+/// One row: a cell for each column that was asked for, in that order.
+#[derive(Debug)]
+pub struct Row {
+    pub cells: Vec<Cell>,
+}
+
+/// Some rows in a piece, with all that a writer needs to write them again.
+#[derive(Debug)]
+pub struct Chunk {
+    pub rows: Vec<Row>,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Records(Vec<::csv::ByteRecord>),
+    Lines(Vec<Vec<u8>>),
+    Batch(arrow_array::RecordBatch),
+}
+
+/// What a column added to an output holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Number,
+    Flag,
+    /// Any JSON; its text in formats that have none.
+    Json,
+}
+
+/// A column to be put into an output: a new one, or one that is there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    pub name: String,
+    pub kind: Kind,
+}
+
+/// A file format's way of reading. Errors are those of the stream itself; a bad row is a row.
+trait Reader: Send {
+    fn next(&mut self) -> std::io::Result<Option<Chunk>>;
+}
+
+/// A file format's way of writing.
+trait Writer {
+    /// Writes the chunk's rows with a value for each added column; `Null` leaves what was there, or nothing.
+    fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> std::io::Result<()>;
+    /// Everything into the file.
+    fn finish(self: Box<Self>) -> std::io::Result<()>;
+}

@@ -1,0 +1,157 @@
+//! Rows through the engine: many on their way at a time, taken up and finished in order, each noted in the journal.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt};
+use tokio::runtime::Handle;
+
+use crate::engine::{Answer, Engine, Request};
+use crate::error::{Error, Kind};
+use crate::files::{Cell, Extent, Rows, Source, Wanted};
+use crate::job::FileJob;
+use crate::job::journal::{Journal, Record, digest};
+use crate::job::watch::{Progress, Stage, Watch};
+use crate::prediction::{Input, ModelInfo};
+
+/// How long a row waits before it asks again, where the engine had no room or no time: other calls go first.
+const PAUSES_MS: [u64; 6] = [20, 100, 500, 1000, 2000, 4000];
+
+/// Reads through the file once, so that what cannot be read to its end is known before hours are spent on it.
+pub(super) fn count(source: &mut Source, wanted: &[Wanted], watch: &mut Watch) -> Result<u64, Error> {
+    let mut done = 0;
+    for chunk in source.rows(wanted, Extent::Wanted)? {
+        done += chunk?.rows.len() as u64;
+        watch.show(|| Progress { done, ..Progress::default() })?;
+    }
+    if done == 0 {
+        return Err(Error::NoRows { found: "a header at most" });
+    }
+    Ok(done)
+}
+
+/// Waits for the model.
+pub(super) fn ready(
+    engine: &Engine,
+    runtime: &Handle,
+    model: Option<&str>,
+    watch: &mut Watch,
+) -> Result<Arc<ModelInfo>, Error> {
+    watch.enter(Progress { stage: Stage::Loading, ..Progress::default() })?;
+    runtime.block_on(async {
+        tokio::select! {
+            info = engine.ready(model) => info,
+            () = watch.stopped() => Err(Error::Cancelled),
+        }
+    })
+}
+
+pub(super) struct Run<'a> {
+    pub engine: &'a Arc<Engine>,
+    pub job: &'a FileJob,
+    pub total: u64,
+}
+
+impl Run<'_> {
+    /// Predicts every row that the journal does not have yet.
+    pub(super) fn predict(
+        &self,
+        runtime: &Handle,
+        source: &mut Source,
+        text: &[Wanted],
+        journal: &mut Journal,
+        watch: &mut Watch,
+    ) -> Result<(), Error> {
+        let mut texts = Texts { rows: source.rows(text, Extent::Wanted)?, pending: Vec::new().into_iter() };
+        let resumed = journal.rows();
+        let mut records = journal.records()?;
+        for _ in 0..resumed {
+            let cell = texts.next().unwrap_or_else(|| Err(Error::NoRows { found: "fewer rows than before" }))?;
+            journal.note(&records.next(&cell)?);
+            watch.show(Progress::default)?;
+        }
+        let started = Instant::now();
+        watch.enter(self.progress(resumed, resumed, started))?;
+        runtime.block_on(async {
+            let answered = stream::iter(texts).map(|cell| self.record(cell)).buffered(self.job.settings.in_flight);
+            let mut answered = pin!(answered);
+            let mut stopped = pin!(watch.stopped());
+            loop {
+                let record = tokio::select! {
+                    biased;
+                    () = &mut stopped => return Err(Error::Cancelled),
+                    record = answered.next() => record,
+                };
+                let Some(record) = record else { return Ok(()) };
+                journal.append(&record?)?;
+                watch.show(|| self.progress(journal.rows(), resumed, started))?;
+            }
+        })
+    }
+
+    /// What becomes of one row; an error only where no row can go on.
+    async fn record(&self, cell: Result<Cell, Error>) -> Result<Record, Error> {
+        let cell = cell?;
+        let digest = digest(&cell);
+        let outcome = match cell {
+            Ok(text) => self.ask(text).await,
+            Err(problem) => Err(problem),
+        };
+        match outcome {
+            Err(error) if error.kind() == Kind::Model => Err(error),
+            outcome => Ok(Record::new(digest, outcome)),
+        }
+    }
+
+    /// The one place where a row meets the engine.
+    async fn ask(&self, text: String) -> Result<Answer, Error> {
+        let input = Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
+        let mut pauses = PAUSES_MS.into_iter();
+        loop {
+            let request = Request { model: self.job.model.clone(), input: input.clone(), top_k: None };
+            let outcome = self.engine.predict(request).await;
+            match (outcome, pauses.next()) {
+                (Err(error), Some(pause_ms)) if error.kind() == Kind::Overload => {
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    fn progress(&self, done: u64, resumed: u64, started: Instant) -> Progress {
+        let seconds = started.elapsed().as_secs_f64();
+        // A rate of the first moments says nothing.
+        let rate = (done > resumed && seconds > 0.2).then(|| (done - resumed) as f64 / seconds);
+        Progress {
+            stage: Stage::Predicting,
+            done,
+            total: Some(self.total),
+            rows_per_second: rate,
+            left: rate.map(|rate| Duration::from_secs_f64(self.total.saturating_sub(done) as f64 / rate)),
+        }
+    }
+}
+
+/// The first cell of every row.
+struct Texts {
+    rows: Rows,
+    pending: std::vec::IntoIter<crate::files::Row>,
+}
+
+impl Iterator for Texts {
+    type Item = Result<Cell, Error>;
+
+    fn next(&mut self) -> Option<Result<Cell, Error>> {
+        loop {
+            if let Some(mut row) = self.pending.next() {
+                return Some(Ok(row.cells.swap_remove(0)));
+            }
+            match self.rows.next()? {
+                Ok(chunk) => self.pending = chunk.rows.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
