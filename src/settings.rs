@@ -30,7 +30,7 @@ pub enum Command {
     /// Run the MCP server on stdin and stdout (what Claude Code starts)
     Serve,
     /// Classify texts: those given, or one a line from stdin
-    Predict(PredictArgs),
+    Predict(Box<PredictArgs>),
     /// Load the models as `serve` would and report what was found
     Check(CheckArgs),
     /// Measure speed and memory of `serve` with the first model, beside the floor; takes minutes

@@ -69,7 +69,7 @@ fn make_way() {
 /// Waits for the end; at a terminal, with a bar that shows how far it is.
 async fn watched(running: &mut Running<Summary>) -> anyhow::Result<Summary> {
     let progress = running.progress.clone();
-    let bar = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar = if io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
     bar.set_style(
         ProgressStyle::with_template("{wide_bar:.dim} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
@@ -106,7 +106,9 @@ fn object(summary: &Summary) -> Value {
     };
     let rounded = |share: f64| (share * 1e4).round() / 1e4;
     let seconds = summary.duration.as_secs_f64();
-    put("output", json!(summary.output.display().to_string()));
+    // As the person would name it.
+    let here = std::env::current_dir().ok().and_then(|here| summary.output.strip_prefix(here).ok());
+    put("output", json!(here.unwrap_or(&summary.output).display().to_string()));
     put("model", json!(summary.model));
     put("text_column", json!(summary.text_column));
     put("rows", json!(summary.rows));

@@ -59,8 +59,8 @@ impl Object {
         if text.trim().is_empty() {
             return Err(Error::BadRow { found: "is empty".into(), expected: expected() });
         }
-        serde_json::from_str(text)
-            .map_err(|error| Error::BadRow { found: format!("is not a JSON object ({error})"), expected: expected() })
+        let broken = |_| Error::BadRow { found: "is not a JSON object".into(), expected: expected() };
+        serde_json::from_str(text).map_err(broken)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {

@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ pub(super) struct Reader {
 pub(super) fn describe(file: File) -> io::Result<(SchemaRef, Compression)> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     let groups = builder.metadata().row_groups();
-    let codec = groups.first().and_then(|group| group.columns().first()).map(|column| column.compression());
+    let codec = groups.first().and_then(|group| group.columns().first()).map(ColumnChunkMetaData::compression);
     Ok((Arc::clone(builder.schema()), codec.unwrap_or(Compression::SNAPPY)))
 }
 

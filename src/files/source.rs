@@ -83,15 +83,14 @@ impl Source {
     }
 
     /// Those of the file, with the right to change it: an output is worked on further.
-    pub(super) fn permissions(&self) -> Permissions {
-        let own = self.file.metadata().map(|metadata| metadata.permissions());
+    pub(super) fn permissions(&self) -> io::Result<Permissions> {
+        let own = self.file.metadata()?.permissions();
         #[cfg(unix)]
-        {
+        let own = {
             use std::os::unix::fs::PermissionsExt;
-            own.map_or_else(|_| Permissions::from_mode(0o600), |own| Permissions::from_mode(own.mode() & 0o666 | 0o600))
-        }
-        #[cfg(not(unix))]
-        own.expect("an open file has permissions")
+            Permissions::from_mode(own.mode() & 0o666 | 0o600)
+        };
+        Ok(own)
     }
 
     /// A column by its name or number.

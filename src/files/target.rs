@@ -158,7 +158,7 @@ impl Target {
     /// `NotWritten`, or `OutputExists` where somebody else was faster.
     pub fn commit(self, partial: Partial, source: &Source) -> Result<(), Error> {
         let failed = |error: io::Error| not_written(&self.path, &error);
-        partial.file.set_permissions(source.permissions()).map_err(failed)?;
+        source.permissions().and_then(|allowed| partial.file.set_permissions(allowed)).map_err(failed)?;
         // So that no crash of the system leaves the name with half of the content.
         partial.file.sync_all().map_err(failed)?;
         let persisted =

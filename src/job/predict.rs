@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt};
 use tokio::runtime::Handle;
 
-use crate::engine::{Answer, Engine, Request};
+use crate::engine::{Answer, Engine, Lane, Request};
 use crate::error::{Error, Kind};
 use crate::files::{Cell, Extent, Rows, Source, Wanted};
 use crate::job::FileJob;
 use crate::job::journal::{Journal, Record, digest};
-use crate::job::watch::{Progress, Stage, Watch};
+use crate::job::watch::{Progress, SHOWN_EVERY, Stage, Watch};
 use crate::prediction::{Input, ModelInfo};
 
-/// How long a row waits before it asks again, where the engine had no room or no time: other calls go first.
+/// How long a row waits before it asks again, where the engine had no room: other calls go first.
 const PAUSES_MS: [u64; 6] = [20, 100, 500, 1000, 2000, 4000];
 
 /// Reads through the file once, so that what cannot be read to its end is known before hours are spent on it.
@@ -66,8 +66,9 @@ impl Run<'_> {
         let mut texts = Texts { rows: source.rows(text, Extent::Wanted)?, pending: Vec::new().into_iter() };
         let resumed = journal.rows();
         let mut records = journal.records()?;
-        for _ in 0..resumed {
-            let cell = texts.next().unwrap_or_else(|| Err(Error::NoRows { found: "fewer rows than before" }))?;
+        for row in 1..=resumed {
+            let shorter = Error::FileChanged { path: self.job.path.clone(), row };
+            let cell = texts.next().unwrap_or(Err(shorter))?;
             journal.note(&records.next(&cell)?);
             watch.show(Progress::default)?;
         }
@@ -77,15 +78,20 @@ impl Run<'_> {
             let answered = stream::iter(texts).map(|cell| self.record(cell)).buffered(self.job.settings.in_flight);
             let mut answered = pin!(answered);
             let mut stopped = pin!(watch.stopped());
+            // Also while one long row holds up the rest.
+            let mut ticks = tokio::time::interval(SHOWN_EVERY);
             loop {
                 let record = tokio::select! {
                     biased;
                     () = &mut stopped => return Err(Error::Cancelled),
+                    _ = ticks.tick() => {
+                        watch.enter(self.progress(journal.rows(), resumed, started))?;
+                        continue;
+                    }
                     record = answered.next() => record,
                 };
                 let Some(record) = record else { return Ok(()) };
                 journal.append(&record?)?;
-                watch.show(|| self.progress(journal.rows(), resumed, started))?;
             }
         })
     }
@@ -99,6 +105,10 @@ impl Run<'_> {
             Err(problem) => Err(problem),
         };
         match outcome {
+            // What is wrong with every row is said once.
+            Err(error @ (Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. })) => {
+                Err(error)
+            }
             Err(error) if error.kind() == Kind::Model => Err(error),
             outcome => Ok(Record::new(digest, outcome)),
         }
@@ -108,15 +118,18 @@ impl Run<'_> {
     async fn ask(&self, text: String) -> Result<Answer, Error> {
         let input = Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
         let mut pauses = PAUSES_MS.into_iter();
+        let mut late = false;
         loop {
-            let request = Request { model: self.job.model.clone(), input: input.clone(), top_k: None };
-            let outcome = self.engine.predict(request).await;
-            match (outcome, pauses.next()) {
-                (Err(error), Some(pause_ms)) if error.kind() == Kind::Overload => {
-                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            let request = Request { model: self.job.model.clone(), input: input.clone(), lane: Lane::Background, top_k: None };
+            let pause = match self.engine.predict(request).await {
+                Err(error @ Error::Overloaded { .. }) => pauses.next().ok_or(error)?,
+                Err(Error::Deadline { .. }) if !late => {
+                    late = true;
+                    0
                 }
-                (outcome, _) => return outcome,
-            }
+                outcome => return outcome,
+            };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 

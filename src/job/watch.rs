@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use crate::error::Error;
 
 /// Nobody looks more often.
-const SHOWN_EVERY: Duration = Duration::from_millis(100);
+pub(super) const SHOWN_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
@@ -112,7 +112,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The same of a stage that has just begun.
+    /// The same without waiting, of a stage that has just begun or for a caller that keeps the time itself.
     pub(super) fn enter(&mut self, progress: Progress) -> Result<(), Error> {
         self.shown_at = None;
         self.show(|| progress)

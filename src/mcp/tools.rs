@@ -138,7 +138,7 @@ async fn predict_batch(engine: &Engine, in_flight: usize, batch: BatchArguments)
     let labels = labels.unwrap_or_default();
     let predict = |text: String| {
         let input = Input { text, text_pair: None, labels: labels.clone() };
-        engine.predict(Request { model: model.clone(), input, top_k })
+        engine.predict(Request { model: model.clone(), input, top_k, ..Request::default() })
     };
     let mut answers = stream::iter(texts).map(predict).buffered(in_flight);
     let mut results = Vec::new();

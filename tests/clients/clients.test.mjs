@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { test } from "node:test";
@@ -32,7 +32,9 @@ for (const era of ["legacy", "modern"]) {
   test(`inspector, ${era}: the tool list passes its strict check`, () => {
     const { status, result } = inspect(era, "--method", "tools/list", "--strict");
     assert.equal(status, 0);
-    assert.deepEqual(result.tools.map((tool) => tool.name), ["local_model_predict", "local_model_status"]);
+    assert.deepEqual(result.tools.map((tool) => tool.name), [
+      "local_model_predict", "local_model_predict_batch", "local_model_predict_file", "local_model_status",
+    ]);
   });
 
   test(`inspector, ${era}: a prediction`, () => {
@@ -45,6 +47,17 @@ for (const era of ["legacy", "modern"]) {
     const { status, result } = inspect(era, ...predict({ text: " " }));
     assert.equal(status, 5);
     assert.equal(result.content[0].text, "`text` is empty or blank; send the text to classify");
+  });
+
+  test(`inspector, ${era}: a batch and a file`, () => {
+    const tool = (name, args) => inspect(era, "--method", "tools/call", "--tool-name", name, "--tool-args-json", JSON.stringify(args));
+    const batch = tool("local_model_predict_batch", { texts: ["I love this", " "] });
+    assert.equal(batch.result.structuredContent.results[0].prediction, "positive");
+    assert.match(batch.result.structuredContent.results[1].error, /empty or blank/);
+    writeFileSync(join(home, `${era}.csv`), "id,text\n1,I love this\n2,I hate this\n");
+    const file = tool("local_model_predict_file", { path: `${era}.csv` });
+    assert.deepEqual(file.result.structuredContent.labels, { negative: 1, positive: 1 });
+    assert.match(readFileSync(join(home, `${era}.predicted.csv`), "utf8"), /1,I love this,positive,/);
   });
 
   test(`inspector, ${era}: status`, () => {

@@ -8,8 +8,15 @@ mod client;
 /// The scripted model that stands in at `model`'s door.
 mod fake;
 
+/// A folder of files for one test, and jobs on them.
+mod place;
+
+/// Files as they come, and what each gets.
+mod awkward_files;
 /// Every way in which a model, the library or a directory can be missing or broken.
 mod broken;
+/// Whole files and the filter with the executable and the real model.
+mod bulk;
 /// On which thread a run takes place.
 mod dispatch;
 /// README and models/README.md against the program.
@@ -18,6 +25,10 @@ mod documentation;
 mod engine;
 /// The executable over real pipes and sockets with the real model.
 mod executable;
+/// The tools for files and batches through the protocol.
+mod file_tool;
+/// Whole files: what is written and when, and how a run goes on.
+mod files;
 /// Tiny models of every kind against goldens of transformers' own pipelines.
 mod goldens;
 /// Texts over a model's limit.

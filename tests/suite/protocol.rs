@@ -59,6 +59,16 @@ impl Session {
         answer
     }
 
+    /// The answer to a request that was sent, whatever notifications come before it.
+    pub(crate) async fn receive_answer(&mut self, id: u64) -> Value {
+        loop {
+            let message = self.receive().await;
+            if message["id"] == id {
+                return message;
+            }
+        }
+    }
+
     /// Calls the tool and returns its result.
     async fn predict(&mut self, arguments: Value) -> Value {
         self.ask(&call(1, "local_model_predict", arguments)).await["result"].take()

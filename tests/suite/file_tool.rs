@@ -1,0 +1,223 @@
+//! `local_model_predict_file` and `local_model_predict_batch` through the protocol, over the scripted fake.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::{call, modern_meta};
+use crate::fake::{LABELS, Script, settings};
+use crate::place::Place;
+use crate::protocol::{MAX_FILE_BYTES, Session, error_text};
+
+/// No tokenizer gives a token less than three characters of such JSON on average, so this is an upper bound.
+const CHARACTERS_A_TOKEN: usize = 3;
+
+fn session(place: &Place) -> Session {
+    Session::with(&place.script, settings(), place.root().to_owned())
+}
+
+async fn ask(session: &mut Session, arguments: Value) -> Value {
+    session.ask(&call(1, "local_model_predict_file", arguments)).await["result"].take()
+}
+
+#[tokio::test]
+async fn the_model_decides_the_bulk_and_the_assistant_the_rest() {
+    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    place.write("in.csv", "id,text\n1,hello\n2,one two three\n3,fail\n4,four five six\n");
+    let mut session = session(&place);
+    let mut summary = ask(&mut session, json!({ "path": "in.csv" })).await["structuredContent"].take();
+    assert!(summary["seconds"].take().is_number() && summary["rows_per_second"].take().is_number());
+    let output = fs::canonicalize(place.root()).unwrap().join("in.predicted.csv");
+    let shown = summary["output"].take();
+    let tail = shown.as_str().unwrap().trim_start_matches('…');
+    assert!(output.to_str().unwrap().ends_with(tail) && tail.ends_with("in.predicted.csv"), "{shown}");
+    let expected = json!({ "output": null, "model": "fake", "text_column": "text", "rows": 4,
+        "labels": { "middle": 2, "short": 1 }, "mean_confidence": 0.6, "uncertain": { "count": 2, "rows": [2, 4] },
+        "failed": { "count": 1, "rows": [3] },
+        "reasons": ["model `fake` could not run this text: it was told to; other texts are still answered, and …"],
+        "seconds": null, "rows_per_second": null,
+        "next": "call again with only: \"uncertain\" to read the uncertain rows, then send corrections" });
+    assert_eq!(summary, expected);
+
+    let rows =
+        ask(&mut session, json!({ "path": "in.csv", "only": "uncertain", "limit": 1 })).await["structuredContent"]
+            .take();
+    assert_eq!(
+        rows["review"],
+        json!([{ "row": 2, "text": "one two three", "prediction": "middle", "confidence": 0.55 }])
+    );
+    assert_eq!(rows["undecided"], 2);
+    // Deciding one row and getting the next is one call.
+    let arguments = json!({ "path": "in.csv", "only": "uncertain", "corrections": { "2": "long" } });
+    let next = ask(&mut session, arguments).await["structuredContent"].take();
+    assert_eq!((&next["corrected"], &next["undecided"], &next["review"][0]["row"]), (&json!(1), &json!(1), &json!(4)));
+    let last = json!({ "path": "in.csv", "only": "uncertain", "corrections": { "4": "middle" } });
+    let done = ask(&mut session, last).await["structuredContent"].take();
+    assert_eq!((&done["review"], &done["next"]), (&json!([]), &json!("nothing is left to decide")));
+    let content = place.read("in.predicted.csv");
+    assert!(content.contains("2,one two three,long,0.55,true,,middle\n"), "{content}");
+    assert!(content.contains("4,four five six,middle,0.55,true,,middle\n"), "{content}");
+}
+
+#[tokio::test]
+async fn rows_to_decide_are_made_first_where_there_is_no_output() {
+    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    place.write("in.csv", format!("text\none two three\n{}\n", "a bc ".repeat(150)));
+    let result =
+        ask(&mut session(&place), json!({ "path": "in.csv", "only": "uncertain" })).await["structuredContent"].take();
+    assert_eq!((&result["rows"], &result["undecided"], &result["review"][0]["row"]), (&json!(2), &json!(1), &json!(1)));
+    // The other row is certain, so it is only seen by asking for what the model never said.
+    let review = place.job("in.csv").review(9).unwrap().finished().await.unwrap();
+    assert!(review.rows.iter().all(|row| row.text.chars().count() <= 301));
+}
+
+#[tokio::test]
+async fn a_summary_stays_under_400_tokens_whatever_the_file() {
+    let place = Place::with(Script { threshold: Some(0.9), ..Script::default() });
+    let column = "column of the texts ".repeat(20);
+    let long = "word ".repeat(9);
+    let mut rows = format!("id,{column}\n");
+    for row in 0..3000 {
+        rows.push_str(&match row % 5 {
+            0 => format!("{row},{long}{row}\n"),
+            1 => format!("{row},fail\n"),
+            2 => format!("{row},one,two\n"),
+            3 => format!("{row},\n"),
+            _ => format!("{row},one two three {row}\n"),
+        });
+    }
+    let name = format!("{}.csv", "n".repeat(230));
+    place.write(&name, rows);
+    let arguments = json!({ "path": name, "text_column": column.trim(), "label_column": "id" });
+    let result = ask(&mut session(&place), arguments).await;
+    let summary = result["structuredContent"].to_string();
+    assert_eq!(result["structuredContent"]["failed"]["count"], 1800, "{summary}");
+    let tokens = summary.chars().count().div_ceil(CHARACTERS_A_TOKEN);
+    assert!(tokens < 400, "{tokens} tokens: {summary}");
+}
+
+#[tokio::test]
+async fn progress_is_told_a_few_times_a_second_and_only_grows() {
+    let place = Place::new();
+    let rows: Vec<String> = (0..200).map(|row| format!("text {row}\n")).collect();
+    place.write("in.txt", format!("{}held\nafter\n", rows.concat()));
+    let mut session = session(&place);
+    let mut request = call(1, "local_model_predict_file", json!({ "path": "in.txt" }));
+    request["params"]["_meta"]["progressToken"] = json!("p");
+    let started = Instant::now();
+    session.send(&request).await;
+    let mut values: Vec<f64> = Vec::new();
+    for _ in 0..4 {
+        let message = session.receive().await;
+        assert_eq!(message["params"]["progressToken"], "p");
+        values.push(message["params"]["progress"].as_f64().unwrap());
+        if values.len() == 4 {
+            assert_eq!(message["params"]["total"], 202.0);
+            let text = message["params"]["message"].as_str().unwrap();
+            assert!(text.starts_with("200 of 202 rows, ") && text.contains(" rows/s, "), "{text}");
+        }
+    }
+    assert!(values.windows(2).all(|pair| pair[0] < pair[1]), "{values:?}");
+    assert!(started.elapsed() > Duration::from_millis(900), "four messages came within {:?}", started.elapsed());
+    place.script.release();
+    let answer = session.receive_answer(1).await;
+    assert_eq!(answer["result"]["structuredContent"]["rows"], 202);
+}
+
+#[tokio::test]
+async fn a_withdrawn_call_leaves_no_file_and_no_answer() {
+    let place = Place::new();
+    place.write("in.txt", "one\nheld\n");
+    let mut session = session(&place);
+    session.send(&call(1, "local_model_predict_file", json!({ "path": "in.txt" }))).await;
+    while place.script.runs() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(place.names(), ["in.predicted.csv.progress", "in.txt"]);
+    let cancel = json!({ "requestId": 1, "_meta": modern_meta() });
+    session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel })).await;
+    let asked = Instant::now();
+    while place.names().len() > 1 {
+        assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", place.names());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    place.script.release();
+    assert_eq!(session.ask(&call(2, "local_model_status", json!({}))).await["id"], 2);
+    assert_eq!(place.names(), ["in.txt"]);
+}
+
+#[tokio::test]
+async fn a_call_while_a_file_is_worked_on_is_answered() {
+    let place = Place::new();
+    place.write("in.txt", "held\n");
+    let mut settings = settings();
+    settings.workers = 2;
+    let mut session = Session::with(&place.script, settings, place.root().to_owned());
+    session.send(&call(1, "local_model_predict_file", json!({ "path": "in.txt" }))).await;
+    while place.script.runs() == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let answer = session.ask(&call(2, "local_model_predict", json!({ "text": "hello" }))).await;
+    assert_eq!(answer["result"]["structuredContent"]["prediction"], "short");
+    place.script.release();
+    assert_eq!(session.receive_answer(1).await["result"]["isError"], false);
+}
+
+#[tokio::test]
+async fn mistakes_are_told_with_the_way_out() {
+    let place = Place::new();
+    place.write("in.csv", "text\nhello\n");
+    place.write("large.csv", "x".repeat(MAX_FILE_BYTES as usize + 1));
+    let mut session = session(&place);
+    for (arguments, expected) in [
+        (json!({ "path": "../x.csv" }), "holds `..`; the rule: files are read and written below `"),
+        (
+            json!({ "path": "large.csv" }),
+            "has 4194305 bytes, more than the 4194304 allowed; split it, or raise `--max-file-bytes`",
+        ),
+        (json!({ "path": "in.csv", "limit": 5 }), "`limit` goes with `only`; it takes `path`"),
+        (json!({ "path": "in.csv", "only": "uncertain", "limit": 51 }), "`limit` is 51, expected 1 to 50"),
+        (json!({ "path": "in.csv", "only": "all" }), "unknown variant `all`, expected `uncertain`"),
+        (json!({ "path": "in.csv", "overwrite": true, "resume": true }), "exclude each other"),
+        (json!({ "path": "in.csv", "text_column": "body" }), "no column is called `body`; the file has `text`"),
+        (json!({ "path": "in.csv", "model": "tone" }), "no model is called `tone`; known: `fake`"),
+        (json!({ "path": "in.csv", "corrections": { "1": "long" } }), "to work on; classify the file first"),
+        (json!({ "path": "in.csv", "corrections": { "0": "long" } }), "row 0 cannot be corrected: it is no row number"),
+        (
+            json!({ "path": "in.csv", "corrections": { "1": "great" } }),
+            "row 1 cannot be corrected: `great` is no label of the model; expected one of `short`, `middle`, `long`",
+        ),
+        (json!({ "path": "in.csv", "corrections": {} }), "`corrections` has 0 entries, expected 1 to 1000"),
+    ] {
+        let result = ask(&mut session, arguments).await;
+        assert!(error_text(&result).contains(expected), "{result}");
+    }
+    assert_eq!(place.names(), ["in.csv", "large.csv"]);
+}
+
+#[tokio::test]
+async fn a_batch_answers_every_text_in_order_and_the_bad_ones_in_place() {
+    let place = Place::new();
+    let mut session = session(&place);
+    let mut batch =
+        async |arguments| session.ask(&call(1, "local_model_predict_batch", arguments)).await["result"].take();
+    let result = batch(json!({ "texts": ["hello", " ", "fail", "one two three", "hello"] })).await;
+    let results = result["structuredContent"]["results"].as_array().unwrap();
+    assert_eq!(results[0], json!({ "prediction": "short", "confidence": 0.7 }));
+    assert_eq!(results[1], json!({ "error": "`text` is empty or blank; send the text to classify" }));
+    assert!(results[2]["error"].as_str().unwrap().starts_with("model `fake` could not run this text"));
+    assert_eq!((&results[3]["prediction"], &results[4]), (&json!("middle"), &results[0]));
+    let texts: Vec<String> = (0..256).map(|number| format!("text {number}")).collect();
+    let result = batch(json!({ "texts": texts, "top_k": LABELS.len() })).await;
+    let results = result["structuredContent"]["results"].as_array().unwrap();
+    assert_eq!((results.len(), results[255]["alternatives"].as_array().unwrap().len()), (256, 2));
+    for (arguments, expected) in [
+        (json!({ "texts": [] }), "`texts` has 0 entries; expected 1 to 256"),
+        (json!({ "texts": vec!["x"; 257] }), "`texts` has 257 entries"),
+        (json!({ "texts": ["a"], "model": "tone" }), "no model is called `tone`"),
+        (json!({ "texts": ["a"], "top_k": 9 }), "`top_k` is 9"),
+    ] {
+        assert!(error_text(&batch(arguments).await).contains(expected));
+    }
+}

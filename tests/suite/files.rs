@@ -1,0 +1,251 @@
+//! Whole files: what is written and when, what is run, and how an interrupted run goes on.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use local_model_mcp::error::Error;
+use local_model_mcp::files::Existing;
+use local_model_mcp::job::{FileJob, Running, Summary};
+
+use crate::fake::{Script, settings, start};
+use crate::place::Place;
+
+fn numbered(rows: usize) -> String {
+    let lines: Vec<String> = (1..=rows).map(|row| format!("{row},text {row}\n")).collect();
+    format!("id,text\n{}", lines.concat())
+}
+
+/// Waits until a job has finished so many rows and no more can be.
+async fn until(running: &Running<Summary>, done: u64) {
+    while running.progress.borrow().done < done {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_summary_counts_what_the_output_holds() {
+    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let long = "a b c d e f g h i";
+    place.write("in.csv", format!("id,text,label\n1,hello,SHORT\n2,one two three,short\n3,{long},2\n4,,x\n5,you,\n"));
+    let job = FileJob { label_column: Some("label".into()), ..place.job("in.csv") };
+    let summary = place.run(job).await.unwrap();
+    let expected = "id,text,label,prediction,confidence,uncertain,truncated,error\n\
+        1,hello,SHORT,short,0.7,,,\n2,one two three,short,middle,0.55,true,,\n3,a b c d e f g h i,2,long,0.7,,true,\n\
+        4,,x,,,,,`text` is empty or blank; send the text to classify\n5,you,,short,0.7,,,\n";
+    assert_eq!(place.read("in.predicted.csv"), expected);
+    assert_eq!(summary.labels, [("short".to_owned(), 2), ("long".to_owned(), 1), ("middle".to_owned(), 1)]);
+    assert_eq!((summary.rows, summary.labelled, summary.accuracy), (5, 4, Some(0.5)));
+    assert_eq!((summary.uncertain.first, summary.truncated.first, summary.failed.first), (vec![2], vec![3], vec![4]));
+    assert!((summary.mean_confidence.unwrap() - 0.6625).abs() < 1e-6);
+    assert_eq!(place.names(), ["in.csv", "in.predicted.csv"]);
+}
+
+#[tokio::test]
+async fn identical_rows_run_once_and_keep_their_order() {
+    let place = Place::new();
+    let texts: Vec<String> = (0..1000).map(|row| format!("text {}", row * 7 % 10)).collect();
+    place.write("in.txt", texts.join("\n"));
+    let summary = place.run(place.job("in.txt")).await.unwrap();
+    assert_eq!((summary.rows, place.script.runs()), (1000, 10));
+    let output = place.read("in.predicted.csv");
+    let written: Vec<&str> = output.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(written, texts);
+}
+
+#[tokio::test]
+async fn an_output_is_replaced_only_when_that_is_asked_for() {
+    let place = Place::new();
+    place.write("in.csv", "text\nhello\n");
+    place.write("in.predicted.csv", "mine");
+    let error = place.run(place.job("in.csv")).await.unwrap_err();
+    assert!(matches!(error, Error::OutputExists { .. }), "{error}");
+    let resuming = FileJob { existing: Existing::Resume, ..place.job("in.csv") };
+    assert!(matches!(place.run(resuming).await.unwrap_err(), Error::OutputExists { .. }));
+    assert_eq!(place.read("in.predicted.csv"), "mine");
+    let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
+    place.run(job).await.unwrap();
+    assert_eq!(place.read("in.predicted.csv"), "text,prediction,confidence\nhello,short,0.7\n");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_output_is_no_more_open_to_others_than_its_input() {
+    use std::os::unix::fs::PermissionsExt;
+    for mode in [0o600, 0o640] {
+        let place = Place::new();
+        let input = place.write("in.csv", "text\nhello\n");
+        fs::set_permissions(&input, fs::Permissions::from_mode(mode)).unwrap();
+        place.run(place.job("in.csv")).await.unwrap();
+        let output = fs::metadata(place.path("in.predicted.csv")).unwrap();
+        assert_eq!(output.permissions().mode() & 0o777, mode);
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_run_goes_on_without_doing_anything_twice() {
+    let place = Place::new();
+    place.write("in.csv", numbered(300).replace("text 200\n", "held\n"));
+    let engine = start(&place.script, settings());
+    let running = place.job("in.csv").start(engine).unwrap();
+    // Rows before the held one are finished; behind it only those in flight were begun, and none is finished.
+    until(&running, 199).await;
+    drop(running);
+    while !place.names().contains(&"in.predicted.csv.progress".to_owned()) || still_locked(&place) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(place.names(), ["in.csv", "in.predicted.csv.progress"], "nothing half-written has the output's name");
+    let journal = place.read("in.predicted.csv.progress");
+    assert!(!journal.contains("text 1"), "texts are not kept: {journal}");
+    let error = place.run(place.job("in.csv")).await.unwrap_err().to_string();
+    assert!(error.contains("go on with `resume`, or start again with `overwrite`"), "{error}");
+    place.script.release();
+    let again = Arc::new(Script::default());
+    again.release();
+    // What a kill leaves of the line that was being written is of no use.
+    fs::write(place.path("in.predicted.csv.progress"), format!("{journal}{{\"d\":\"12")).unwrap();
+    let job = FileJob { existing: Existing::Resume, ..place.job("in.csv") };
+    let summary = job.start(start(&again, settings())).unwrap().finished().await.unwrap();
+    assert_eq!((summary.rows, summary.resumed), (300, 199));
+    assert_eq!(again.runs(), 101);
+    let whole = Place::new();
+    whole.script.release();
+    whole.write("in.csv", place.read("in.csv"));
+    whole.run(whole.job("in.csv")).await.unwrap();
+    assert_eq!(place.read("in.predicted.csv"), whole.read("in.predicted.csv"));
+    assert_eq!(place.names(), ["in.csv", "in.predicted.csv"]);
+}
+
+fn still_locked(place: &Place) -> bool {
+    let journal = fs::File::open(place.path("in.predicted.csv.progress")).unwrap();
+    journal.try_lock().is_err()
+}
+
+#[tokio::test]
+async fn going_on_with_other_rows_or_another_question_is_refused() {
+    let place = Place::new();
+    place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
+    let running = place.job("in.csv").start(start(&place.script, settings())).unwrap();
+    until(&running, 79).await;
+    drop(running);
+    while still_locked(&place) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let resume = || FileJob { existing: Existing::Resume, ..place.job("in.csv") };
+    let error = place.run(FileJob { text_column: Some("id".into()), ..resume() }).await.unwrap_err();
+    assert!(matches!(error, Error::ResumeOther { .. }), "{error}");
+    place.write("in.csv", numbered(100).replace("text 7\n", "another\n"));
+    let error = place.run(resume()).await.unwrap_err();
+    assert!(matches!(error, Error::FileChanged { row: 7, .. }), "{error}");
+    place.script.release();
+    let summary = place.run(FileJob { existing: Existing::Overwrite, ..place.job("in.csv") }).await.unwrap();
+    assert_eq!((summary.rows, summary.resumed), (100, 0));
+}
+
+#[tokio::test]
+async fn a_withdrawn_job_leaves_nothing_within_100_ms() {
+    let place = Place::new();
+    place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
+    let mut running = place.job("in.csv").start(start(&place.script, settings())).unwrap();
+    until(&running, 79).await;
+    let asked = std::time::Instant::now();
+    running.discard();
+    assert_eq!(running.finished().await.unwrap_err(), Error::Cancelled);
+    assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
+    assert_eq!(place.names(), ["in.csv"]);
+    place.script.release();
+}
+
+#[tokio::test]
+async fn two_jobs_do_not_write_one_output() {
+    let place = Place::new();
+    place.write("in.csv", "text\nheld\n");
+    let mut first = place.job("in.csv").start(start(&place.script, settings())).unwrap();
+    while place.script.runs() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
+    assert!(matches!(place.run(job).await.unwrap_err(), Error::AlreadyRunning { .. }));
+    place.script.release();
+    first.finished().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_loaded_ends_the_job_and_leaves_nothing() {
+    let place = Place::with(Script { failing_loads: 9.into(), ..Script::default() });
+    place.write("in.csv", numbered(10));
+    let error = place.run(place.job("in.csv")).await.unwrap_err();
+    assert!(matches!(error, Error::ModelFailed { .. }), "{error}");
+    assert_eq!(place.names(), ["in.csv"]);
+}
+
+#[tokio::test]
+async fn corrections_say_what_the_model_had_said() {
+    for name in ["in.csv", "in.jsonl"] {
+        let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+        match name {
+            "in.csv" => place.write(name, "text\nhello\none two three\nthree four five\n"),
+            _ => place
+                .write(name, "{\"text\":\"hello\"}\n{\"text\":\"one two three\"}\n{\"text\":\"three four five\"}\n"),
+        };
+        place.run(place.job(name)).await.unwrap();
+        let review = place.job(name).review(1).unwrap().finished().await.unwrap();
+        assert_eq!((review.left, review.uncertain, review.rows[0].row), (2, true, 2), "{name}");
+        assert_eq!(review.rows[0].text, "one two three");
+        for label in ["short", "long"] {
+            let corrected = place.job(name).correct(vec![(2, label.into())]).unwrap().finished().await.unwrap();
+            assert_eq!(corrected.rows, 1);
+        }
+        let expected = match name {
+            "in.csv" => {
+                "text,prediction,confidence,uncertain,corrected_from\nhello,short,0.7,,\n\
+                 one two three,long,0.55,true,middle\nthree four five,middle,0.55,true,\n"
+            }
+            _ => concat!(
+                "{\"text\":\"hello\",\"prediction\":\"short\",\"confidence\":0.7}\n",
+                "{\"text\":\"one two three\",\"prediction\":\"long\",\"confidence\":0.55,\"uncertain\":true,\"corrected_from\":\"middle\"}\n",
+                "{\"text\":\"three four five\",\"prediction\":\"middle\",\"confidence\":0.55,\"uncertain\":true}\n"
+            ),
+        };
+        let output = name.replace("in.", "in.predicted.");
+        assert_eq!(place.read(&output), expected);
+        let review = place.job(name).review(5).unwrap().finished().await.unwrap();
+        assert_eq!((review.left, review.rows[0].row), (1, 3), "{name}");
+        let error = place.job(name).correct(vec![(4, "long".into())]).unwrap().finished().await.unwrap_err();
+        assert_eq!(error.to_string(), "row 4 cannot be corrected: the output has 3 rows; expected 1 to 3");
+        assert_eq!(place.read(&output), expected, "a correction that fails changes nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_model_without_a_threshold_shows_its_least_certain_rows() {
+    let place = Place::new();
+    place.write("in.csv", "text\nhello\none two three\nyou\n");
+    place.run(place.job("in.csv")).await.unwrap();
+    let review = place.job("in.csv").review(2).unwrap().finished().await.unwrap();
+    let rows: Vec<u64> = review.rows.iter().map(|row| row.row).collect();
+    assert_eq!((review.left, review.uncertain, rows), (3, false, vec![2, 1]));
+    // The output itself can be named as well.
+    let review = place.job("in.predicted.csv").review(1).unwrap().finished().await.unwrap();
+    assert_eq!(review.rows[0].row, 2);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_full_disk_leaves_the_output_that_was_there() {
+    // A directory that cannot be written to stands in for a disk without room; root writes everywhere, so for root there
+    // is nothing to see.
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    place.write("in.csv", "text\nhello\n");
+    place.write("in.predicted.csv", "mine");
+    fs::set_permissions(place.root(), fs::Permissions::from_mode(0o500)).unwrap();
+    let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
+    let error = place.run(job).await.unwrap_err();
+    fs::set_permissions(place.root(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(matches!(error, Error::NotWritten { .. }), "{error}");
+    assert_eq!(place.read("in.predicted.csv"), "mine");
+}
