@@ -105,6 +105,7 @@ impl FileJob {
         let path = output_path(&source, self.output.as_deref(), &self.settings.places)?;
         source.check_output(&path)?;
         let (target, file) = Target::claim(path, &source, &self.settings.places, self.existing)?;
+        let begun_before = file.begun;
         let outcome = self.predict_and_write(engine, runtime, watch, &mut source, &wanted, &target, file);
         match outcome {
             Ok((mut summary, partial)) => {
@@ -113,9 +114,10 @@ impl FileJob {
                 summary.duration = started.elapsed();
                 Ok(summary)
             }
-            // Whoever withdraws a call wants nothing of it; whatever else happens, finished rows are kept for later.
+            // Whoever withdraws a call wants nothing of it; whatever else happens, finished rows are kept for later, and
+            // those of an earlier run always.
             Err((error, rows)) => {
-                if rows == 0 || watch.discards() {
+                if !begun_before && (rows == 0 || watch.discards()) {
                     target.discard();
                 }
                 Err(error)

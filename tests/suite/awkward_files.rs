@@ -194,7 +194,7 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
             Output(
                 "lines.predicted.csv",
                 "text,prediction,confidence,error\nhello,short,0.7,\n\
-            \"\",,,`text` is empty or blank; send the text to classify\n\"well, hello you\",middle,0.55,\n",
+            ,,,`text` is empty or blank; send the text to classify\n\"well, hello you\",middle,0.55,\n",
             ),
         ),
     ]
