@@ -148,7 +148,9 @@ impl Rows<'_> {
         self.pending.push_back(tokio::spawn(async move {
             let outcome = match row.text.clone() {
                 Ok(text) => {
-                    engine.predict(Request { input: Input { text, text_pair, labels }, top_k, ..Request::default() }).await
+                    engine
+                        .predict(Request { input: Input { text, text_pair, labels }, top_k, ..Request::default() })
+                        .await
                 }
                 Err(error) => Err(error),
             };

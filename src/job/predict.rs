@@ -120,7 +120,8 @@ impl Run<'_> {
         let mut pauses = PAUSES_MS.into_iter();
         let mut late = false;
         loop {
-            let request = Request { model: self.job.model.clone(), input: input.clone(), lane: Lane::Background, top_k: None };
+            let request =
+                Request { model: self.job.model.clone(), input: input.clone(), lane: Lane::Background, top_k: None };
             let pause = match self.engine.predict(request).await {
                 Err(error @ Error::Overloaded { .. }) => pauses.next().ok_or(error)?,
                 Err(Error::Deadline { .. }) if !late => {
