@@ -62,6 +62,9 @@ pub struct Request {
     pub lane: Lane,
 }
 
+/// A row of a file gets the time that calls leave, and nobody looks at the clock for it.
+const BACKGROUND_PATIENCE: u32 = 60;
+
 /// Labels that a caller may bring: each is a forward pass.
 const MAX_CANDIDATES: usize = 64;
 
@@ -119,7 +122,7 @@ impl Engine {
         // transformers takes an empty second text for none; here it also must not look like another call.
         let text_pair = request.input.text_pair.filter(|pair| !pair.is_empty());
         let input = Arc::new(Input { text_pair, ..request.input });
-        let call = Call { engine: self, model, input: &input, started };
+        let call = Call { engine: self, model, input: &input, lane: request.lane, started };
         let outcome = self.answer(model, &input, request.top_k, request.lane, started).await;
         call.finish(&outcome);
         outcome
@@ -135,8 +138,12 @@ impl Engine {
     ) -> Result<Answer, Error> {
         self.check(input)?;
         let _place = model.admit()?;
-        let deadline_ms = self.settings.deadline.as_millis() as u64;
-        let deadline = tokio::time::Instant::from_std(started + self.settings.deadline);
+        let patience = match lane {
+            Lane::Interactive => self.settings.deadline,
+            Lane::Background => self.settings.deadline * BACKGROUND_PATIENCE,
+        };
+        let deadline_ms = patience.as_millis() as u64;
+        let deadline = tokio::time::Instant::from_std(started + patience);
         let ready = timeout_at(deadline, model.ready())
             .await
             .map_err(|_| Error::StillLoading { model: model.name.clone(), deadline_ms })??;
@@ -187,9 +194,11 @@ impl Engine {
     }
 
     /// Counts and logs one finished call.
-    fn report(&self, model: &Served, input: &Input, started: Instant, outcome: &Result<Answer, Error>) {
+    fn report(&self, model: &Served, input: &Input, lane: Lane, started: Instant, outcome: &Result<Answer, Error>) {
         let total = started.elapsed();
-        model.statistics.record(total, outcome);
+        // How long a row of a file waited for its turn says nothing of what callers see.
+        let latency = (lane == Lane::Interactive).then_some(total);
+        model.statistics.record(latency, outcome);
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
@@ -283,19 +292,20 @@ struct Call<'a> {
     engine: &'a Engine,
     model: &'a Served,
     input: &'a Input,
+    lane: Lane,
     started: Instant,
 }
 
 impl Call<'_> {
     fn finish(self, outcome: &Result<Answer, Error>) {
-        self.engine.report(self.model, self.input, self.started, outcome);
+        self.engine.report(self.model, self.input, self.lane, self.started, outcome);
         std::mem::forget(self);
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.engine.report(self.model, self.input, self.started, &Err(Error::Cancelled));
+        self.engine.report(self.model, self.input, self.lane, self.started, &Err(Error::Cancelled));
     }
 }
 

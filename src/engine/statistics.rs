@@ -37,7 +37,7 @@ pub struct Statistics {
     pub cancelled: u64,
     /// Failures that are not the caller's: model, overload, internal.
     pub errors: u64,
-    /// Milliseconds from arrival to answer, over the last 1,000 answered calls; absent before the first.
+    /// Milliseconds from arrival to answer, over the last 1,000 answered calls, rows of files left out; absent before the first.
     pub latency: Option<Percentiles>,
 }
 
@@ -64,7 +64,7 @@ impl Counters {
         self.answered.notified().await;
     }
 
-    pub(super) fn record(&self, total: Duration, outcome: &Result<Answer, Error>) {
+    pub(super) fn record(&self, latency: Option<Duration>, outcome: &Result<Answer, Error>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = &mut inner.counts;
         match outcome {
@@ -75,10 +75,11 @@ impl Counters {
                     Source::Joined => &mut counts.joined,
                     Source::Precomputed => &mut counts.precomputed,
                 } += 1;
+                let Some(latency) = latency else { return };
                 if inner.latencies_us.is_empty() {
                     self.answered.notify_one();
                 }
-                let latency_us = u32::try_from(total.as_micros()).unwrap_or(u32::MAX);
+                let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
                 let slot = inner.next;
                 match inner.latencies_us.get_mut(slot) {
                     Some(oldest) => *oldest = latency_us,
