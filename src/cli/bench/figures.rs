@@ -138,8 +138,12 @@ pub(super) fn uncached(
     server.one_by_one(&predictions(&texts[..8]))?;
     let texts = &texts[8..];
     let (mut served, mut single, mut wide, mut read) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for text in texts {
-        served.extend(server.one_by_one(&predictions([text]))?);
+    for (number, text) in texts.iter().enumerate() {
+        let request = predictions([text]);
+        // First or last in turn: whoever comes after another finds the weights in the processor's caches.
+        if number % 2 == 0 {
+            served.extend(server.one_by_one(&request)?);
+        }
         let input = Input::single(text.as_str());
         let started = Instant::now();
         read = floor.loaded.first.predict(&input)?.tokens_read as usize;
@@ -148,6 +152,9 @@ pub(super) fn uncached(
             let started = Instant::now();
             replica.predict(&input)?;
             wide.push(started.elapsed());
+        }
+        if number % 2 == 1 {
+            served.extend(server.one_by_one(&request)?);
         }
     }
     let (served_ms, floor_ms) = (Spread::of(served), Spread::of(single));
