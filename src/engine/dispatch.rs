@@ -44,7 +44,8 @@ struct Inner {
     workers: Workers,
     /// One run on several threads; absent where there is one processor to use.
     wide: Option<Workers>,
-    background: Workers,
+    /// Absent where each replica would be a copy of all weights: then rows take turns with calls.
+    background: Option<Workers>,
     /// Interactive calls that wait or run.
     in_flight: AtomicUsize,
     idle: tokio::sync::Notify,
@@ -75,7 +76,7 @@ impl Dispatch {
         let first: Replica = Arc::new(Mutex::new(first));
         let workers = Workers::new(model, limits(count, false, Some(BURST)), make(1));
         workers.add(Some(Arc::clone(&first)));
-        let background = Workers::new(model, limits(if cheap { count } else { 1 }, true, Some(PAUSE)), make(1));
+        let background = cheap.then(|| Workers::new(model, limits(count, true, Some(PAUSE)), make(1)));
         let wide = (cheap && count > 1).then(|| Workers::new(model, limits(1, false, None), make(count)));
         Self(Arc::new(Inner {
             model: model.to_owned(),
@@ -97,7 +98,7 @@ impl Dispatch {
     pub(super) async fn run(&self, input: Arc<Input>, lane: Lane) -> Result<Ran, Error> {
         let inner = &*self.0;
         if lane == Lane::Background {
-            return inner.background.run(input).await;
+            return inner.background.as_ref().unwrap_or(&inner.workers).run(input).await;
         }
         let _counted = InFlight::enter(inner);
         let size = size(&input);

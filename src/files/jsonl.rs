@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::files::compression::Encoder;
-use crate::files::csv::BOM;
 use crate::files::lines::{Line, Lines};
 use crate::files::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Row, Wanted};
 
@@ -115,12 +114,11 @@ impl Object {
 pub(super) struct Reader {
     lines: Lines<BufReader<Box<dyn Read + Send>>>,
     wanted: Vec<Wanted>,
-    first: bool,
 }
 
 impl Reader {
     pub(super) fn new(stream: Box<dyn Read + Send>, wanted: Vec<Wanted>) -> Self {
-        Self { lines: Lines::new(BufReader::new(stream)), wanted, first: true }
+        Self { lines: Lines::new(BufReader::new(stream)), wanted }
     }
 
     /// Names of the fields in the next rows, in the order of their first appearance; none at the end of the file.
@@ -144,13 +142,7 @@ impl super::Reader for Reader {
         let (mut rows, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0);
         while rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
             let Some(line) = self.lines.next() else { break };
-            let mut line = line?;
-            if let (true, Line::Whole(line)) = (self.first, &mut line)
-                && line.starts_with(BOM)
-            {
-                line.drain(..BOM.len());
-            }
-            self.first = false;
+            let line = line?;
             let object = Object::parse(&line);
             let cell = |wanted: &Wanted| object.as_ref().map_err(Clone::clone).and_then(|object| object.cell(wanted));
             rows.push(Row { cells: self.wanted.iter().map(cell).collect() });

@@ -4,6 +4,7 @@ use std::io::{self, BufRead};
 
 use crate::error::Error;
 use crate::files::MAX_ROW_BYTES;
+use crate::files::csv::BOM;
 
 /// One line, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +37,15 @@ pub(super) fn too_long(bytes: u64) -> Error {
     }
 }
 
-/// Lines of a stream, ends of either kind taken off.
+/// Lines of a stream, ends of either kind taken off, and a byte order mark before the first.
 pub struct Lines<R> {
     inner: R,
+    first: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner }
+        Self { inner, first: true }
     }
 }
 
@@ -51,6 +53,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     type Item = io::Result<Line>;
 
     fn next(&mut self) -> Option<io::Result<Line>> {
+        let first = std::mem::take(&mut self.first);
         let mut line = Vec::new();
         let mut bytes = 0u64;
         loop {
@@ -85,6 +88,9 @@ impl<R: BufRead> Iterator for Lines<R> {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
+        if first && line.starts_with(BOM) {
+            line.drain(..BOM.len());
+        }
         Some(Ok(Line::Whole(line)))
     }
 }
@@ -105,6 +111,7 @@ mod tests {
         assert_eq!(lines(b""), []);
         assert_eq!(lines(b"\n"), [whole("")]);
         assert_eq!(lines(b"abc\n"), [whole("abc")]);
+        assert_eq!(lines(b"\xEF\xBB\xBFone\n\xEF\xBB\xBFtwo"), [whole("one"), whole("\u{FEFF}two")]);
     }
 
     #[test]

@@ -4,18 +4,16 @@ use std::io::{self, BufReader, Read};
 
 use csv::ByteRecord;
 
-use crate::files::csv::BOM;
 use crate::files::lines::{Line, Lines};
 use crate::files::{CHUNK_BYTES, CHUNK_ROWS, Chunk, Kept, Row};
 
 pub(super) struct Reader {
     lines: Lines<BufReader<Box<dyn Read + Send>>>,
-    first: bool,
 }
 
 impl Reader {
     pub(super) fn new(stream: Box<dyn Read + Send>) -> Self {
-        Self { lines: Lines::new(BufReader::new(stream)), first: true }
+        Self { lines: Lines::new(BufReader::new(stream)) }
     }
 }
 
@@ -24,13 +22,7 @@ impl super::Reader for Reader {
         let (mut rows, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0);
         while rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
             let Some(line) = self.lines.next() else { break };
-            let mut line = line?;
-            if let (true, Line::Whole(line)) = (self.first, &mut line)
-                && line.starts_with(BOM)
-            {
-                line.drain(..BOM.len());
-            }
-            self.first = false;
+            let line = line?;
             rows.push(Row { cells: vec![line.text().map(str::to_owned)] });
             let line = match line {
                 Line::Whole(line) => line,

@@ -1,6 +1,7 @@
 //! On which thread a run takes place: the caller's own, a worker's, or one that gives way to all others.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use local_model_mcp::engine::{Engine, EngineSettings, Lane, Request};
@@ -67,5 +68,15 @@ async fn rows_of_a_file_and_calls_do_not_wait_for_each_other() {
         script.release();
         waiting.await.unwrap();
         script.hold_again();
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_file_cost_no_second_copy_of_the_weights() {
+    for (weights_copied, replicas) in [(true, 1), (false, 2)] {
+        let script = Arc::new(Script { weights_copied, ..Script::default() });
+        let engine = start(&script, with_inline());
+        ask(&engine, "a row", Lane::Background).await;
+        assert_eq!(script.replicas.load(Ordering::SeqCst), replicas);
     }
 }

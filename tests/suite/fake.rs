@@ -22,6 +22,9 @@ pub(crate) struct Script {
     /// Loads that fail before the first succeeds.
     pub(crate) failing_loads: AtomicUsize,
     pub(crate) hold_load: bool,
+    /// As of a model whose graph cannot be kept prepared.
+    pub(crate) weights_copied: bool,
+    pub(crate) replicas: AtomicUsize,
     pub(crate) task: Option<Task>,
     pub(crate) threshold: Option<f32>,
     pub(crate) frequent_texts: Vec<String>,
@@ -77,13 +80,15 @@ impl Script {
                 threshold: script.threshold,
                 description: None,
                 graph: GraphReport::default(),
-                load: LoadReport::default(),
+                load: LoadReport { weights_shared: !script.weights_copied, ..LoadReport::default() },
                 digest: [7; 32],
                 frequent_texts: script.frequent_texts.clone(),
             };
             let script = Arc::clone(&script);
-            let another =
-                move |_| -> Result<Box<dyn Model>, Error> { Ok(Box::new(Fake { script: Arc::clone(&script) })) };
+            let another = move |_| -> Result<Box<dyn Model>, Error> {
+                script.replicas.fetch_add(1, Ordering::SeqCst);
+                Ok(Box::new(Fake { script: Arc::clone(&script) }))
+            };
             Ok(Loaded { info, first: another(1)?, another: Box::new(another) })
         })
     }
