@@ -42,6 +42,8 @@ pub enum Error {
         "`labels` was given but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
     )]
     LabelsNotTaken { model: String },
+    #[error("`explain` was given but model `{model}` is a tagger: its entities show what it went by; leave it out")]
+    ExplainNotTaken { model: String },
     #[error("`labels` has {found} entries, {blank} of them blank; expected 1 to {limit}, none blank")]
     Labels { found: usize, blank: usize, limit: usize },
     #[error("no model is called `{name}`; known: {}", list(known))]
@@ -82,8 +84,21 @@ pub enum Error {
         "which column holds the texts is not clear; name one with `text_column` (`--text-column`); the file has {columns}"
     )]
     ColumnUnclear { columns: String },
+    #[error(
+        "which column holds the right answers is not clear; name one with `label_column` (`--label-column`); the file has {columns}"
+    )]
+    LabelColumnUnclear { columns: String },
     #[error("column `{name}` holds {found}; expected text; name another one, the file has {columns}")]
     ColumnNotText { name: String, found: String, columns: String },
+    #[error(
+        "the file has {} that the model does not know: {}; it knows {}; rename those in the file, or the model's with `labels` in local-model.toml",
+        count(unknown.len(), "label"), shown(unknown), shown(known)
+    )]
+    LabelsUnknown { unknown: Vec<String>, known: Vec<String> },
+    #[error("the right answer is {found}; expected {expected}")]
+    BadGold { found: String, expected: String },
+    #[error("no row has a right answer in column `{column}`; name the column that has them with `--label-column`")]
+    NothingLabelled { column: String },
     #[error("`{column}` is {found}; expected {expected}")]
     BadCell { column: String, found: String, expected: &'static str },
     #[error("the row {found}; expected {expected}")]
@@ -212,6 +227,7 @@ impl Error {
             | Self::TextTooLong { .. }
             | Self::PairNotTaken { .. }
             | Self::LabelsNotTaken { .. }
+            | Self::ExplainNotTaken { .. }
             | Self::Labels { .. }
             | Self::UnknownModel { .. }
             | Self::TopK { .. }
@@ -228,7 +244,11 @@ impl Error {
             | Self::ColumnUnknown { .. }
             | Self::ColumnAmbiguous { .. }
             | Self::ColumnUnclear { .. }
+            | Self::LabelColumnUnclear { .. }
             | Self::ColumnNotText { .. }
+            | Self::LabelsUnknown { .. }
+            | Self::BadGold { .. }
+            | Self::NothingLabelled { .. }
             | Self::BadCell { .. }
             | Self::BadRow { .. }
             | Self::OutputExists { .. }
@@ -286,6 +306,18 @@ impl Kind {
 /// Names in backticks, comma between.
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Names that a person or an assistant can read; of very many, the first.
+fn shown(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let more = names.len().saturating_sub(SHOWN);
+    let first = list(&names[..names.len() - more]);
+    if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+fn count(number: usize, name: &str) -> String {
+    if number == 1 { format!("1 {name}") } else { format!("{number} {name}s") }
 }
 
 fn paths(paths: &[PathBuf]) -> String {

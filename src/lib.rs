@@ -19,6 +19,7 @@ pub mod cli;
 pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod evaluation;
 pub mod files;
 pub mod job;
 pub mod mcp;

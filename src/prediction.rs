@@ -61,6 +61,8 @@ pub struct ModelInfo {
     pub precision: &'static str,
     /// Scores below it are marked `uncertain`; absent: none is.
     pub threshold: Option<f32>,
+    /// What the confidences were fitted by; absent where they are the model's own.
+    pub calibration: Option<Calibration>,
     pub description: Option<String>,
     pub graph: GraphReport,
     pub load: LoadReport,
@@ -68,6 +70,28 @@ pub struct ModelInfo {
     pub digest: [u8; 32],
     /// Texts to precompute, most frequent first.
     pub frequent_texts: Vec<String>,
+}
+
+/// How a model's confidence was brought to its accuracy, and on what data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// Divides the logits; above 1 for a model that is too sure of itself.
+    pub temperature: f64,
+    /// Name of the file that it was fitted on.
+    pub data: String,
+    pub data_sha256: String,
+    /// Rows of it with a right answer.
+    pub rows: u64,
+    /// As `2026-01-31`.
+    pub date: String,
+}
+
+impl std::fmt::Display for Calibration {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { temperature, data, data_sha256, rows, date } = self;
+        let digest = data_sha256.get(..8).unwrap_or(data_sha256);
+        write!(formatter, "temperature {temperature}, fitted on {rows} rows of {data} ({digest}…) on {date}")
+    }
 }
 
 /// Which graph was loaded and what it declares, for people.
@@ -144,7 +168,7 @@ pub struct Verdict {
 }
 
 /// A multi-label model's label applies from here on where its folder names no threshold, as is the custom.
-const MULTI_LABEL_THRESHOLD: f32 = 0.5;
+pub const MULTI_LABEL_THRESHOLD: f32 = 0.5;
 
 impl ModelInfo {
     /// Reads a prediction that this model made of this input.
@@ -258,6 +282,7 @@ mod tests {
             max_tokens: 8,
             precision: "fp32",
             threshold,
+            calibration: None,
             description: None,
             graph: GraphReport::default(),
             load: LoadReport::default(),

@@ -33,6 +33,8 @@ pub enum Command {
     Predict(Box<PredictArgs>),
     /// Load the models as `serve` would and report what was found
     Check(CheckArgs),
+    /// Measure how right the model is, and how sure it may be, on a file with the right answers
+    Eval(Box<EvalArgs>),
     /// Measure speed and memory of `serve` with the first model, beside the floor; takes minutes
     Bench(BenchArgs),
 }
@@ -75,6 +77,9 @@ pub struct PredictArgs {
     /// Show this many labels, best first
     #[arg(long, value_name = "N")]
     pub top_k: Option<NonZero<usize>>,
+    /// Also show which words moved each answer most, by leaving each out in turn
+    #[arg(long, conflicts_with = "file")]
+    pub explain: bool,
     /// A second text, put beside each text, for models trained on pairs
     #[arg(long, value_name = "TEXT")]
     pub text_pair: Option<String>,
@@ -88,6 +93,46 @@ pub struct PredictArgs {
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
+    /// Write one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// A file with texts and right answers: CSV, TSV, JSON lines or Parquet, plain or as gzip or zstd
+    #[arg(value_name = "LABELLED")]
+    pub file: PathBuf,
+    /// Which column holds the texts, by name or number; default: the only one that can
+    #[arg(long, value_name = "COLUMN")]
+    pub text_column: Option<String>,
+    /// Which column holds second texts, for models trained on pairs
+    #[arg(long, value_name = "COLUMN")]
+    pub pair_column: Option<String>,
+    /// Which column holds the right answers; default: the one called `label` or alike
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
+    /// What separates the fields of a CSV file; default: found out
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// The CSV file has no header; its columns are called 1, 2, 3 and so on
+    #[arg(long)]
+    pub no_header: bool,
+    /// Which model, by name; default: the first
+    #[arg(long = "use", value_name = "NAME")]
+    pub use_model: Option<String>,
+    /// Labels to choose from, comma between, for NLI models
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    pub labels: Vec<String>,
+    /// Also write a page with charts and the worst mistakes
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Write the temperature and the threshold that were found into the model's `local-model.toml`
+    #[arg(long)]
+    pub calibrate: bool,
+    /// How many of the answers that are not marked uncertain shall be right
+    #[arg(long, value_name = "SHARE", default_value = "0.95", value_parser = probability)]
+    pub target_accuracy: f64,
     /// Write one JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -240,6 +285,11 @@ impl Options {
 /// The processors that this process may use, by affinity and cgroup; more than four workers help no assistant.
 fn default_workers() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(4)
+}
+
+fn probability(argument: &str) -> Result<f64, String> {
+    let number = argument.parse().ok().filter(|number| *number > 0.0 && *number < 1.0);
+    number.ok_or_else(|| "expected a number between 0 and 1, such as 0.95".into())
 }
 
 /// One ASCII character; `\t` and `tab` stand for the one that is hard to type.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::engine::Answer;
+use crate::engine::{Answer, Weight};
 use crate::error::Error;
 use crate::prediction::{Entity, rounded};
 
@@ -35,6 +35,10 @@ pub(super) fn fields(outcome: Result<&Answer, &Error>, top_k: usize) -> Vec<(&'s
     if let Some((tokens, limit)) = verdict.truncated {
         fields.push(("truncated", json!({ "tokens": tokens, "limit": limit })));
     }
+    if let Some(explanation) = &answer.explanation {
+        let weight = |Weight { text, weight }: &Weight| json!({ "text": text, "weight": rounded(*weight) });
+        fields.push(("explanation", explanation.iter().map(weight).collect()));
+    }
     if verdict.uncertain {
         fields.push(("uncertain", json!(true)));
     }
@@ -63,6 +67,13 @@ pub(super) fn aligned(text: &str, outcome: Result<&Answer, &Error>, top_k: usize
                 line.push_str(&format!(
                     "  (applying: {})",
                     if names.is_empty() { "none".into() } else { names.join(", ") }
+                ));
+            }
+            if let Some(explanation) = &answer.explanation {
+                let shown = |Weight { text, weight }: &Weight| format!("{text} {:+.4}", rounded(*weight));
+                line.push_str(&format!(
+                    "  (by word: {})",
+                    explanation.iter().map(shown).collect::<Vec<_>>().join(", ")
                 ));
             }
             if verdict.uncertain {

@@ -3,6 +3,7 @@
 mod answers;
 mod bench;
 mod check;
+mod eval;
 mod predict;
 mod predict_file;
 mod serve;
@@ -36,6 +37,7 @@ pub fn run(arguments: Cli) -> u8 {
         Some(Command::Serve) => serve::run(&options),
         Some(Command::Predict(predict)) => predict::run(&options, &predict),
         Some(Command::Check(check)) => check::run(&options, &check),
+        Some(Command::Eval(eval)) => eval::run(&options, &eval),
         Some(Command::Bench(bench)) => bench::run(&options, &bench),
         // A client that starts us names no command; a person who does wants to know what there is.
         None if std::io::stdin().is_terminal() => {

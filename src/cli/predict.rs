@@ -15,7 +15,7 @@ use crate::cli::answers::{aligned, fields};
 use crate::cli::{Outcome, engine, predict_file, runtime};
 use crate::engine::{Answer, Engine, EngineSettings, Request};
 use crate::error::Error;
-use crate::files::{Line, Lines, Object, Wanted};
+use crate::files::{Line, Lines, Object, Reads, Wanted};
 use crate::prediction::Input;
 use crate::settings::{Options, PredictArgs};
 
@@ -48,7 +48,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
 /// The field to classify, where the lines of stdin are JSON objects.
 fn json_lines(arguments: &PredictArgs) -> Option<Wanted> {
     let field = arguments.text_column.clone().or_else(|| arguments.jsonl.then(|| "text".to_owned()))?;
-    Some(Wanted { column: field, position: 0, text_only: true })
+    Some(Wanted { column: field, position: 0, reads: Reads::Text })
 }
 
 /// One text as it came, and what goes out with its answer.
@@ -145,12 +145,12 @@ impl Rows<'_> {
         let engine = Arc::clone(&self.engine);
         let (text_pair, labels) = (self.arguments.text_pair.clone(), self.arguments.labels.clone());
         let top_k = self.arguments.top_k.map(NonZero::get);
+        let explain = self.arguments.explain;
         self.pending.push_back(tokio::spawn(async move {
             let outcome = match row.text.clone() {
                 Ok(text) => {
-                    engine
-                        .predict(Request { input: Input { text, text_pair, labels }, top_k, ..Request::default() })
-                        .await
+                    let input = Input { text, text_pair, labels };
+                    engine.predict(Request { input, top_k, explain, ..Request::default() }).await
                 }
                 Err(error) => Err(error),
             };
@@ -192,7 +192,7 @@ impl Writer {
             }
             row.shown.line()
         } else {
-            let text = row.shown.cell(&Wanted { column: "text".into(), position: 0, text_only: false });
+            let text = row.shown.cell(&Wanted { column: "text".into(), position: 0, reads: Reads::Value });
             aligned(&text.unwrap_or_default(), outcome, self.top_k)
         };
         let mut stdout = io::stdout().lock();
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn fields_of_a_line_keep_their_order_and_spelling() {
-        let field = Wanted { column: "body.text".into(), position: 0, text_only: true };
+        let field = Wanted { column: "body.text".into(), position: 0, reads: Reads::Text };
         let mut row = Row::of_json(
             &Line::Whole(br#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890}"#.to_vec()),
             &field,
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_kept_as_it_came() {
-        let field = Wanted { column: "text".into(), position: 0, text_only: true };
+        let field = Wanted { column: "text".into(), position: 0, reads: Reads::Text };
         let row = Row::of_json(&Line::Whole(b"not json \xFF".to_vec()), &field);
         assert_eq!(row.shown.line(), "{\"line\":\"not json \u{FFFD}\"}");
         assert!(row.text.is_err());

@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
 }
 
 /// Whatever else runs on this machine goes first; the file has time.
-fn make_way() {
+pub(super) fn make_way() {
     #[cfg(unix)]
     if let Err(error) = rustix::process::nice(10) {
         tracing::debug!(%error, "the priority could not be lowered");
@@ -67,7 +67,7 @@ fn make_way() {
 }
 
 /// Waits for the end; at a terminal, with a bar that shows how far it is.
-async fn watched(running: &mut Running<Summary>) -> anyhow::Result<Summary> {
+pub(super) async fn watched<T>(running: &mut Running<T>) -> anyhow::Result<T> {
     let progress = running.progress.clone();
     let bar = if io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
     bar.set_style(

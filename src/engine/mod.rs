@@ -5,6 +5,7 @@
 
 mod cache;
 mod dispatch;
+mod explain;
 mod precompute;
 mod readiness;
 mod snapshot;
@@ -24,6 +25,7 @@ use crate::model::Load;
 use crate::prediction::{Input, ModelInfo, Prediction, Source, Verdict};
 use cache::{Cache, Key};
 pub use dispatch::Lane;
+pub use explain::Weight;
 use readiness::Served;
 pub use readiness::State;
 pub use statistics::{CacheCounts, Percentiles, Statistics, resident_bytes};
@@ -60,6 +62,8 @@ pub struct Request {
     /// How many labels the caller wants, best first; at least 1, at most as many as there are.
     pub top_k: Option<usize>,
     pub lane: Lane,
+    /// Whether the words are wanted that moved the answer.
+    pub explain: bool,
 }
 
 /// A row of a file gets the time that calls leave, and nobody looks at the clock for it.
@@ -81,6 +85,8 @@ pub struct Answer {
     /// Time the model took; zero unless it ran for this call.
     pub inference: Duration,
     pub total: Duration,
+    /// The words that moved the answer most, the strongest first, where they were asked for.
+    pub explanation: Option<Vec<Weight>>,
 }
 
 /// The models of one process and everything they share.
@@ -117,6 +123,23 @@ impl Engine {
     /// # Errors
     /// The caller's mistakes, a model that cannot be loaded, the deadline, a full queue, a failed run.
     pub async fn predict(&self, request: Request) -> Result<Answer, Error> {
+        if !request.explain {
+            return self.once(request).await;
+        }
+        let deadline = self.settings.deadline;
+        let late = Error::Deadline {
+            model: self.model(request.model.as_deref())?.name.clone(),
+            deadline_ms: deadline.as_millis() as u64,
+        };
+        let explained = async {
+            let mut answer = self.once(request).await?;
+            answer.explanation = Some(self.explain(&answer).await?);
+            Ok(answer)
+        };
+        tokio::time::timeout(deadline, explained).await.unwrap_or(Err(late))
+    }
+
+    async fn once(&self, request: Request) -> Result<Answer, Error> {
         let started = Instant::now();
         let model = self.model(request.model.as_deref())?;
         // transformers takes an empty second text for none; here it also must not look like another call.
@@ -172,6 +195,7 @@ impl Engine {
             queued: timing.queued,
             inference: timing.inference,
             total: started.elapsed(),
+            explanation: None,
         })
     }
 

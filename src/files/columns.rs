@@ -18,6 +18,10 @@ const USUAL_NAMES: [&str; 12] = [
     "document",
 ];
 
+/// Names that a column of right answers is given.
+const USUAL_LABELS: [&str; 9] =
+    ["label", "labels", "gold", "target", "class", "category", "ner_tags", "tags", "entities"];
+
 /// How many names, and how much of each, an error shows.
 const SHOWN: usize = 12;
 const SHOWN_CHARACTERS: usize = 40;
@@ -45,6 +49,14 @@ pub(super) fn guess(columns: &[String], reads_as_text: &[bool]) -> Result<usize,
         .or_else(|| only(&|position| USUAL_NAMES.contains(&columns[position].to_lowercase().as_str())))
         .or_else(|| only(&|position| reads_as_text[position]))
         .ok_or_else(|| Error::ColumnUnclear { columns: listed(columns) })
+}
+
+/// The position of the only column that is called like one of right answers.
+pub(super) fn guess_labels(columns: &[String]) -> Result<usize, Error> {
+    let mut fitting =
+        (0..columns.len()).filter(|&position| USUAL_LABELS.contains(&columns[position].to_lowercase().as_str()));
+    let first = fitting.next().filter(|_| fitting.next().is_none());
+    first.ok_or_else(|| Error::LabelColumnUnclear { columns: listed(columns) })
 }
 
 /// Whether most of these values are words with space between.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::files::compression::Encoder;
 use crate::files::lines::{Line, Lines};
-use crate::files::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Row, Wanted};
+use crate::files::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Reads, Row, Wanted};
 
 /// An object whose fields keep their order and their spelling.
 #[derive(Debug, Default)]
@@ -87,8 +87,8 @@ impl Object {
             Some(b'"') => serde_json::from_str(&raw).or_else(|_| bad("half a character (a lone surrogate)", expected)),
             Some(b'n') => bad("null", expected),
             Some(b'{') => bad("an object", "a string; name a field inside it with a dot, such as `a.b`"),
-            Some(b'[') => bad("a list", expected),
-            _ if !wanted.text_only => Ok(raw),
+            Some(b'[') if wanted.reads != Reads::List => bad("a list", expected),
+            _ if wanted.reads != Reads::Text => Ok(raw),
             Some(b't' | b'f') => bad("true or false", expected),
             _ => bad("a number", expected),
         }

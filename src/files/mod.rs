@@ -41,8 +41,18 @@ pub struct Wanted {
     pub column: String,
     /// Where it stands among the columns; several may have one name.
     pub position: usize,
-    /// Whether a number is a mistake there; otherwise it is read as it is written.
-    pub text_only: bool,
+    pub reads: Reads,
+}
+
+/// What a column may hold where the format tells kinds apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// A number is a mistake there.
+    Text,
+    /// Numbers and truth values are read as they are written.
+    Value,
+    /// Lists as well, as JSON.
+    List,
 }
 
 /// One row: a cell for each column that was asked for, in that order.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -84,8 +85,16 @@ impl super::Reader for Reader {
     }
 }
 
-/// Any column of simple values as plain strings.
+/// Any column of simple values as plain strings; of lists of such values, as JSON lists of strings.
 fn strings(column: &ArrayRef) -> io::Result<StringArray> {
+    if let Some(lists) = column.as_list_opt::<i32>() {
+        let json = |list: Option<ArrayRef>| -> io::Result<Option<String>> {
+            let Some(list) = list else { return Ok(None) };
+            let values = strings(&list)?;
+            Ok(Some(Value::from_iter(values.iter().map(Value::from)).to_string()))
+        };
+        return lists.iter().map(json).collect();
+    }
     let column = arrow_cast::cast(column, &DataType::Utf8).map_err(io::Error::other)?;
     let strings = column.as_any().downcast_ref::<StringArray>();
     strings.cloned().ok_or_else(|| io::Error::other("a column is not text"))

@@ -9,14 +9,14 @@ use arrow_schema::SchemaRef;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::files::columns::{guess, listed, position, read_as_text};
+use crate::files::columns::{guess, guess_labels, listed, position, read_as_text};
 use crate::files::compression::Compression;
 use crate::files::csv::Dialect;
 pub use crate::files::format::Reading;
 use crate::files::format::{Format, Layout};
 use crate::files::place::{Places, same_file};
 use crate::files::target::{Partial, not_written};
-use crate::files::{Added, Chunk, Reader, Wanted, Writer, csv, jsonl, parquet, text};
+use crate::files::{Added, Chunk, Reader, Reads, Wanted, Writer, csv, jsonl, parquet, text};
 
 pub struct Source {
     file: File,
@@ -97,16 +97,16 @@ impl Source {
     ///
     /// # Errors
     /// `ColumnUnknown`, `ColumnAmbiguous`; `ColumnNotText` where text is wanted and the column can hold none.
-    pub fn column(&self, name: &str, text_only: bool) -> Result<Wanted, Error> {
+    pub fn column(&self, name: &str, reads: Reads) -> Result<Wanted, Error> {
         let json = self.layout.format == Format::JsonLines;
         let path = name.split_once('.').filter(|(first, _)| json && self.columns.iter().any(|column| column == first));
         if path.is_some() {
-            return Ok(Wanted { column: name.to_owned(), position: 0, text_only });
+            return Ok(Wanted { column: name.to_owned(), position: 0, reads });
         }
         let position = position(&self.columns, name)?;
-        let wanted = Wanted { column: self.columns[position].clone(), position, text_only };
+        let wanted = Wanted { column: self.columns[position].clone(), position, reads };
         match &self.parquet {
-            Some((schema, _)) if text_only && !parquet::is_text(schema.field(position).data_type()) => {
+            Some((schema, _)) if reads == Reads::Text && !parquet::is_text(schema.field(position).data_type()) => {
                 let found = format!("{}", schema.field(position).data_type());
                 Err(Error::ColumnNotText { name: wanted.column, found, columns: listed(&self.columns) })
             }
@@ -118,7 +118,16 @@ impl Source {
     pub fn optional(&self, name: &str) -> Option<Wanted> {
         let position = self.columns.iter().position(|column| column == name);
         let position = position.or((self.layout.format == Format::JsonLines).then_some(0))?;
-        Some(Wanted { column: name.to_owned(), position, text_only: false })
+        Some(Wanted { column: name.to_owned(), position, reads: Reads::Value })
+    }
+
+    /// The column that holds the right answers, where only one is called like it.
+    ///
+    /// # Errors
+    /// `LabelColumnUnclear`.
+    pub fn label_column(&self) -> Result<Wanted, Error> {
+        let position = guess_labels(&self.columns)?;
+        Ok(Wanted { column: self.columns[position].clone(), position, reads: Reads::List })
     }
 
     /// The column that holds the texts, where only one can be it; `except` are columns that cannot.
@@ -133,7 +142,7 @@ impl Source {
             None => true,
         };
         let names: Vec<String> = names.into_iter().filter(fits).collect();
-        let wanted: Vec<Wanted> = names.iter().filter_map(|name| self.column(name, true).ok()).collect();
+        let wanted: Vec<Wanted> = names.iter().filter_map(|name| self.column(name, Reads::Text).ok()).collect();
         if wanted.len() < names.len() || names.is_empty() {
             return Err(Error::ColumnUnclear { columns: listed(&self.columns) });
         }

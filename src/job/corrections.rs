@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::files::{Extent, Target};
+use crate::files::{Extent, Reads, Target};
 use crate::job::FileJob;
 use crate::job::names::{CORRECTED_FROM, PREDICTION};
 use crate::job::review::names;
@@ -25,7 +25,7 @@ pub struct Corrected {
 pub(super) fn correct(job: &FileJob, corrections: Vec<(u64, String)>, watch: &mut Watch) -> Result<Corrected, Error> {
     let mut output = job.open_output()?;
     let names = names(&output)?;
-    let prediction = output.column(&names.full(PREDICTION), false)?;
+    let prediction = output.column(&names.full(PREDICTION), Reads::Value)?;
     let before = output.optional(&names.full(CORRECTED_FROM));
     let wanted: Vec<_> = std::iter::once(prediction).chain(before).collect();
     let mut left: BTreeMap<u64, String> = corrections.into_iter().collect();

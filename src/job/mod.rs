@@ -5,6 +5,7 @@
 
 mod corrections;
 mod journal;
+mod labelled;
 mod names;
 mod output;
 mod predict;
@@ -20,9 +21,10 @@ use tokio::runtime::Handle;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::files::{Existing, Places, Reading, Source, Target, Wanted, output_path};
+use crate::files::{Existing, Places, Reading, Reads, Source, Target, Wanted, output_path};
 pub use corrections::Corrected;
 use journal::Journal;
+pub use labelled::{Labelled, LabelledFile};
 pub use review::{Review, ReviewRow};
 pub use summary::{Noted, Summary};
 use watch::Watch;
@@ -127,9 +129,9 @@ impl FileJob {
 
     /// The columns to read: the texts, and the right labels if there are any.
     fn wanted(&self, source: &mut Source) -> Result<Vec<Wanted>, Error> {
-        let label = self.label_column.as_deref().map(|name| source.column(name, false)).transpose()?;
+        let label = self.label_column.as_deref().map(|name| source.column(name, Reads::Value)).transpose()?;
         let text = match &self.text_column {
-            Some(name) => source.column(name, true)?,
+            Some(name) => source.column(name, Reads::Text)?,
             None => source.text_column(label.as_ref().map(|label| label.column.as_str()).as_slice())?,
         };
         Ok(std::iter::once(text).chain(label).collect())

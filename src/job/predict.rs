@@ -101,51 +101,47 @@ impl Run<'_> {
         let cell = cell?;
         let digest = digest(&cell);
         let outcome = match cell {
-            Ok(text) => self.ask(text).await,
+            Ok(text) => {
+                let input = Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
+                ask(self.engine, self.job.model.as_deref(), input).await
+            }
             Err(problem) => Err(problem),
         };
         match outcome {
-            // What is wrong with every row is said once.
-            Err(error @ (Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. })) => {
-                Err(error)
-            }
-            Err(error) if error.kind() == Kind::Model => Err(error),
+            // It is said once.
+            Err(error) if concerns_all(&error) => Err(error),
             outcome => Ok(Record::new(digest, outcome)),
         }
     }
 
-    /// The one place where a row meets the engine.
-    async fn ask(&self, text: String) -> Result<Answer, Error> {
-        let input = Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
-        let mut pauses = PAUSES_MS.into_iter();
-        let mut late = false;
-        loop {
-            let request =
-                Request { model: self.job.model.clone(), input: input.clone(), lane: Lane::Background, top_k: None };
-            let pause = match self.engine.predict(request).await {
-                Err(error @ Error::Overloaded { .. }) => pauses.next().ok_or(error)?,
-                Err(Error::Deadline { .. }) if !late => {
-                    late = true;
-                    0
-                }
-                outcome => return outcome,
-            };
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
-    }
-
     fn progress(&self, done: u64, resumed: u64, started: Instant) -> Progress {
-        let seconds = started.elapsed().as_secs_f64();
-        // A rate of the first moments says nothing.
-        let rate = (done > resumed && seconds > 0.2).then(|| (done - resumed) as f64 / seconds);
-        Progress {
-            stage: Stage::Predicting,
-            done,
-            total: Some(self.total),
-            rows_per_second: rate,
-            left: rate.map(|rate| Duration::from_secs_f64(self.total.saturating_sub(done) as f64 / rate)),
-        }
+        Progress::predicting(done, resumed, self.total, started)
     }
+}
+
+/// The one place where a row meets the engine.
+pub(super) async fn ask(engine: &Engine, model: Option<&str>, input: Input) -> Result<Answer, Error> {
+    let mut pauses = PAUSES_MS.into_iter();
+    let mut late = false;
+    loop {
+        let model = model.map(str::to_owned);
+        let request = Request { model, input: input.clone(), lane: Lane::Background, ..Request::default() };
+        let pause = match engine.predict(request).await {
+            Err(error @ Error::Overloaded { .. }) => pauses.next().ok_or(error)?,
+            Err(Error::Deadline { .. }) if !late => {
+                late = true;
+                0
+            }
+            outcome => return outcome,
+        };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// Whether an error says what is wrong with every row.
+pub(super) fn concerns_all(error: &Error) -> bool {
+    matches!(error, Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. })
+        || error.kind() == Kind::Model
 }
 
 /// The first cell of every row.

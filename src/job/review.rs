@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::files::{Extent, Source, Wanted};
+use crate::files::{Extent, Reads, Source, Wanted};
 use crate::job::FileJob;
 use crate::job::names::{CONFIDENCE, CORRECTED_FROM, Names, PREDICTION, UNCERTAIN};
 use crate::job::watch::{Progress, Watch};
@@ -76,7 +76,7 @@ pub(super) fn review(job: &FileJob, most: usize, watch: &mut Watch) -> Result<Re
     let mut output = job.open_output()?;
     let names = names(&output)?;
     let text = text_column(job, &mut output, names)?;
-    let prediction = output.column(&names.full(PREDICTION), false)?;
+    let prediction = output.column(&names.full(PREDICTION), Reads::Value)?;
     let others = [CONFIDENCE, UNCERTAIN, CORRECTED_FROM].map(|name| output.optional(&names.full(name)));
     let wanted: Vec<Wanted> = [text, prediction].into_iter().chain(others.iter().flatten().cloned()).collect();
     let (mut marked, mut all) = (Least::new(most), Least::new(most));
@@ -118,14 +118,14 @@ pub(super) fn names(output: &Source) -> Result<Names, Error> {
 
 fn text_column(job: &FileJob, output: &mut Source, names: Names) -> Result<Wanted, Error> {
     if let Some(name) = &job.text_column {
-        return output.column(name, true);
+        return output.column(name, Reads::Text);
     }
     let own = names.all();
     let except: Vec<&str> = own.iter().map(String::as_str).chain(job.label_column.as_deref()).collect();
     output.text_column(&except)
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(TEXT_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

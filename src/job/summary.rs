@@ -12,7 +12,7 @@ use crate::prediction::ModelInfo;
 /// Row numbers that a summary names.
 const ROWS_NAMED: usize = 5;
 /// Different failures that a summary quotes.
-const REASONS: usize = 2;
+pub(super) const REASONS: usize = 2;
 /// Different predictions that are counted one by one: a tagger's can be as many as there are rows.
 const COUNTED: usize = 1000;
 
@@ -24,7 +24,7 @@ pub struct Noted {
 }
 
 impl Noted {
-    fn add(&mut self, row: u64) {
+    pub(super) fn add(&mut self, row: u64) {
         self.count += 1;
         if self.first.len() < ROWS_NAMED {
             self.first.push(row);

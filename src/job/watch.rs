@@ -32,6 +32,22 @@ pub struct Progress {
     pub left: Option<Duration>,
 }
 
+impl Progress {
+    /// `resumed` rows of those done were there before it `started`.
+    pub(super) fn predicting(done: u64, resumed: u64, total: u64, started: Instant) -> Self {
+        let seconds = started.elapsed().as_secs_f64();
+        // A rate of the first moments says nothing.
+        let rate = (done > resumed && seconds > 0.2).then(|| (done - resumed) as f64 / seconds);
+        Self {
+            stage: Stage::Predicting,
+            done,
+            total: Some(total),
+            rows_per_second: rate,
+            left: rate.map(|rate| Duration::from_secs_f64(total.saturating_sub(done) as f64 / rate)),
+        }
+    }
+}
+
 impl std::fmt::Display for Progress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.stage, self.total) {

@@ -11,7 +11,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Answer;
+use crate::engine::{Answer, Weight};
 use crate::error::Error;
 use crate::prediction::{Entity, rounded};
 
@@ -37,6 +37,9 @@ pub(super) struct PredictArguments {
     #[serde(default)]
     #[schemars(with = "usize", range(min = 1))]
     pub top_k: Option<usize>,
+    /// True: also say which words moved the answer; takes as many runs as there are words.
+    #[serde(default)]
+    pub explain: bool,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -66,6 +69,10 @@ pub(super) struct PredictResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Truncated")]
     pub truncated: Option<Truncated>,
+    /// Where `explain` asked for it: the words that moved the answer most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<WordWeight>")]
+    pub explanation: Option<Vec<WordWeight>>,
     /// True: the model is unsure, judge for yourself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
@@ -127,6 +134,7 @@ impl JsonSchema for BatchElement {
         let mut schema = PredictResult::json_schema(generator);
         schema.remove("required");
         if let Some(properties) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+            properties.remove("explanation");
             let error = serde_json::json!({ "type": "string", "description": "Why this text was not classified." });
             properties.insert("error".to_owned(), error);
         }
@@ -139,6 +147,14 @@ impl JsonSchema for BatchElement {
 pub(super) struct Label {
     pub label: String,
     pub confidence: f64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct WordWeight {
+    pub text: String,
+    /// Confidence lost without it; below 0: it speaks against the answer.
+    pub weight: f64,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -205,6 +221,14 @@ pub(super) struct ModelStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub precision: Option<&'static str>,
+    /// How its confidence was fitted, and on what; absent: as the model gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub calibration: Option<String>,
+    /// Confidence below it is marked `uncertain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "f64")]
+    pub threshold: Option<f64>,
     /// First 16 digits of the SHA-256 over all that decides an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -264,6 +288,12 @@ pub(super) struct CacheStatus {
     pub hit_rate: f64,
 }
 
+impl WordWeight {
+    fn new(Weight { text, weight }: &Weight) -> Self {
+        Self { text: text.clone(), weight: rounded(*weight) }
+    }
+}
+
 impl PredictResult {
     pub(super) fn new(answer: &Answer, top_k: usize) -> Self {
         let verdict = answer.verdict();
@@ -282,6 +312,7 @@ impl PredictResult {
             labels: verdict.labels.map(|labels| labels.iter().map(label).collect()),
             value: verdict.value.map(rounded),
             entities: verdict.entities.map(|entities| entities.into_iter().map(entity).collect()),
+            explanation: answer.explanation.as_ref().map(|weights| weights.iter().map(WordWeight::new).collect()),
             truncated: verdict.truncated.map(|(tokens, limit)| Truncated { tokens, limit }),
             uncertain: verdict.uncertain,
         }

@@ -116,13 +116,14 @@ pub(super) async fn call(
         let StatusArguments {} = parse(arguments, "no arguments")?;
         return Ok(result(&status(engine).await, MetaObject::new()));
     }
-    let PredictArguments { text, text_pair, model, labels, top_k } =
-        parse(arguments, "`text`, and optionally `text_pair`, `model`, `labels`, `top_k`")?;
+    let PredictArguments { text, text_pair, model, labels, top_k, explain } =
+        parse(arguments, "`text`, and optionally `text_pair`, `model`, `labels`, `top_k`, `explain`")?;
     let answer = engine
         .predict(Request {
             model,
             input: Input { text, text_pair, labels: labels.unwrap_or_default() },
             top_k,
+            explain,
             ..Request::default()
         })
         .await?;
@@ -227,6 +228,8 @@ fn model_status(name: String, state: &State, counts: &Statistics) -> ModelStatus
         takes_labels: info.is_some_and(|info| info.takes_candidates),
         max_tokens: info.map(|info| info.max_tokens),
         precision: info.map(|info| info.precision),
+        calibration: info.and_then(|info| info.calibration.as_ref().map(ToString::to_string)),
+        threshold: info.and_then(|info| info.threshold).map(rounded),
         digest: info.map(|info| hex(&info.digest[..8])),
         load_ms: info.map(|info| LoadMs {
             library: milliseconds(info.load.library),

@@ -15,6 +15,11 @@ pub(super) fn task(problem_type: Option<&str>, labels: usize) -> Task {
     }
 }
 
+/// Divides logits by a temperature, which changes confidence and no order. `logits` may be any scores' logarithms.
+pub(super) fn temper(logits: &mut [f32], temperature: f64) {
+    logits.iter_mut().for_each(|x| *x = (f64::from(*x) / temperature) as f32);
+}
+
 /// Turns logits into scores, in place.
 pub(super) fn apply(task: Task, logits: &mut [f32]) {
     match task {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::model::calibration::Fitted;
 use crate::model::entities::Aggregation;
 use crate::model::zero_shot::{self, Template};
 
@@ -113,6 +114,7 @@ pub(super) struct Settings {
     /// Names in the order of the scores, instead of those in `config.json`.
     pub labels: Option<Vec<Arc<str>>>,
     pub threshold: Option<f32>,
+    pub calibration: Option<Fitted>,
     /// A lower token limit than the model's own.
     pub max_tokens: Option<u64>,
     #[serde(default)]
@@ -170,6 +172,9 @@ impl Settings {
         let settings: Self = toml::from_str(content).map_err(|error| invalid(error.message().into()))?;
         if let Some(threshold) = settings.threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
             return Err(invalid(format!("`threshold` is {threshold}, expected 0 to 1")));
+        }
+        if let Some(Fitted { temperature, .. }) = settings.calibration.as_ref().filter(|fitted| !fitted.usable()) {
+            return Err(invalid(format!("`temperature` is {temperature}, expected more than 0 and at most 100")));
         }
         if settings.max_tokens == Some(0) || settings.labels.as_ref().is_some_and(Vec::is_empty) {
             return Err(invalid("`max_tokens` is 0 or `labels` is empty".into()));

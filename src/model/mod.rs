@@ -4,6 +4,7 @@
 //! caches and deadlines are `engine`'s business: it drives models through the one trait below.
 
 mod activation;
+mod calibration;
 mod config;
 mod embedded;
 mod entities;
@@ -29,6 +30,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Error;
 use crate::onnxruntime::{self, LibrarySettings};
 use crate::prediction::{GraphReport, Input, LoadReport, ModelInfo, Prediction, Task};
+pub use calibration::write as write_calibration;
 use folder::ModelFiles;
 use pipeline::{Pipeline, Rules};
 use prepared::Sessions;
@@ -151,6 +153,7 @@ fn info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer
         max_tokens: tokenizer.max_tokens(),
         precision: files.facts.precision(),
         threshold: files.settings.threshold,
+        calibration: files.settings.calibration.clone().map(Into::into),
         description: files.settings.description.clone(),
         graph: GraphReport {
             file: files.graph.name(),

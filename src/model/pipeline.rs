@@ -21,6 +21,7 @@ pub(super) struct Rules {
     task: Task,
     labels: Vec<Arc<str>>,
     tokenizer: Tokenizer,
+    temperature: Option<f64>,
     aggregation: Aggregation,
     entailment: Option<usize>,
     template: Template,
@@ -34,6 +35,7 @@ impl Rules {
             task,
             labels: files.config.labels.clone(),
             tokenizer,
+            temperature: files.settings.calibration.as_ref().map(|fitted| fitted.temperature),
             aggregation: files.settings.aggregation,
             entailment: files.config.entailment,
             template: files.settings.hypothesis_template.0.clone(),
@@ -88,12 +90,25 @@ impl Pipeline {
     fn classify(&mut self, rules: &Rules, input: &Input) -> Result<Prediction, Error> {
         let encoded = rules.tokenizer.encode(&input.text, input.text_pair.as_deref())?;
         let mut scores = vec![0.0; rules.labels.len()];
-        // All windows of a text have the same length, so that weighing them by tokens is the plain mean.
-        let share = 1.0 / encoded.chunks.len() as f32;
-        for chunk in &encoded.chunks {
-            let mut row = self.run(chunk)?.row(0).to_vec();
-            activation::apply(rules.task, &mut row);
-            scores.iter_mut().zip(row).for_each(|(sum, score)| *sum += share * score);
+        let temperature = rules.temperature.filter(|_| rules.task == Task::SingleLabel);
+        if let (Some(temperature), [chunk]) = (temperature, encoded.chunks.as_slice()) {
+            scores.copy_from_slice(self.run(chunk)?.row(0));
+            activation::temper(&mut scores, temperature);
+            activation::apply(rules.task, &mut scores);
+        } else {
+            // All windows of a text have the same length, so that weighing them by tokens is the plain mean.
+            let share = 1.0 / encoded.chunks.len() as f32;
+            for chunk in &encoded.chunks {
+                let mut row = self.run(chunk)?.row(0).to_vec();
+                activation::apply(rules.task, &mut row);
+                scores.iter_mut().zip(row).for_each(|(sum, score)| *sum += share * score);
+            }
+            // Of the mean, so that it stays the same label.
+            if let Some(temperature) = temperature {
+                scores.iter_mut().for_each(|score| *score = score.max(f32::MIN_POSITIVE).ln());
+                activation::temper(&mut scores, temperature);
+                activation::apply(rules.task, &mut scores);
+            }
         }
         self.finite(&scores)?;
         Ok(prediction(Outcome::Scores(scores.into()), &encoded))

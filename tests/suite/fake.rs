@@ -78,6 +78,7 @@ impl Script {
                 max_tokens: MAX_TOKENS,
                 precision: "fp32",
                 threshold: script.threshold,
+                calibration: None,
                 description: None,
                 graph: GraphReport::default(),
                 load: LoadReport { weights_shared: !script.weights_copied, ..LoadReport::default() },

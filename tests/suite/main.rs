@@ -23,6 +23,8 @@ mod dispatch;
 mod documentation;
 /// Readiness, cache, workers, deadlines: the engine over the fake.
 mod engine;
+/// `eval` with the executable: measures, page, calibration, and what the server makes of it.
+mod evaluation;
 /// The executable over real pipes and sockets with the real model.
 mod executable;
 /// The tools for files and batches through the protocol.
@@ -33,6 +35,8 @@ mod files;
 mod goldens;
 /// Texts over a model's limit.
 mod long_texts;
+/// The measures of an evaluation, against those of scikit-learn and seqeval.
+mod measures;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
 /// The default model: everyday sentences with the label a person gives, and the scores transformers gives.

@@ -136,7 +136,7 @@ async fn a_regression_gives_a_value_and_no_confidence() {
 #[tokio::test]
 async fn a_callers_mistake_is_a_tool_error_that_says_the_way_out() {
     let (script, mut session) = session();
-    let takes = "it takes `text`, and optionally `text_pair`, `model`, `labels`, `top_k`";
+    let takes = "it takes `text`, and optionally `text_pair`, `model`, `labels`, `top_k`, `explain`";
     for (arguments, expected) in [
         (json!({ "text": "  " }), "`text` is empty or blank; send the text to classify".to_owned()),
         (json!({}), format!("the arguments do not fit the tool: missing field `text`; {takes}")),
@@ -148,7 +148,7 @@ async fn a_callers_mistake_is_a_tool_error_that_says_the_way_out() {
             json!({ "text": "hello", "lables": [] }),
             format!(
                 "the arguments do not fit the tool: unknown field `lables`, expected one of `text`, `text_pair`, `model`, \
-                 `labels`, `top_k`; {takes}"
+                 `labels`, `top_k`, `explain`; {takes}"
             ),
         ),
         (

@@ -1,0 +1,131 @@
+//! The `[calibration]` table of `local-model.toml`: read with the folder, written by whoever fitted it. How it is fitted is
+//! `evaluation`'s business.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use crate::error::Error;
+use crate::prediction::Calibration;
+
+const FILE: &str = "local-model.toml";
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fitted {
+    pub temperature: f64,
+    #[serde(default)]
+    data: String,
+    #[serde(default)]
+    data_sha256: String,
+    #[serde(default)]
+    rows: u64,
+    #[serde(default)]
+    date: String,
+}
+
+impl Fitted {
+    pub(super) fn usable(&self) -> bool {
+        self.temperature > 0.0 && self.temperature <= 100.0
+    }
+}
+
+impl From<Fitted> for Calibration {
+    fn from(Fitted { temperature, data, data_sha256, rows, date }: Fitted) -> Self {
+        Self { temperature, data, data_sha256, rows, date }
+    }
+}
+
+/// Puts a calibration, and a threshold where one was found, into a model folder's `local-model.toml`, and leaves everything
+/// else in it as it is. Answers with the file's path.
+///
+/// # Errors
+/// `FileInvalid` where the file is no TOML, `NotWritten`.
+pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -> Result<PathBuf, Error> {
+    let path = folder.join(FILE);
+    let failed = |error: std::io::Error| Error::NotWritten { path: path.clone(), message: error.to_string() };
+    let content = match std::fs::read_to_string(&path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut document: DocumentMut = content.parse().map_err(|error: toml_edit::TomlError| Error::FileInvalid {
+        path: path.clone(),
+        message: error.message().to_owned(),
+        remedy: "mend it first; models/README.md in the source lists its keys".into(),
+    })?;
+    if let Some(threshold) = threshold {
+        document["threshold"] = value(threshold);
+    }
+    let mut table = Table::new();
+    table["temperature"] = value(calibration.temperature);
+    table["data"] = value(&calibration.data);
+    table["data_sha256"] = value(&calibration.data_sha256);
+    table["rows"] = value(i64::try_from(calibration.rows).unwrap_or(i64::MAX));
+    table["date"] = value(&calibration.date);
+    document["calibration"] = Item::Table(table);
+    // Beside the old one, so that a reader sees the old one or the new one whole.
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(document.to_string().as_bytes())?;
+        file.as_file().sync_all()?;
+        let permissions = std::fs::metadata(&path).map(|metadata| metadata.permissions());
+        #[cfg(unix)]
+        let permissions = permissions.or_else(|_| {
+            use std::os::unix::fs::PermissionsExt;
+            std::io::Result::Ok(std::fs::Permissions::from_mode(0o644))
+        });
+        if let Ok(permissions) = permissions {
+            file.as_file().set_permissions(permissions)?;
+        }
+        file.persist(&path)?;
+        Ok(())
+    };
+    write().map_err(failed)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Settings;
+
+    fn calibration() -> Calibration {
+        let data = "a \"b\".csv".to_owned();
+        Calibration { temperature: 1.25, data, data_sha256: "ab".into(), rows: 7, date: "2026-01-31".into() }
+    }
+
+    #[test]
+    fn what_was_there_stays_with_its_comments() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = "# mine\nlabels = [\"a\", \"b\"] # in this order\nthreshold = 0.5 # old\n\n[calibration]\ntemperature = 3.0\n";
+        std::fs::write(folder.path().join(FILE), before).unwrap();
+        let path = write(folder.path(), &calibration(), Some(0.75)).unwrap();
+        let content = std::fs::read_to_string(&path).unwrap();
+        assert!(content.starts_with("# mine\nlabels = [\"a\", \"b\"] # in this order\nthreshold = 0.75"), "{content}");
+        let settings = Settings::parse(&path, &content).unwrap();
+        assert_eq!(
+            (settings.threshold, settings.calibration.map(Calibration::from)),
+            (Some(0.75), Some(calibration()))
+        );
+    }
+
+    #[test]
+    fn a_folder_without_the_file_gets_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path(), &calibration(), None).unwrap();
+        let settings = Settings::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!((settings.threshold, settings.calibration.map(|fitted| fitted.temperature)), (None, Some(1.25)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "threshold = ").unwrap();
+        assert!(matches!(write(folder.path(), &calibration(), None), Err(Error::FileInvalid { .. })));
+        assert_eq!(std::fs::read_to_string(folder.path().join(FILE)).unwrap(), "threshold = ");
+    }
+}
