@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::engine::EngineSettings;
 use crate::files::Places;
@@ -35,8 +35,14 @@ pub enum Command {
     Check(CheckArgs),
     /// Measure how right the model is, and how sure it may be, on a file with the right answers
     Eval(Box<EvalArgs>),
+    /// Register the server in Claude Code or another client: prints what to run or to paste, or does it
+    Register(RegisterArgs),
     /// Measure speed and memory of `serve` with the first model, beside the floor; takes minutes
     Bench(BenchArgs),
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Args, Debug)]
@@ -136,6 +142,42 @@ pub struct EvalArgs {
     /// Write one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RegisterArgs {
+    /// Which client
+    #[arg(long, value_name = "CLIENT", default_value = "claude-code")]
+    pub client: Client,
+    /// For whom: `local` (you, in this project), `user` (you, everywhere) or `project` (everybody in this project)
+    #[arg(long, value_name = "SCOPE", default_value = "local")]
+    pub scope: Scope,
+    /// What the server is called there
+    #[arg(long, value_name = "NAME", default_value = "local-model")]
+    pub name: String,
+    /// Do it, through the client's own command
+    #[arg(long)]
+    pub apply: bool,
+    /// Take the registration back
+    #[arg(long)]
+    pub remove: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Client {
+    ClaudeCode,
+    ClaudeDesktop,
+    Cursor,
+    Vscode,
+    Codex,
+    Zed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scope {
+    Local,
+    User,
+    Project,
 }
 
 #[derive(Args, Debug)]
@@ -267,6 +309,33 @@ impl Options {
         let roots = project.or_else(working).into_iter().chain(allowed.cloned());
         let places = Places::below(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
         JobSettings { places, in_flight: JobSettings::in_flight(self.engine().workers) }
+    }
+
+    /// The flags of this call, paths aside, that differ from what `serve` does without them.
+    pub fn changed_limits(&self) -> Vec<String> {
+        let default = |name: &str| -> Option<String> {
+            let command = Cli::command();
+            let argument = command.get_arguments().find(|argument| argument.get_id() == name)?;
+            Some(argument.get_default_values().first()?.to_str()?.to_owned())
+        };
+        let level =
+            |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|value| value.get_name().to_owned());
+        let values = [
+            ("deadline_ms", Some(self.deadline_ms.to_string())),
+            ("workers", self.workers.map(|workers| workers.to_string())),
+            ("queue_capacity", Some(self.queue_capacity.to_string())),
+            ("cache_bytes", Some(self.cache_bytes.to_string())),
+            ("max_text_bytes", Some(self.max_text_bytes.to_string())),
+            ("max_file_bytes", Some(self.max_file_bytes.to_string())),
+            ("log_level", level(&|| self.log_level.to_possible_value())),
+            ("log_format", level(&|| self.log_format.to_possible_value())),
+        ];
+        let changed = values.into_iter().filter(|(name, value)| value.is_some() && *value != default(name));
+        let flag = |(name, value): (&str, Option<String>)| {
+            [format!("--{}", name.replace('_', "-")), value.unwrap_or_default()]
+        };
+        let log_inputs = self.log_inputs.then(|| "--log-inputs".to_owned());
+        changed.flat_map(flag).chain(log_inputs).collect()
     }
 
     pub fn library(&self) -> LibrarySettings {

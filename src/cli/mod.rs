@@ -6,6 +6,7 @@ mod check;
 mod eval;
 mod predict;
 mod predict_file;
+mod register;
 mod serve;
 
 use std::io::{IsTerminal, Write};
@@ -30,6 +31,8 @@ enum Outcome {
 /// Exit status of a command that could not run at all.
 const COULD_NOT_RUN: u8 = 2;
 
+const NAME: &str = "local-model-mcp";
+
 /// Runs the command, prints the error that stopped it, if one did, and returns the exit status.
 pub fn run(arguments: Cli) -> u8 {
     let options = arguments.options;
@@ -38,6 +41,14 @@ pub fn run(arguments: Cli) -> u8 {
         Some(Command::Predict(predict)) => predict::run(&options, &predict),
         Some(Command::Check(check)) => check::run(&options, &check),
         Some(Command::Eval(eval)) => eval::run(&options, &eval),
+        Some(Command::Register(register)) => register::run(&options, &register),
+        Some(Command::Completions { shell }) => {
+            generated(|out| clap_complete::generate(shell, &mut Cli::command(), NAME, out))
+        }
+        Some(Command::Man) => generated(|out| {
+            // Writing to memory cannot fail.
+            let _ = clap_mangen::Man::new(Cli::command()).render(out);
+        }),
         Some(Command::Bench(bench)) => bench::run(&options, &bench),
         // A client that starts us names no command; a person who does wants to know what there is.
         None if std::io::stdin().is_terminal() => {
@@ -54,6 +65,17 @@ pub fn run(arguments: Cli) -> u8 {
             COULD_NOT_RUN
         }
     }
+}
+
+/// Something made from the definitions of the command line, to stdout in one piece.
+fn generated(make: impl FnOnce(&mut Vec<u8>)) -> anyhow::Result<Outcome> {
+    let mut content = Vec::new();
+    make(&mut content);
+    match std::io::stdout().lock().write_all(&content) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.context("it could not be written to stdout")?,
+    }
+    Ok(Outcome::Done)
 }
 
 #[expect(clippy::print_stderr, reason = "the one place that tells a person why a command could not run")]

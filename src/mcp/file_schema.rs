@@ -24,30 +24,29 @@ const PATH_CHARACTERS: usize = 120;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileArguments {
-    /// The file, in the project folder; relative to it, or absolute.
+    /// The file, in the project folder.
     pub path: String,
-    /// The column with the texts, by name or number (JSON lines: by field, dots for nested ones); needed only where more
-    /// than one could be it.
+    /// Column with the texts, by name or number (nested fields: `a.b`); needed only where several could be it.
     #[serde(default)]
     #[schemars(with = "String")]
     pub text_column: Option<String>,
-    /// A column with the right labels, if there is one, for the accuracy.
+    /// Column with the right labels, if any, for the accuracy.
     #[serde(default)]
     #[schemars(with = "String")]
     pub label_column: Option<String>,
-    /// Where the output goes, same format as the input; beside it as NAME.predicted.csv if left out.
+    /// Same format as the input; if left out, NAME.predicted.csv beside it.
     #[serde(default)]
     #[schemars(with = "String")]
     pub output_path: Option<String>,
-    /// Which model; the first one if left out.
+    /// The first one if left out.
     #[serde(default)]
     #[schemars(with = "String")]
     pub model: Option<String>,
-    /// Labels to choose from, only for models that take them (local_model_status tells).
+    /// Labels to choose from; only for models that take them.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub labels: Option<Vec<String>>,
-    /// False: the CSV file has no header; its columns are called 1, 2, 3.
+    /// False: no header; columns are called 1, 2, 3.
     #[serde(default)]
     #[schemars(with = "bool")]
     pub header: Option<bool>,
@@ -59,7 +58,7 @@ pub(super) struct FileArguments {
     #[serde(default)]
     #[schemars(with = "bool")]
     pub resume: Option<bool>,
-    /// Return the rows that need a decision from the output, which is made first if it is not there.
+    /// Return the rows to decide; the output is made first if it is not there.
     #[serde(default)]
     #[schemars(with = "Only")]
     pub only: Option<Only>,
@@ -67,7 +66,7 @@ pub(super) struct FileArguments {
     #[serde(default)]
     #[schemars(with = "usize", range(min = 1, max = 50))]
     pub limit: Option<usize>,
-    /// Your decisions, to be written into the output: row number to label.
+    /// Your decisions for the output: row number to label.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub corrections: Option<BTreeMap<String, String>>,

@@ -6,6 +6,7 @@
 mod file_schema;
 mod files;
 mod schema;
+mod skill;
 mod tools;
 mod transport;
 
@@ -19,8 +20,9 @@ use std::time::Duration;
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    DiscoverResult, ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-    ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    DiscoverResult, ErrorCode, GetSkillRequestParams, GetSkillResult, Implementation, ListResourcesResult,
+    ListSkillsResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, ServerInitializeError};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
@@ -38,10 +40,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// What a client puts before the assistant from the start; tools themselves may stay unseen until searched for.
 fn instructions(models: &[String]) -> String {
     format!(
-        "Runs the user's own text models ({}), in process and offline. Use local_model_predict whenever the user wants texts \
-         classified, labelled, tagged or scored by their model; do not guess its answer yourself. For many texts at once use \
-         local_model_predict_batch; for a file never read its rows, give its path to local_model_predict_file. Results marked \
-         `uncertain` deserve a look of your own. local_model_status tells each model's labels and limits, and why one is not usable.",
+        "Runs the user's own text models ({}), offline. Use local_model_predict whenever texts shall be classified, labelled, tagged \
+         or scored by their model; do not guess its answer. Many texts: local_model_predict_batch. A file: give its path to \
+         local_model_predict_file, never read its rows. Results marked `uncertain` deserve a look of your own.",
         models.join(", ")
     )
 }
@@ -83,7 +84,7 @@ struct Server {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let name = Implementation::new("local-model-mcp", env!("CARGO_PKG_VERSION")).with_title("Local model");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().enable_skills().build())
             .with_server_info(name)
             .with_instructions(instructions(&self.engine.names()))
     }
@@ -101,9 +102,43 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let list = ListToolsResult::with_all_items(self.tools.clone());
-        // Clients of older revisions do not know the hints.
-        let modern = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
-        Ok(if modern { list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public) } else { list })
+        Ok(if modern(&context) { list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public) } else { list })
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let list = skill::resources();
+        Ok(if modern(&context) { list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public) } else { list })
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let read = skill::read(&request.uri)?;
+        let read =
+            if modern(&context) { read.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public) } else { read };
+        Ok(read.into())
+    }
+
+    async fn list_skills(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        Ok(skill::skills())
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        skill::get(&request.uri)
     }
 
     async fn call_tool(
@@ -137,7 +172,18 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let method = request.method.as_str();
-        if matches!(method, "initialize" | "ping" | "server/discover" | "tools/list" | "tools/call") {
+        if matches!(
+            method,
+            "initialize"
+                | "ping"
+                | "server/discover"
+                | "tools/list"
+                | "tools/call"
+                | "resources/list"
+                | "resources/read"
+                | "skills/list"
+                | "skills/get"
+        ) {
             return Err(ErrorData::invalid_params(format!("the parameters of `{method}` are malformed"), None));
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method `{method}`"), None))
@@ -167,6 +213,11 @@ impl Server {
         }
         std::future::pending().await
     }
+}
+
+/// Clients of older revisions do not know how long an answer may be kept.
+fn modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 
 /// A failure as a result that the assistant reads and can act on.

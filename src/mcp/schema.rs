@@ -25,21 +25,22 @@ pub(super) struct PredictArguments {
     #[serde(default)]
     #[schemars(with = "String")]
     pub text_pair: Option<String>,
-    /// Which model; the first one if left out.
+    /// The first one if left out.
     #[serde(default)]
     #[schemars(with = "String")]
     pub model: Option<String>,
-    /// Labels to choose from, only for models that take them (local_model_status tells).
+    /// Labels to choose from; only for models that take them.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub labels: Option<Vec<String>>,
-    /// How many labels to return, best first; 1 if left out.
+    /// How many labels, best first; 1 if left out.
     #[serde(default)]
     #[schemars(with = "usize", range(min = 1))]
     pub top_k: Option<usize>,
-    /// True: also say which words moved the answer; takes as many runs as there are words.
+    /// True: also the words that moved the answer; a run for each word.
     #[serde(default)]
-    pub explain: bool,
+    #[schemars(with = "bool")]
+    pub explain: Option<bool>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -84,15 +85,15 @@ pub(super) struct BatchArguments {
     /// The texts to classify, as they stand.
     #[schemars(length(min = 1, max = 256))]
     pub texts: Vec<String>,
-    /// Which model; the first one if left out.
+    /// The first one if left out.
     #[serde(default)]
     #[schemars(with = "String")]
     pub model: Option<String>,
-    /// Labels to choose from, only for models that take them (local_model_status tells).
+    /// Labels to choose from; only for models that take them.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub labels: Option<Vec<String>>,
-    /// How many labels to return for each text, best first; 1 if left out.
+    /// How many labels for each, best first; 1 if left out.
     #[serde(default)]
     #[schemars(with = "usize", range(min = 1))]
     pub top_k: Option<usize>,

@@ -27,25 +27,21 @@ pub(super) const NAMES: [&str; 4] = [PREDICT, PREDICT_BATCH, PREDICT_FILE, STATU
 /// Texts in one batch. More belong into a file, whose rows need not pass through the conversation.
 const MAX_BATCH: usize = 256;
 
-const PREDICT_DESCRIPTION: &str = "Classifies, tags or scores one text with the user's local model. Use it whenever a text \
-    should be labelled by that model, instead of judging yourself; `model` lists the models there are, local_model_status \
-    their labels. Answers in milliseconds, offline; the text stays on this machine. Where not all of a long text was read, \
-    the result says so.";
+const PREDICT_DESCRIPTION: &str = "Classifies, tags or scores one text with the user's local model, in milliseconds, offline. Use it \
+    whenever a text should be labelled by that model, instead of judging yourself. Where not all of a long text was read, the \
+    result says so.";
 
-const BATCH_DESCRIPTION: &str = "Classifies up to 256 texts with the user's local model in one call; one result per text, in the \
-    same order. Use it for texts that are already in the conversation. For texts in a file use local_model_predict_file \
-    instead: its rows stay out of the conversation. A text that cannot be classified has `error` and spoils no other.";
+const BATCH_DESCRIPTION: &str = "Classifies up to 256 texts that are already in the conversation; one result per text, in the same \
+    order. A text that cannot be classified has `error` and spoils no other. For files use local_model_predict_file.";
 
-const FILE_DESCRIPTION: &str = "Classifies every row of a file with the user's local model and writes a new file with the \
-    predictions; do not read the rows yourself. CSV, TSV, JSON lines, text lines or Parquet, plain or as gzip or zstd. Answers \
-    with a summary: counts, and the numbers of rows that are uncertain or failed. Then let the model keep what it is sure of and \
-    decide the rest yourself: `only: \"uncertain\"` returns the texts of those rows, the least certain first, and \
-    `corrections` ({row number: label}) writes your decisions into the output; both together give the next rows at once. Rows \
-    are numbered from 1, the header not counted. Never replaces a file unless told to. Files must lie in the project folder.";
+const FILE_DESCRIPTION: &str = "Classifies every row of a file (CSV, TSV, JSON lines, text lines, Parquet; also gzip, zstd) with the \
+    user's local model into a new file; do not read the rows yourself. Answers with counts and the numbers of rows that are \
+    uncertain or failed. Then decide the uncertain ones yourself: `only: \"uncertain\"` returns their texts, `corrections` writes \
+    your decisions into the output; both together give the next rows at once. Rows are numbered from 1, without the header. Never \
+    replaces a file unless told to.";
 
-const STATUS_DESCRIPTION: &str = "Tells which local models there are, their labels and limits, whether each is ready, why \
-    one failed and what to do, and counts, latency and memory since the start. Use it when a prediction failed or before \
-    relying on label names.";
+const STATUS_DESCRIPTION: &str = "Which local models there are, their labels and limits, whether each is ready or why it failed, \
+    counts and latency. Use it when a prediction failed or before relying on label names.";
 
 /// All tools, ordered by name. `models` are the names that `model` may take.
 pub(super) fn list(models: &[String]) -> Vec<Tool> {
@@ -123,7 +119,7 @@ pub(super) async fn call(
             model,
             input: Input { text, text_pair, labels: labels.unwrap_or_default() },
             top_k,
-            explain,
+            explain: explain.unwrap_or_default(),
             ..Request::default()
         })
         .await?;

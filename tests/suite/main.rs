@@ -39,8 +39,12 @@ mod long_texts;
 mod measures;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
+/// What `register` prints and runs, completions and the manual page.
+mod register;
 /// The default model: everyday sentences with the label a person gives, and the scores transformers gives.
 mod sentiment;
+/// The skill, as the server hands it out and as it lies in the plugin.
+mod skill;
 /// What a start leaves in the cache directory and finds there, and what it leaves nowhere.
 mod starts;
 /// Rules about the sources themselves: imports, module docs, printing.
