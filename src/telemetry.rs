@@ -1,6 +1,7 @@
 //! Structured logs on stderr, and nowhere else: stdout belongs to the protocol or to the answers.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -22,7 +23,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
     };
     // rmcp logs whole requests at `debug` and error payloads at `warn`: texts of the user, which we promise not to log.
     let filter = Targets::new().with_default(level).with_target("rmcp", LevelFilter::ERROR.min(level));
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Stderr::default).log_internal_errors(false);
     let layer = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -34,4 +35,51 @@ pub fn start(level: LogLevel, format: LogFormat) {
     }));
     // Fails only where another subscriber is in place already, which then keeps the logs.
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+}
+
+/// Stderr that holds up nobody: what does not fit into a pipe that its reader has forgotten is lost.
+///
+/// Why no thread that writes what others leave to it? It would lose the last lines of a process that exits at once, which
+/// are those that matter, and wait for the reader where it tried not to.
+#[derive(Default)]
+struct Stderr {
+    /// Whether a part of this line was lost; then so is the rest.
+    cut: bool,
+}
+
+/// A pipe that is ready takes so much without waiting: by POSIX, and on Linux a page. Sockets take more.
+#[cfg(unix)]
+const AT_ONCE_BYTES: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+
+/// Between the look at the pipe and the write nobody else of this process may write.
+static TURN: Mutex<()> = Mutex::new(());
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stderr = io::stderr().lock();
+        #[cfg(unix)]
+        for part in line.chunks(AT_ONCE_BYTES) {
+            self.cut |= !ready(&stderr);
+            if self.cut {
+                break;
+            }
+            stderr.write_all(part)?;
+        }
+        #[cfg(not(unix))]
+        stderr.write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn ready(stderr: &io::StderrLock<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut asked = [PollFd::new(stderr, PollFlags::OUT)];
+    // Where it cannot be told, as in a sandbox without this call, writing is right nearly always.
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).map_or(true, |ready| ready > 0)
 }

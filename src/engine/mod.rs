@@ -263,6 +263,11 @@ impl Engine {
         }
     }
 
+    /// Longest time from a call's arrival to its answer.
+    pub fn deadline(&self) -> Duration {
+        self.settings.deadline
+    }
+
     /// Names of the models, the default one first.
     pub fn names(&self) -> Vec<String> {
         self.models.iter().map(|model| model.name.clone()).collect()

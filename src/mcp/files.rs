@@ -123,7 +123,7 @@ async fn drive<T>(server: &Server, mut running: Running<T>, context: &RequestCon
         () = report(progress, context) => {}
     }
     // A client that has left withdrew nothing: what is finished is kept, and `resume` goes on with it.
-    if !server.client_left.load(Ordering::Relaxed) {
+    if !server.session.client_left.load(Ordering::Relaxed) {
         running.discard();
     }
     Err(Error::Cancelled)

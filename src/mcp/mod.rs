@@ -12,10 +12,11 @@ mod transport;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rmcp::model::{
@@ -57,18 +58,28 @@ pub async fn serve(
     duplex: Duplex,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let client_left = Arc::new(AtomicBool::new(false));
-    let transport = transport::Lenient::new(duplex, Arc::clone(&client_left));
-    let server = Server { tools: tools::list(&engine.names()), engine, jobs, client_left };
-    let session = async {
+    // Every call ends by its deadline; what takes longer is work on a file, which can be taken up again.
+    let patience = engine.deadline() + Duration::from_secs(1);
+    let session = Arc::new(transport::Session::default());
+    let (transport, outbox) = transport::Lenient::new(duplex, patience, Arc::clone(&session));
+    let server = Server { tools: tools::list(&engine.names()), engine, jobs, session: Arc::clone(&session) };
+    let served = async {
         match server.serve(transport).await {
-            Ok(running) => running.waiting().await.map(|_| ()).map_err(Into::into),
+            Ok(running) => {
+                session.opened.store(true, Ordering::Relaxed);
+                running.waiting().await.map(|_| ()).map_err(Into::into)
+            }
             Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     };
     tokio::select! {
-        outcome = session => outcome,
+        outcome = served => outcome,
+        () = session.over() => Ok(()),
+        error = outbox.broken() => match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected => Ok(()),
+            _ => Err(format!("answers cannot be written to stdout: {error}").into()),
+        },
         () = shutdown => Ok(()),
     }
 }
@@ -77,8 +88,7 @@ struct Server {
     engine: Arc<Engine>,
     jobs: JobSettings,
     tools: Vec<Tool>,
-    /// Set when the client has closed its end: then calls are cancelled that nobody withdrew.
-    client_left: Arc<AtomicBool>,
+    session: Arc<transport::Session>,
 }
 
 impl ServerHandler for Server {

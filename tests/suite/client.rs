@@ -63,11 +63,18 @@ pub(crate) struct Server {
 impl Server {
     /// Over two pipes, as a shell or Python connects it.
     pub(crate) fn over_pipes(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (writer, reader) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self::over(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
+    }
+
+    /// Over whichever pipes the command has.
+    pub(crate) fn over(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        // The command's own copies of the child's ends would hide that they are closed.
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let (writer, reader) = (child.stdin.take(), child.stdout.take().unwrap());
         Self {
             child,
-            writer: Some(Box::new(writer)),
+            writer: writer.map(|writer| Box::new(writer) as Box<dyn Write>),
             reader: Box::new(BufReader::new(reader)),
             waiting: VecDeque::new(),
         }
@@ -96,9 +103,21 @@ impl Server {
     }
 
     pub(crate) fn send_line(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\n").as_bytes());
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         let writer = self.writer.as_mut().expect("stdin is open");
-        writer.write_all(format!("{line}\n").as_bytes()).unwrap();
+        writer.write_all(bytes).unwrap();
         writer.flush().unwrap();
+    }
+
+    pub(crate) fn close_input(&mut self) {
+        self.writer = None;
+    }
+
+    pub(crate) fn close_output(&mut self) {
+        self.reader = Box::new(std::io::empty());
     }
 
     /// The next message, which must be JSON: stdout carries nothing else.

@@ -27,6 +27,8 @@ mod engine;
 mod evaluation;
 /// The executable over real pipes and sockets with the real model.
 mod executable;
+/// Whatever a client, a model or a machine does.
+mod faults;
 /// The tools for files and batches through the protocol.
 mod file_tool;
 /// Whole files: what is written and when, and how a run goes on.

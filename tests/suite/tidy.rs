@@ -39,7 +39,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("libc", &["main.rs"]),
     ("tracing_subscriber", &["telemetry.rs"]),
     ("tempfile", &["cli", "engine", "files", "model", "onnxruntime", "artifacts.rs", "private_dir.rs", "stamp.rs"]),
-    ("rustix", &["cli", "engine", "files", "onnxruntime", "private_dir.rs"]),
+    ("rustix", &["cli", "engine", "files", "mcp", "onnxruntime", "private_dir.rs", "telemetry.rs"]),
 ];
 
 /// Which rooms a room may call: arrows run one way.

@@ -1,0 +1,370 @@
+//! Standard input and output as a transport: the fast path for pipes and sockets, and every line answered.
+//!
+//! rmcp serves what it can parse. What it would lose is met here: lines that are no message, identifiers that are taken,
+//! more requests than there may be, notifications too early, a client that does not read, and the end of input.
+
+mod lines;
+mod outbox;
+mod refusal;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::future::{Future, pending};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{ClientNotification, JsonRpcMessage, RequestId};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use serde::de::IgnoredAny;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use lines::{Line, Lines};
+use outbox::Outbox;
+
+/// Requests being answered at a time, of whatever kind, and the bytes of their lines.
+const MAX_REQUESTS: usize = 4096;
+const MAX_REQUEST_BYTES: usize = 64 << 20;
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Two ends of a conversation with one client.
+pub struct Duplex {
+    reader: Reader,
+    writer: Writer,
+    /// Whether nobody can read any more what is written.
+    hung_up: fn() -> bool,
+}
+
+impl Duplex {
+    pub fn new(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
+        Self { reader: Box::new(reader), writer: Box::new(writer), hung_up: || false }
+    }
+}
+
+/// This process's stdin and stdout. Must be called inside a tokio runtime.
+///
+/// Pipes and sockets (which Node, and so Claude Code, connects) are driven by the runtime's own reactor; anything else
+/// goes through tokio's blocking threads, at two thread switches a message.
+pub fn stdio() -> Duplex {
+    #[cfg(unix)]
+    if let (Some(reader), Some(writer)) = (socket(io::stdin()), socket(io::stdout()))
+        && let (Ok(reader), Ok(writer)) = (driven(reader), driven(writer))
+    {
+        return Duplex { hung_up, ..Duplex::new(reader, writer) };
+    }
+    let (reader, writer) = rmcp::transport::stdio_pipes();
+    Duplex { hung_up, ..Duplex::new(reader, writer) }
+}
+
+/// Whether the other end of stdout is closed for good, which is told without writing to it.
+#[cfg(unix)]
+fn hung_up() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    let mut ends = [PollFd::new(&stdout, PollFlags::empty())];
+    let asked = poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    asked.is_ok() && ends[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
+#[cfg(not(unix))]
+fn hung_up() -> bool {
+    false
+}
+
+/// The stream behind a descriptor, if it is a socket. Changes nothing about it yet: the other end may be none.
+#[cfg(unix)]
+fn socket(descriptor: impl std::os::fd::AsFd) -> Option<std::os::unix::net::UnixStream> {
+    use std::os::unix::fs::FileTypeExt;
+    let file = std::fs::File::from(descriptor.as_fd().try_clone_to_owned().ok()?);
+    file.metadata().ok()?.file_type().is_socket().then(|| std::os::fd::OwnedFd::from(file).into())
+}
+
+#[cfg(unix)]
+fn driven(stream: std::os::unix::net::UnixStream) -> io::Result<tokio::net::UnixStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(stream)
+}
+
+/// Lines of JSON-RPC. Requests reach rmcp under numbers of our own, so that no two in flight are mistaken for each other
+/// whatever a client calls them.
+pub(super) struct Lenient {
+    lines: Lines<Reader>,
+    gate: Gate,
+    hung_up: fn() -> bool,
+    /// How long requests that were received before the end of input may still take.
+    patience: Duration,
+    /// When that will be over; known from the end of input on.
+    leaves_at: Option<Instant>,
+}
+
+/// What is let through to rmcp, and what is answered here.
+struct Gate {
+    outbox: Outbox,
+    /// A list of messages in one line, and how far it was read.
+    batch: Option<(Vec<u8>, usize)>,
+    requests: Requests,
+    session: Arc<Session>,
+}
+
+/// What the transport and the server tell each other.
+#[derive(Default)]
+pub(super) struct Session {
+    /// Set once rmcp has seen its first request; it would end the server on anything else before that.
+    pub opened: AtomicBool,
+    /// Set at the end of what the client sends.
+    pub client_left: AtomicBool,
+    /// Told when there is nobody left to answer.
+    over: Notify,
+}
+
+impl Session {
+    /// Completes when the client has left and needs no more answers.
+    pub(super) async fn over(&self) {
+        self.over.notified().await;
+    }
+}
+
+impl Lenient {
+    /// `patience` is how long a request may take at most. Beside the transport comes what becomes of its answers.
+    pub(super) fn new(duplex: Duplex, patience: Duration, session: Arc<Session>) -> (Self, Outbox) {
+        let outbox = Outbox::new(duplex.writer);
+        let gate = Gate { outbox: outbox.clone(), batch: None, requests: Requests::default(), session };
+        let lines = Lines::new(duplex.reader);
+        (Self { lines, gate, hung_up: duplex.hung_up, patience, leaves_at: None }, outbox)
+    }
+
+    /// Completes when all requests are answered and read, or nobody waits for them any more.
+    async fn finish(&mut self) {
+        let leaves_at = *self.leaves_at.get_or_insert_with(|| Instant::now() + self.patience);
+        let answered = async {
+            if !self.gate.requests.is_empty() {
+                // Every answer has `receive` called anew.
+                pending::<()>().await;
+            }
+            self.gate.outbox.empty().await;
+        };
+        let left = async {
+            // Looked for only now: as long as there is input, its end tells that the client has left.
+            while !(self.hung_up)() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = timeout_at(leaves_at, async {
+            tokio::select! {
+                biased;
+                () = answered => {}
+                () = left => {}
+            }
+        })
+        .await;
+    }
+}
+
+impl Gate {
+    /// What a line is passed on as; what cannot be passed on is answered here.
+    fn accept(&mut self, line: &[u8]) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
+        if line.is_empty() {
+            return None;
+        }
+        match serde_json::from_slice(line) {
+            Ok(message) => self.admit(message, line.len()),
+            Err(problem) if line[0] == b'[' && self.batch.is_none() => self.open_batch(line, &problem),
+            Err(problem) => {
+                tracing::debug!(category = ?problem.classify(), "a line was no message");
+                self.answer(refusal::of_line(line, &problem));
+                None
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        mut message: RxJsonRpcMessage<RoleServer>,
+        bytes: usize,
+    ) -> Option<RxJsonRpcMessage<RoleServer>> {
+        match &mut message {
+            JsonRpcMessage::Request(request) => match self.requests.admit(&request.id, bytes) {
+                Ok(number) => request.id = number,
+                Err(refused) => {
+                    self.answer(Some(refused));
+                    return None;
+                }
+            },
+            _ if !self.session.opened.load(Ordering::Relaxed) => return None,
+            JsonRpcMessage::Notification(notification) => {
+                if let ClientNotification::CancelledNotification(cancelled) = &mut notification.notification {
+                    // rmcp answers nothing to a request that was withdrawn.
+                    let number = self.requests.withdraw(cancelled.params.request_id.as_ref()?)?;
+                    cancelled.params.request_id = Some(number);
+                }
+            }
+            JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => {}
+        }
+        Some(message)
+    }
+
+    /// Lists of messages were part of one revision; each is answered by itself.
+    fn open_batch(&mut self, line: &[u8], problem: &serde_json::Error) -> Option<RxJsonRpcMessage<RoleServer>> {
+        match serde_json::from_slice::<Vec<IgnoredAny>>(line) {
+            Ok(messages) if !messages.is_empty() => self.batch = Some((line.to_vec(), 1)),
+            _ => self.answer(refusal::of_line(line, problem)),
+        }
+        None
+    }
+
+    /// The next message of a list that was found to be well-formed.
+    fn next_of_batch(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let (list, begin) = self.batch.as_mut()?;
+        let mut rest = serde_json::Deserializer::from_slice(&list[*begin..]).into_iter::<IgnoredAny>();
+        let found = rest.next();
+        let end = *begin + rest.byte_offset();
+        let message = matches!(found, Some(Ok(_))).then(|| list[*begin..end].to_vec());
+        // Behind it comes a comma, or the end.
+        let next = list[end..].iter().position(|byte| *byte == b',').map(|comma| end + comma + 1);
+        match (message, next) {
+            (Some(message), Some(next)) => {
+                *begin = next;
+                self.accept(&message)
+            }
+            (message, _) => {
+                // Still a list: one within it is refused.
+                let accepted = message.and_then(|message| self.accept(&message));
+                self.batch = None;
+                accepted
+            }
+        }
+    }
+
+    /// Posts an answer of our own.
+    fn answer(&self, line: Option<Vec<u8>>) {
+        if let Some(delivery) = line.and_then(|line| self.outbox.post(&line)) {
+            tokio::spawn(delivery.deliver());
+        }
+    }
+}
+
+impl Transport<RoleServer> for Lenient {
+    type Error = io::Error;
+
+    fn name() -> Cow<'static, str> {
+        "stdio".into()
+    }
+
+    fn send(
+        &mut self,
+        mut message: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let wanted = match &mut message {
+            JsonRpcMessage::Response(response) => self.gate.requests.answer(&mut response.id),
+            JsonRpcMessage::Error(error) => error.id.as_mut().is_none_or(|id| self.gate.requests.answer(id)),
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => true,
+        };
+        let line = serde_json::to_vec(&message).map_err(io::Error::other);
+        let delivery = line.map(|line| if wanted { self.gate.outbox.post(&line) } else { None });
+        async move {
+            // A client that cannot be reached ends the session elsewhere.
+            if let Some(delivery) = delivery? {
+                delivery.deliver().await;
+            }
+            Ok(())
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        loop {
+            // A client that does not read its answers is asked for no more questions.
+            self.gate.outbox.room().await;
+            if self.gate.batch.is_some() {
+                if let Some(message) = self.gate.next_of_batch() {
+                    return Some(message);
+                }
+                continue;
+            }
+            if self.leaves_at.is_none() {
+                match self.lines.next().await {
+                    Some(Line::Whole(line)) => {
+                        if let Some(message) = self.gate.accept(line) {
+                            return Some(message);
+                        }
+                        continue;
+                    }
+                    Some(Line::TooLong(outline)) => {
+                        self.gate.answer(Some(refusal::too_long(&outline)));
+                        continue;
+                    }
+                    None => self.gate.session.client_left.store(true, Ordering::Relaxed),
+                }
+            }
+            self.finish().await;
+            self.gate.session.over.notify_one();
+            // `None` would have rmcp wait for calls that nobody waits for.
+            return pending().await;
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// Requests that are not answered yet: what the client calls them, and what rmcp does.
+#[derive(Default)]
+struct Requests {
+    last: i64,
+    numbers: HashMap<RequestId, i64>,
+    /// With the bytes of their lines.
+    ids: HashMap<i64, (RequestId, usize)>,
+    bytes: usize,
+}
+
+impl Requests {
+    /// A number for a request, or the answer to one that cannot be taken.
+    fn admit(&mut self, id: &RequestId, bytes: usize) -> Result<RequestId, Vec<u8>> {
+        if self.numbers.contains_key(id) {
+            return Err(refusal::duplicate(id));
+        }
+        if self.ids.len() >= MAX_REQUESTS {
+            return Err(refusal::overloaded(id, &format!("{MAX_REQUESTS} requests")));
+        }
+        if self.bytes + bytes > MAX_REQUEST_BYTES && !self.ids.is_empty() {
+            return Err(refusal::overloaded(id, &format!("requests of {MAX_REQUEST_BYTES} bytes together")));
+        }
+        self.last += 1;
+        self.bytes += bytes;
+        self.numbers.insert(id.clone(), self.last);
+        self.ids.insert(self.last, (id.clone(), bytes));
+        Ok(RequestId::Number(self.last))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Gives an answer the client's name for the request, unless it was answered or withdrawn before.
+    fn answer(&mut self, id: &mut RequestId) -> bool {
+        let RequestId::Number(number) = id else { return false };
+        let Some((known, bytes)) = self.ids.remove(number) else { return false };
+        self.numbers.remove(&known);
+        self.bytes -= bytes;
+        *id = known;
+        true
+    }
+
+    fn withdraw(&mut self, id: &RequestId) -> Option<RequestId> {
+        let number = self.numbers.remove(id)?;
+        let (_, bytes) = self.ids.remove(&number)?;
+        self.bytes -= bytes;
+        Some(RequestId::Number(number))
+    }
+}
