@@ -140,10 +140,16 @@ pub enum Error {
     Deadline { model: String, deadline_ms: u64 },
     #[error("{limit} texts are waiting for model `{model}` already; send fewer at a time, or call again in a moment")]
     Overloaded { model: String, limit: usize },
+    #[error("there is not enough memory for a text of {bytes} bytes; send a shorter one, or close other programs")]
+    NoMemory { bytes: usize },
     #[error("the call was cancelled")]
     Cancelled,
     #[error("model `{model}` cannot be used: {cause}")]
     ModelFailed { model: String, cause: Arc<Error> },
+    #[error(
+        "it failed on {failures} calls in a row and was taken out of service, the last time so: {last}; call again to have it loaded anew"
+    )]
+    OutOfService { failures: u32, last: Box<Error> },
     #[error(
         "model `{model}` crashed on this text ({message}); other texts are still answered; please report this with the model"
     )]
@@ -262,7 +268,9 @@ impl Error {
             | Self::OutputMissing { .. }
             | Self::NotAnOutput { .. }
             | Self::Correction { .. } => Kind::Caller,
-            Self::StillLoading { .. } | Self::Deadline { .. } | Self::Overloaded { .. } => Kind::Overload,
+            Self::StillLoading { .. } | Self::Deadline { .. } | Self::Overloaded { .. } | Self::NoMemory { .. } => {
+                Kind::Overload
+            }
             Self::Cancelled => Kind::Cancelled,
             Self::Panicked { .. }
             | Self::Inference { .. }
@@ -270,6 +278,7 @@ impl Error {
             | Self::JobFailed { .. }
             | Self::Thread { .. } => Kind::Internal,
             Self::ModelFailed { .. }
+            | Self::OutOfService { .. }
             | Self::LoadPanicked { .. }
             | Self::FolderMissing { .. }
             | Self::FolderIsFile { .. }

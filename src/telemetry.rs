@@ -23,7 +23,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
     };
     // rmcp logs whole requests at `debug` and error payloads at `warn`: texts of the user, which we promise not to log.
     let filter = Targets::new().with_default(level).with_target("rmcp", LevelFilter::ERROR.min(level));
-    let lines = tracing_subscriber::fmt::layer().with_writer(Stderr::default).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Stderr).log_internal_errors(false);
     let layer = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -41,11 +41,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
 ///
 /// Why no thread that writes what others leave to it? It would lose the last lines of a process that exits at once, which
 /// are those that matter, and wait for the reader where it tried not to.
-#[derive(Default)]
-struct Stderr {
-    /// Whether a part of this line was lost; then so is the rest.
-    cut: bool,
-}
+struct Stderr;
 
 /// A pipe that is ready takes so much without waiting: by POSIX, and on Linux a page. Sockets take more.
 #[cfg(unix)]
@@ -60,8 +56,7 @@ impl Write for Stderr {
         let mut stderr = io::stderr().lock();
         #[cfg(unix)]
         for part in line.chunks(AT_ONCE_BYTES) {
-            self.cut |= !ready(&stderr);
-            if self.cut {
+            if !ready(&stderr) {
                 break;
             }
             stderr.write_all(part)?;

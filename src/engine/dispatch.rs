@@ -4,13 +4,13 @@
 //! The choice rests on how long runs of about this size took before, so it fits any model and machine.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use crate::engine::EngineSettings;
 use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute};
 use crate::error::Error;
-use crate::model::{Model, Replicas};
+use crate::model::{Cancellation, Model, Replicas};
 use crate::prediction::Input;
 
 /// Whether somebody waits for the answer.
@@ -19,6 +19,8 @@ pub enum Lane {
     /// A person or an assistant does.
     #[default]
     Interactive,
+    /// One of them does, for many texts: a call of one text goes first.
+    Batch,
     /// Rows of a file, texts to precompute: only the time that nobody else wants, on replicas of their own.
     Background,
 }
@@ -64,7 +66,7 @@ impl Dispatch {
         let another: Arc<dyn Fn(usize) -> _ + Send + Sync> = Arc::from(another);
         let make = |threads: usize| -> Make {
             let another = Arc::clone(&another);
-            Arc::new(move || another(threads).map(|replica| Arc::new(Mutex::new(replica))))
+            Arc::new(move || another(threads))
         };
         let limits = |workers, background, ends_after| Limits {
             workers,
@@ -73,7 +75,7 @@ impl Dispatch {
             ends_after,
         };
         let count = settings.workers;
-        let first: Replica = Arc::new(Mutex::new(first));
+        let first: Replica = Arc::new(Mutex::new(Some(first)));
         let workers = Workers::new(model, limits(count, false, Some(BURST)), make(1));
         workers.add(Some(Arc::clone(&first)));
         let background = cheap.then(|| Workers::new(model, limits(count, true, Some(PAUSE)), make(1)));
@@ -91,33 +93,39 @@ impl Dispatch {
         }))
     }
 
-    /// Runs the model for one caller.
+    /// Runs the model for one caller. Dropping the future ends a run on a worker; one on this thread is over by then.
     ///
     /// # Errors
     /// `Overloaded` where too many wait, and whatever the run gives.
     pub(super) async fn run(&self, input: Arc<Input>, lane: Lane) -> Result<Ran, Error> {
         let inner = &*self.0;
         if lane == Lane::Background {
-            return inner.background.as_ref().unwrap_or(&inner.workers).run(input).await;
+            return inner.background.as_ref().unwrap_or(&inner.workers).run(input, lane).await;
         }
         let _counted = InFlight::enter(inner);
         let size = size(&input);
         let expected = inner.durations.expected(size);
-        let ran = match expected {
-            Some(expected) if expected < inner.inline_below && inner.alone().await => inner.here(&input),
-            Some(expected) if expected >= WORTH_SEVERAL_THREADS => match &inner.wide {
-                Some(wide) if wide.ready() && inner.alone().await => return wide.run(input).await,
+        let short = expected.is_some_and(|expected| expected < inner.inline_below) && inner.alone().await;
+        let ran = match (short.then(|| inner.here(&input)).flatten(), expected) {
+            (Some(ran), _) => ran,
+            (None, Some(expected)) if expected >= WORTH_SEVERAL_THREADS => match &inner.wide {
+                Some(wide) if wide.ready() && inner.alone().await => return wide.run(input, lane).await,
                 wide => {
-                    let ran = inner.workers.run(input).await;
+                    let ran = inner.workers.run(input, lane).await;
                     // Made for the next one: this one would wait longer for it than it gains.
                     wide.iter().filter(|wide| !wide.ready()).for_each(|wide| wide.add(None));
                     ran
                 }
             },
-            _ => inner.workers.run(input).await,
+            _ => inner.workers.run(input, lane).await,
         }?;
         inner.durations.learn(size, ran.timing.inference);
         Ok(ran)
+    }
+
+    /// Whether both are of one load of the model.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Completes when no interactive call waits or runs.
@@ -138,9 +146,18 @@ impl Inner {
         alone()
     }
 
-    /// Two wake-ups of a sleeping thread, of 60 µs each on a virtual machine, are saved by not handing over.
-    fn here(&self, input: &Input) -> Result<Ran, Error> {
-        execute(&self.model, &self.first, input, Duration::ZERO)
+    /// Two wake-ups of a sleeping thread, of 60 µs each on a virtual machine, are saved by not handing over. `None` where
+    /// the replica is gone, or still at a run that was just cancelled.
+    ///
+    /// Nobody can cancel a run that holds up everybody, but how much longer than expected it takes is bounded: texts of one
+    /// magnitude in bytes differ in tokens by a small factor, and the model's own limit cuts them all.
+    fn here(&self, input: &Input) -> Option<Result<Ran, Error>> {
+        let mut replica = match self.first.try_lock() {
+            Ok(replica) => replica,
+            Err(TryLockError::Poisoned(replica)) => replica.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        replica.is_some().then(|| execute(&self.model, &mut replica, &Cancellation::default(), input, Duration::ZERO))
     }
 }
 

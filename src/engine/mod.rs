@@ -153,7 +153,7 @@ impl Engine {
 
     async fn answer(
         &self,
-        model: &Served,
+        model: &Arc<Served>,
         input: &Arc<Input>,
         top_k: Option<usize>,
         lane: Lane,
@@ -162,7 +162,7 @@ impl Engine {
         self.check(input)?;
         let _place = model.admit()?;
         let patience = match lane {
-            Lane::Interactive => self.settings.deadline,
+            Lane::Interactive | Lane::Batch => self.settings.deadline,
             Lane::Background => self.settings.deadline * BACKGROUND_PATIENCE,
         };
         let deadline_ms = patience.as_millis() as u64;
@@ -178,7 +178,7 @@ impl Engine {
         let (prediction, source, timing) = match self.cache.get(&key).await {
             Some((prediction, source)) => (prediction, source, Timing::default()),
             None => {
-                let run = ready.dispatch.run(Arc::clone(input), lane);
+                let run = Arc::clone(model).run(ready.clone(), Arc::clone(input), lane);
                 let (prediction, ran) = timeout_at(deadline, self.cache.get_or_run(key, false, run))
                     .await
                     .map_err(|_| Error::Deadline { model: model.name.clone(), deadline_ms })??;
@@ -221,7 +221,7 @@ impl Engine {
     fn report(&self, model: &Served, input: &Input, lane: Lane, started: Instant, outcome: &Result<Answer, Error>) {
         let total = started.elapsed();
         // How long a row of a file waited for its turn says nothing of what callers see.
-        let latency = (lane == Lane::Interactive).then_some(total);
+        let latency = (lane != Lane::Background).then_some(total);
         model.statistics.record(latency, outcome);
         if !tracing::enabled!(tracing::Level::INFO) {
             return;

@@ -29,7 +29,10 @@ pub(super) async fn run(engine: Arc<Engine>, model: Arc<Served>) {
         }
         ready.dispatch.idle().await;
         let key = Key { model: digest, input: input_digest(&input) };
-        let run = ready.dispatch.run(Arc::new(input), Lane::Background);
+        if engine.cache.holds(&key) {
+            continue;
+        }
+        let run = Arc::clone(&model).run(ready.clone(), Arc::new(input), Lane::Background);
         // A text that fails, or comes when there is no room, is no more than not precomputed.
         let _ = engine.cache.get_or_run(key, true, run).await;
     }

@@ -1,6 +1,7 @@
 //! Loading a model in the background, waiting for it, and trying again after a failure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,15 +9,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::engine::EngineSettings;
-use crate::engine::dispatch::Dispatch;
+use crate::engine::dispatch::{Dispatch, Lane};
 use crate::engine::statistics::Counters;
-use crate::engine::workers::crashed;
-use crate::error::Error;
+use crate::engine::workers::{Ran, crashed};
+use crate::error::{Error, Kind};
 use crate::model::{Load, Loaded};
-use crate::prediction::ModelInfo;
+use crate::prediction::{Input, ModelInfo};
 
 /// A load that failed is not repeated sooner than this, so that a burst of calls costs one attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A model that fails on so many calls in a row has a fault of its own, and is not asked again as it is.
+const MOST_FAILURES: u32 = 10;
 
 /// One model as the engine serves it.
 pub(super) struct Served {
@@ -27,6 +31,8 @@ pub(super) struct Served {
     /// One for every call that waits or runs; more are refused.
     permits: Semaphore,
     phase: Arc<watch::Sender<Phase>>,
+    /// Calls in a row on which the model failed.
+    failures: AtomicU32,
     /// Held while deciding whether to load, so that two callers never start two loads.
     decision: Mutex<()>,
 }
@@ -62,6 +68,7 @@ impl Served {
             settings: settings.clone(),
             permits: Semaphore::new(settings.queue_capacity + settings.workers),
             phase: Arc::new(watch::Sender::new(Phase::Idle)),
+            failures: AtomicU32::new(0),
             decision: Mutex::new(()),
         }
     }
@@ -98,6 +105,38 @@ impl Served {
         if let Err(error) = spawned {
             let error = Arc::new(Error::Thread { message: error.to_string() });
             self.phase.send_replace(Phase::Failed { error, at: Instant::now() });
+        }
+    }
+
+    /// Runs the model, and takes it out of service where it fails every time.
+    pub(super) async fn run(self: Arc<Self>, ready: Ready, input: Arc<Input>, lane: Lane) -> Result<Ran, Error> {
+        let outcome = ready.dispatch.run(input, lane).await;
+        match &outcome {
+            Ok(_) => self.failures.store(0, Ordering::Relaxed),
+            // Rows of a file are many and alike, and each says by itself what is wrong with it.
+            Err(error) if matches!(error.kind(), Kind::Internal | Kind::Model) && lane != Lane::Background => {
+                let failures = 1 + self.failures.fetch_add(1, Ordering::Relaxed);
+                if failures >= MOST_FAILURES {
+                    self.take_out(&ready, failures, error);
+                }
+            }
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    fn take_out(&self, ready: &Ready, failures: u32, last: &Error) {
+        let error = Arc::new(Error::OutOfService { failures, last: Box::new(last.clone()) });
+        let taken = self.phase.send_if_modified(|phase| {
+            let current = matches!(phase, Phase::Ready(current) if current.dispatch.is(&ready.dispatch));
+            if current {
+                *phase = Phase::Failed { error: Arc::clone(&error), at: Instant::now() };
+            }
+            current
+        });
+        if taken {
+            self.failures.store(0, Ordering::Relaxed);
+            tracing::error!(model = self.name, %error, "model_failed");
         }
     }
 

@@ -16,6 +16,9 @@ use crate::private_dir;
 /// Results kept for one model; about 200 bytes each on disk.
 pub(super) const CAPACITY: usize = 1000;
 
+/// A text of a tagger may have hundreds of entities.
+const MAX_BYTES: u64 = 64 << 20;
+
 const VERSION: u32 = 1;
 
 /// One result and how often it answered a call.
@@ -121,6 +124,10 @@ fn path(folder: &Path, model: &[u8; 32]) -> PathBuf {
 }
 
 fn read(path: &Path) -> Vec<Kept> {
+    // Ours are smaller; whatever is larger was not written by us.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > MAX_BYTES) {
+        return Vec::new();
+    }
     let Ok(content) = fs::read(path) else { return Vec::new() };
     match serde_json::from_slice::<Document>(&content) {
         Ok(document) if document.version == VERSION => {

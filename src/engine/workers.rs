@@ -1,4 +1,4 @@
-//! Threads that run a model, and the one bounded queue in front of them.
+//! Threads that run a model, and the bounded queues in front of them.
 //!
 //! Plain threads, not the runtime's blocking pool: they can be given a low priority, and they wait without spinning. Which
 //! calls come here is `dispatch`'s business.
@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError, never, select_biased};
 use tokio::sync::oneshot;
 
+use crate::engine::dispatch::Lane;
 use crate::error::Error;
-use crate::model::Model;
+use crate::model::{Cancellation, Model};
 use crate::prediction::{Input, Prediction};
 
 /// One run of the model, and what it took.
@@ -29,17 +30,20 @@ pub(super) struct Timing {
     pub inference: Duration,
 }
 
-/// A replica, locked only by the thread that runs it.
-pub(super) type Replica = Arc<Mutex<Box<dyn Model>>>;
+/// A replica, locked only by the thread that runs it; absent after a panic, until a worker makes another.
+pub(super) type Replica = Arc<Mutex<Option<Box<dyn Model>>>>;
 
-/// Makes the replica of a further worker.
-pub(super) type Make = Arc<dyn Fn() -> Result<Replica, Error> + Send + Sync>;
+/// Makes a replica.
+pub(super) type Make = Arc<dyn Fn() -> Result<Box<dyn Model>, Error> + Send + Sync>;
 
 /// After so long without work, memory that long texts took is given back.
 const IDLE: Duration = Duration::from_secs(10);
+/// A further worker that could not be made is not tried again sooner, while there are others.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 struct Job {
     input: Arc<Input>,
+    cancellation: Cancellation,
     queued_at: Instant,
     reply: oneshot::Sender<Result<Ran, Error>>,
 }
@@ -56,86 +60,114 @@ pub(super) struct Limits {
     pub ends_after: Option<Duration>,
 }
 
-/// A queue and its workers, which are made as texts wait for them.
-#[derive(Clone)]
+/// Queues and their workers, which are made as texts wait for them and end when this is dropped.
 pub(super) struct Workers {
+    /// For calls of one text; all others let them pass.
+    urgent: Sender<Job>,
+    patient: Sender<Job>,
+    group: Arc<Group>,
+}
+
+/// What the workers have of it.
+struct Group {
     model: String,
     limits: Limits,
-    sender: Sender<Job>,
-    receiver: Receiver<Job>,
+    urgent: Receiver<Job>,
+    patient: Receiver<Job>,
     make: Make,
-    workers: Arc<AtomicUsize>,
+    workers: AtomicUsize,
     /// Jobs that wait or run.
-    unanswered: Arc<AtomicUsize>,
+    unanswered: AtomicUsize,
+    /// When a worker could not be made.
+    failed_at: Mutex<Option<Instant>>,
 }
 
 impl Workers {
     pub(super) fn new(model: &str, limits: Limits, make: Make) -> Self {
-        let (sender, receiver) = crossbeam_channel::bounded(limits.queue_capacity);
-        Self {
+        let (urgent, urgent_jobs) = crossbeam_channel::bounded(limits.queue_capacity);
+        let (patient, patient_jobs) = crossbeam_channel::bounded(limits.queue_capacity);
+        let group = Group {
             model: model.to_owned(),
             limits,
-            sender,
-            receiver,
+            urgent: urgent_jobs,
+            patient: patient_jobs,
             make,
-            workers: Arc::default(),
-            unanswered: Arc::default(),
-        }
+            workers: AtomicUsize::default(),
+            unanswered: AtomicUsize::default(),
+            failed_at: Mutex::default(),
+        };
+        Self { urgent, patient, group: Arc::new(group) }
     }
 
-    /// Waits for a worker and for its answer. A job whose future was dropped is passed over when its turn comes.
-    pub(super) async fn run(&self, input: Arc<Input>) -> Result<Ran, Error> {
+    /// Waits for a worker and for its answer. Dropping the future ends the run.
+    pub(super) async fn run(&self, input: Arc<Input>, lane: Lane) -> Result<Ran, Error> {
+        let group = &self.group;
+        let queue = if lane == Lane::Interactive { &self.urgent } else { &self.patient };
         let (reply, answer) = oneshot::channel();
-        let unanswered = 1 + self.unanswered.fetch_add(1, Ordering::SeqCst);
-        let sent = self.sender.try_send(Job { input, queued_at: Instant::now(), reply });
+        let cancellation = Cancellation::default();
+        let _withdrawn = cancellation.on_drop();
+        let unanswered = 1 + group.unanswered.fetch_add(1, Ordering::SeqCst);
+        let sent = queue.try_send(Job { input, cancellation, queued_at: Instant::now(), reply });
         if let Err(error) = sent {
-            self.unanswered.fetch_sub(1, Ordering::SeqCst);
+            group.unanswered.fetch_sub(1, Ordering::SeqCst);
             return Err(match error {
                 TrySendError::Full(_) => {
-                    Error::Overloaded { model: self.model.clone(), limit: self.limits.queue_capacity }
+                    Error::Overloaded { model: group.model.clone(), limit: group.limits.queue_capacity }
                 }
-                TrySendError::Disconnected(_) => self.gone(),
+                TrySendError::Disconnected(_) => group.gone(),
             });
         }
-        if unanswered > self.workers.load(Ordering::SeqCst) {
+        if unanswered > group.workers.load(Ordering::SeqCst) {
             self.add(None);
         }
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        answer.await.unwrap_or_else(|_| Err(group.gone()))
     }
 
     /// Whether there is a worker at all.
     pub(super) fn ready(&self) -> bool {
-        self.workers.load(Ordering::SeqCst) > 0
+        self.group.workers.load(Ordering::SeqCst) > 0
     }
 
     /// Starts a worker, unless there are as many as there may be; without a replica it makes its own, and answers the
     /// waiting texts with what went wrong where nobody else could.
     pub(super) fn add(&self, replica: Option<Replica>) {
-        let more = |workers| (workers < self.limits.workers).then_some(workers + 1);
-        if self.workers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
+        let group = Arc::clone(&self.group);
+        if replica.is_none() && group.had_better_wait() {
             return;
         }
-        let lane = self.clone();
-        let keeps = replica.is_some();
+        let more = |workers| (workers < group.limits.workers).then_some(workers + 1);
+        if group.workers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
+            return;
+        }
+        let worker = Arc::clone(&group);
         let spawned = thread::Builder::new().name("inference".into()).spawn(move || {
-            if lane.limits.background {
+            if worker.limits.background {
                 yield_to_all_others();
             }
-            let made = replica.map_or_else(
-                || {
-                    catch_unwind(AssertUnwindSafe(&*lane.make))
-                        .unwrap_or_else(|panic| Err(crashed(&lane.model, &*panic)))
-                },
-                Ok,
-            );
+            let keeps = replica.is_some();
+            let made = replica.map_or_else(|| worker.make_replica().map(|made| Arc::new(Mutex::new(Some(made)))), Ok);
             match made {
-                Ok(replica) => lane.work(&replica, lane.limits.ends_after.filter(|_| !keeps)),
-                Err(error) => lane.fail(&error),
+                Ok(replica) => worker.work(&replica, worker.limits.ends_after.filter(|_| !keeps)),
+                Err(error) => worker.fail(&error),
             }
         });
         if let Err(error) = spawned {
-            self.fail(&Error::Thread { message: error.to_string() });
+            group.fail(&Error::Thread { message: error.to_string() });
         }
+    }
+}
+
+impl Group {
+    /// Whether another worker could not be made just now, and nobody depends on it.
+    fn had_better_wait(&self) -> bool {
+        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let nobody_waits = self.urgent.is_empty() && self.patient.is_empty();
+        failed_at.is_some_and(|at| at.elapsed() < TRY_AGAIN)
+            && (nobody_waits || self.workers.load(Ordering::SeqCst) > 0)
+    }
+
+    fn make_replica(&self) -> Result<Box<dyn Model>, Error> {
+        catch_unwind(AssertUnwindSafe(&*self.make)).unwrap_or_else(|panic| Err(crashed(&self.model, &*panic)))
     }
 
     fn work(&self, replica: &Replica, ends_after: Option<Duration>) {
@@ -143,16 +175,16 @@ impl Workers {
         let mut swollen = false;
         loop {
             let job = match ends_after {
-                Some(idle) => self.receiver.recv_timeout(idle).ok().or_else(|| self.last_job()),
-                None if swollen => self.receiver.recv_timeout(IDLE).ok().or_else(|| {
-                    replica.lock().unwrap_or_else(PoisonError::into_inner).trim();
-                    self.receiver.recv().ok()
+                Some(idle) => self.next(Some(idle)).or_else(|| self.last_job()),
+                None if swollen => self.next(Some(IDLE)).or_else(|| {
+                    trim(replica);
+                    self.next(None)
                 }),
-                None => self.receiver.recv().ok(),
+                None => self.next(None),
             };
-            let Some(Job { input, queued_at, reply }) = job else { return };
+            let Some(Job { input, cancellation, queued_at, reply }) = job else { return };
             if !reply.is_closed() {
-                let outcome = execute(&self.model, replica, &input, queued_at.elapsed());
+                let outcome = self.answer(replica, &cancellation, &input, queued_at.elapsed());
                 swollen = true;
                 // An error here only says that the caller has gone.
                 let _ = reply.send(outcome);
@@ -161,19 +193,45 @@ impl Workers {
         }
     }
 
+    /// Runs one job, on another replica where there is none any more.
+    fn answer(
+        &self,
+        replica: &Replica,
+        cancellation: &Cancellation,
+        input: &Input,
+        queued: Duration,
+    ) -> Result<Ran, Error> {
+        let mut replica = replica.lock().unwrap_or_else(PoisonError::into_inner);
+        if replica.is_none() {
+            *replica = Some(self.make_replica()?);
+        }
+        execute(&self.model, &mut replica, cancellation, input, queued)
+    }
+
+    /// The next job, an urgent one if there is any; `None` after so long, or when there will be none.
+    fn next(&self, wait: Option<Duration>) -> Option<Job> {
+        let timeout = wait.map_or_else(never, crossbeam_channel::after);
+        select_biased! {
+            recv(self.urgent) -> job => job.ok(),
+            recv(self.patient) -> job => job.ok(),
+            recv(timeout) -> _ => None,
+        }
+    }
+
     /// Takes this worker off the count; it stays for one job more if that came before it was off.
     fn last_job(&self) -> Option<Job> {
         self.workers.fetch_sub(1, Ordering::SeqCst);
         // Whoever sends a job after this finds the worker gone, and asks for another.
-        let job = self.receiver.try_recv().ok();
+        let job = self.urgent.try_recv().or_else(|_| self.patient.try_recv()).ok();
         self.workers.fetch_add(usize::from(job.is_some()), Ordering::SeqCst);
         job
     }
 
     fn fail(&self, error: &Error) {
         tracing::warn!(model = self.model, %error, "a further worker could not be made");
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         if self.workers.fetch_sub(1, Ordering::SeqCst) == 1 {
-            while let Ok(job) = self.receiver.try_recv() {
+            while let Ok(job) = self.urgent.try_recv().or_else(|_| self.patient.try_recv()) {
                 self.unanswered.fetch_sub(1, Ordering::SeqCst);
                 let _ = job.reply.send(Err(error.clone()));
             }
@@ -185,15 +243,41 @@ impl Workers {
     }
 }
 
-/// Runs the model on this thread.
-pub(super) fn execute(model: &str, replica: &Replica, input: &Input, queued: Duration) -> Result<Ran, Error> {
+fn trim(replica: &Replica) {
     let mut replica = replica.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(mut trimmed) = replica.take() {
+        // One that panics is not put back.
+        *replica = catch_unwind(AssertUnwindSafe(|| {
+            trimmed.trim();
+            trimmed
+        }))
+        .ok();
+    }
+}
+
+/// Runs the model on this thread. A replica that panics is gone: nobody knows what it was in the middle of.
+pub(super) fn execute(
+    model: &str,
+    replica: &mut Option<Box<dyn Model>>,
+    cancellation: &Cancellation,
+    input: &Input,
+    queued: Duration,
+) -> Result<Ran, Error> {
+    let gone = |message| Error::Panicked { model: model.to_owned(), message };
+    let mut running = replica.take().ok_or_else(|| gone("it is being made anew".into()))?;
     let started = Instant::now();
-    // A replica is only ever seen between runs, so a run that ended early leaves nothing half-done for the next.
-    let outcome = catch_unwind(AssertUnwindSafe(|| replica.predict(input)))
-        .unwrap_or_else(|panic| Err(Error::Panicked { model: model.to_owned(), message: panic_message(&*panic) }));
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let outcome = running.predict_unless(cancellation, input);
+        (running, outcome)
+    }));
     let timing = Timing { queued, inference: started.elapsed() };
-    outcome.map(|prediction| Ran { prediction, timing })
+    match run {
+        Ok((kept, outcome)) => {
+            *replica = Some(kept);
+            outcome.map(|prediction| Ran { prediction, timing })
+        }
+        Err(panic) => Err(gone(panic_message(&*panic))),
+    }
 }
 
 /// The lowest priority that there is, for this thread alone.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::digest::hex;
-use crate::engine::{Answer, Engine, Request, State, Statistics, milliseconds, resident_bytes};
+use crate::engine::{Answer, Engine, Lane, Request, State, Statistics, milliseconds, resident_bytes};
 use crate::error::{Error, Kind};
 use crate::mcp::file_schema::{FileArguments, FileResult};
 use crate::mcp::schema::{
@@ -135,7 +135,7 @@ async fn predict_batch(engine: &Engine, in_flight: usize, batch: BatchArguments)
     let labels = labels.unwrap_or_default();
     let predict = |text: String| {
         let input = Input { text, text_pair: None, labels: labels.clone() };
-        engine.predict(Request { model: model.clone(), input, top_k, ..Request::default() })
+        engine.predict(Request { model: model.clone(), input, top_k, lane: Lane::Batch })
     };
     let mut answers = stream::iter(texts).map(predict).buffered(in_flight);
     let mut results = Vec::new();

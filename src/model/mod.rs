@@ -5,6 +5,7 @@
 
 mod activation;
 mod calibration;
+mod cancellation;
 mod config;
 mod embedded;
 mod entities;
@@ -31,6 +32,7 @@ use crate::error::Error;
 use crate::onnxruntime::{self, LibrarySettings};
 use crate::prediction::{GraphReport, Input, LoadReport, ModelInfo, Prediction, Task};
 pub use calibration::write as write_calibration;
+pub use cancellation::Cancellation;
 use folder::ModelFiles;
 use pipeline::{Pipeline, Rules};
 use prepared::Sessions;
@@ -43,11 +45,20 @@ use tokenizer::Tokenizer;
 /// # Why does `predict` take `&mut self`?
 /// ONNX Runtime's own run is not safe to call twice at once on one session, so each worker has a session of its own.
 pub trait Model: Send {
-    /// Answers one input. Blocks for one forward pass, or one a window or candidate label.
+    /// Answers one input. Blocks for one forward pass, or one a window or candidate label, or until it is cancelled.
     ///
     /// # Errors
-    /// What the model does not take (`TextTooLong`, `PairNotTaken`, `LabelsNotTaken`), `Inference` when a run fails.
-    fn predict(&mut self, input: &Input) -> Result<Prediction, Error>;
+    /// What the model does not take (`TextTooLong`, `PairNotTaken`, `LabelsNotTaken`), `Inference` when a run fails,
+    /// `Cancelled`.
+    fn predict_unless(&mut self, cancellation: &Cancellation, input: &Input) -> Result<Prediction, Error>;
+
+    /// Answers one input, whose answer nobody withdraws.
+    ///
+    /// # Errors
+    /// The same.
+    fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
+        self.predict_unless(&Cancellation::default(), input)
+    }
 
     /// Gives back memory that long inputs took; the next run takes it anew.
     fn trim(&mut self) {}

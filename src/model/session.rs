@@ -3,6 +3,7 @@
 //! Which runtime options are set, and why, is here; what the logits mean is in `activation` and `entities`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::session::RunOptions;
@@ -11,6 +12,7 @@ use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::error::Error;
+use crate::model::Cancellation;
 use crate::model::folder::{Graph, ModelFiles};
 use crate::model::frame::Chunk;
 
@@ -118,9 +120,16 @@ impl Session {
     }
 
     /// Runs one row of tokens, padded where the graph's length is fixed.
-    pub(super) fn logits(&mut self, chunk: &Chunk, pad: i64) -> ort::Result<Logits> {
-        let options = RunOptions::new()?;
-        self.run(chunk, pad, &options)
+    ///
+    /// The runtime looks at its flag before each node of the graph, and the session is as good as before afterwards.
+    pub(super) fn logits(&mut self, chunk: &Chunk, pad: i64, cancellation: &Cancellation) -> ort::Result<Logits> {
+        let options = Arc::new(RunOptions::new()?);
+        let flag = Arc::clone(&options);
+        let interrupt = move || {
+            let raised = flag.terminate();
+            tracing::trace!(ok = raised.is_ok(), "a run is ended");
+        };
+        cancellation.interrupting(interrupt, || self.run(chunk, pad, &options))
     }
 
     fn run(&mut self, chunk: &Chunk, pad: i64, options: &RunOptions) -> ort::Result<Logits> {

@@ -1,14 +1,14 @@
 //! A scripted model: what it does with a text is said by the text, and what it did is counted.
 //!
-//! `panic`, `fail`: that. `held…`: waits until `Script::release`. Anything else: answered at once, scores by length.
+//! `panic`, `fail`: that. `held…`: waits until `Script::release`, or until it is cancelled. Anything else: answered at once, scores by length.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use local_model_mcp::engine::{Engine, EngineSettings};
 use local_model_mcp::error::Error;
-use local_model_mcp::model::{Load, Loaded, Model};
+use local_model_mcp::model::{Cancellation, Load, Loaded, Model};
 use local_model_mcp::prediction::{GraphReport, Input, LoadReport, ModelInfo, Outcome, Prediction, Task};
 
 pub(crate) const LABELS: [&str; 3] = ["short", "middle", "long"];
@@ -19,6 +19,10 @@ pub(crate) const MAX_TOKENS: usize = 8;
 pub(crate) struct Script {
     pub(crate) loads: AtomicUsize,
     pub(crate) runs: AtomicUsize,
+    /// Runs that ended because they were cancelled.
+    pub(crate) cancelled: AtomicUsize,
+    /// Every run panics.
+    pub(crate) broken: AtomicBool,
     /// Loads that fail before the first succeeds.
     pub(crate) failing_loads: AtomicUsize,
     pub(crate) hold_load: bool,
@@ -29,7 +33,9 @@ pub(crate) struct Script {
     pub(crate) threshold: Option<f32>,
     pub(crate) frequent_texts: Vec<String>,
     pub(crate) gate: Gate,
-    /// Names of the threads that ran something, in order.
+    /// Texts that ran, in order.
+    pub(crate) texts: Mutex<Vec<String>>,
+    /// Names of the threads that ran them.
     pub(crate) threads: Mutex<Vec<String>>,
 }
 
@@ -50,9 +56,16 @@ impl Script {
         *self.gate.open.lock().unwrap() = false;
     }
 
-    fn wait_for_release(&self) {
-        let open = self.gate.open.lock().unwrap();
-        let _open = self.gate.changed.wait_while(open, |open| !*open).unwrap();
+    fn wait_for_release(self: &Arc<Self>, cancellation: &Cancellation) {
+        let script = Arc::clone(self);
+        let interrupt = move || {
+            let _open = script.gate.open.lock().unwrap();
+            script.gate.changed.notify_all();
+        };
+        cancellation.interrupting(interrupt, || {
+            let open = self.gate.open.lock().unwrap();
+            let _open = self.gate.changed.wait_while(open, |open| !*open && !cancellation.is_cancelled()).unwrap();
+        });
     }
 
     pub(crate) fn runs(&self) -> usize {
@@ -64,7 +77,7 @@ impl Script {
         Arc::new(move || {
             script.loads.fetch_add(1, Ordering::SeqCst);
             if script.hold_load {
-                script.wait_for_release();
+                script.wait_for_release(&Cancellation::default());
             }
             if script.failing_loads.load(Ordering::SeqCst) > 0 {
                 script.failing_loads.fetch_sub(1, Ordering::SeqCst);
@@ -100,15 +113,21 @@ struct Fake {
 }
 
 impl Model for Fake {
-    fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
+    fn predict_unless(&mut self, cancellation: &Cancellation, input: &Input) -> Result<Prediction, Error> {
         self.script.runs.fetch_add(1, Ordering::SeqCst);
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         self.script.threads.lock().unwrap().push(thread);
+        self.script.texts.lock().unwrap().push(input.text.clone());
         match input.text.as_str() {
+            _ if self.script.broken.load(Ordering::SeqCst) => panic!("it always does"),
             "panic" => panic!("the fake was told to"),
             "fail" => return Err(Error::Inference { model: "fake".into(), message: "it was told to".into() }),
-            text if text.starts_with("held") => self.script.wait_for_release(),
+            text if text.starts_with("held") => self.script.wait_for_release(cancellation),
             _ => {}
+        }
+        if cancellation.is_cancelled() {
+            self.script.cancelled.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::Cancelled);
         }
         let words = input.text.split_whitespace().count();
         let scores = match words {

@@ -190,7 +190,7 @@ mod tests {
             (r#"{"id":--}"#, None),
             (r#"{"text":"{\"id\":5}"}"#, None),
         ] {
-            assert_eq!(id(line).as_deref(), expected, "{:.80}", line);
+            assert_eq!(id(line).as_deref(), expected, "{line:.80}");
         }
     }
 

@@ -3,6 +3,10 @@
 //! One test for each case, by name. The executable over real pipes and sockets where the wire or the process is meant, the
 //! engine over the scripted fake where a moment has to be hit.
 
+/// How a process ends, and what it meets on the machine.
+mod life;
+/// What becomes of a run.
+mod runs;
 /// What clients send and how they leave.
 mod wire;
 

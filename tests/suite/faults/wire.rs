@@ -27,6 +27,7 @@ fn with_text(id: &str, text: &[u8]) -> Vec<u8> {
 fn a_line_that_is_no_request_gets_one_answer_or_none() {
     const REQUEST: &str = "the line is no JSON-RPC request";
     let deep = |levels: usize| format!("{{\"id\":1,\"params\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+    let unknown = request(1, "x", json!({})).to_string();
     let none = Value::Null;
     type Case = (&'static str, Vec<u8>, Option<(Value, i64, &'static str)>);
     let cases: Vec<Case> = vec![
@@ -62,11 +63,7 @@ fn a_line_that_is_no_request_gets_one_answer_or_none() {
         ),
         ("an answer", br#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_vec(), None),
         ("an unknown notification", br#"{"jsonrpc":"2.0","method":"$/x"}"#.to_vec(), None),
-        (
-            "an unknown method",
-            br#"{"jsonrpc":"2.0","id":1,"method":"x"}"#.to_vec(),
-            Some((json!(1), -32601, "unknown")),
-        ),
+        ("an unknown method", unknown.into_bytes(), Some((json!(1), -32601, "unknown method `x`"))),
     ];
     let mut server = server();
     server.ask(&predict("first", "hello"));

@@ -1,0 +1,292 @@
+//! How a process ends, and what it meets on the machine: other servers, damaged and vanished files, no room.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use crate::client::{EXECUTABLE, Server, call, command, predict, request, run, text};
+use crate::faults::{AT_ONCE, answers, ended};
+
+/// A server with a cache directory of its own.
+fn server_in(cache: &Path, arguments: &[&str]) -> Server {
+    let mut command = command(&[&["serve"], arguments].concat());
+    command.env("LOCAL_MODEL_MCP_CACHE_DIR", cache);
+    Server::over_pipes(command)
+}
+
+#[track_caller]
+fn loved(server: &mut Server, id: &str) {
+    let answer = server.ask(&predict(id, "I love this"));
+    assert_eq!(answer["result"]["structuredContent"]["prediction"], "positive", "{answer}");
+}
+
+/// Long texts, each another, that keep all workers busy and the queue full.
+fn flood(server: &mut Server, count: usize) {
+    let lines: String =
+        (0..count).map(|id| format!("{}\n", predict(id, &format!("{id} {}", "word ".repeat(500))))).collect();
+    server.send_bytes(lines.as_bytes());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_server_at_any_moment_and_leaves_no_process() {
+    use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
+    use std::os::unix::process::CommandExt;
+    type Moment = (&'static str, fn(&mut Server));
+    let moments: [Moment; 4] = [
+        ("while it loads", |_| {}),
+        ("idle", |server| loved(server, "a")),
+        ("during a long run", |server| flood(server, 1)),
+        ("with a full queue", |server| flood(server, 2000)),
+    ];
+    for signal in [Signal::INT, Signal::TERM] {
+        for (moment, reach) in moments {
+            let mut command = command(&["serve", "--queue-capacity", "1000"]);
+            command.process_group(0);
+            let mut server = Server::over_pipes(command);
+            server.ask(&request("first", "server/discover", json!({})));
+            reach(&mut server);
+            std::thread::sleep(Duration::from_millis(10));
+            let process = Pid::from_child(&server.child);
+            kill_process(process, signal).unwrap();
+            let (status, took) = ended(&mut server);
+            assert_eq!(status, Some(0), "{signal:?} {moment}");
+            assert!(took < AT_ONCE, "{signal:?} {moment}: {took:?}");
+            assert!(test_kill_process_group(process).is_err(), "{signal:?} {moment}: something is left");
+        }
+    }
+}
+
+#[test]
+fn the_end_of_input_ends_the_server_at_once_when_nothing_is_to_be_answered() {
+    for (moment, calls) in [("while it loads", 0), ("after a call", 1)] {
+        let mut server = Server::over_pipes(command(&["serve"]));
+        (0..calls).for_each(|id| loved(&mut server, &id.to_string()));
+        server.close_input();
+        let (status, took) = ended(&mut server);
+        assert_eq!(status, Some(0));
+        assert!(took < AT_ONCE, "{moment}: {took:?}");
+    }
+}
+
+#[test]
+fn servers_that_start_together_in_one_empty_place_all_serve() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut servers: Vec<Server> = (0..3).map(|_| server_in(cache.path(), &[])).collect();
+    for server in &mut servers {
+        server.send(&predict("a", "I love this"));
+    }
+    for mut server in servers {
+        assert_eq!(answers(&mut server, 1)["\"a\""]["result"]["structuredContent"]["prediction"], "positive");
+        assert_eq!(server.finish(), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn a_cache_directory_that_goes_away_takes_nothing_with_it() {
+    let place = tempfile::tempdir().unwrap();
+    let cache = place.path().join("cache");
+    let mut server = server_in(&cache, &[]);
+    loved(&mut server, "a");
+    // Precomputing may be about to write there.
+    while cache.exists() {
+        let _ = fs::remove_dir_all(&cache);
+    }
+    flood(&mut server, 20);
+    assert!(answers(&mut server, 20).values().all(|answer| answer["result"]["isError"] == false));
+    assert_eq!(server.finish(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_model_folder_that_is_removed_or_replaced_changes_nothing_for_those_who_have_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("mine");
+    fs::create_dir(&folder).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment");
+    for file in ["model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(source.join(file), folder.join(file)).unwrap();
+    }
+    let model = format!("mine={}", folder.display());
+    let mut server = server_in(&place.path().join("cache"), &["--model", &model]);
+    loved(&mut server, "a");
+    let changes: [(&str, &dyn Fn()); 3] = [
+        ("half-written", &|| fs::write(folder.join("model.onnx"), "half").unwrap()),
+        ("removed", &|| fs::remove_dir_all(&folder).unwrap()),
+        ("replaced", &|| fs::write(&folder, "a file").unwrap()),
+    ];
+    for (change, make) in changes {
+        make();
+        flood(&mut server, 8);
+        assert!(answers(&mut server, 8).values().all(|answer| answer["result"]["isError"] == false), "{change}");
+        server.send(&predict("b", &format!("I love it when it is {change}")));
+        assert_eq!(answers(&mut server, 1)["\"b\""]["result"]["structuredContent"]["prediction"], "positive");
+    }
+    // Only a new load meets it.
+    let late = run(&["predict", "--model", &model, "hello"]);
+    assert!(text(&late.stderr).contains("is a file, expected a model folder"), "{}", text(&late.stderr));
+}
+
+#[test]
+fn kept_results_that_are_damaged_are_none() {
+    let cache = tempfile::tempdir().unwrap();
+    let status = |server: &mut Server| {
+        server.ask(&call("s", "local_model_status", json!({})))["result"]["structuredContent"].take()
+    };
+    let session = |kept: bool| {
+        let mut server = server_in(cache.path(), &[]);
+        // They are read once the model is ready, beside the first calls.
+        while status(&mut server)["models"][0]["state"] != "ready"
+            || kept && status(&mut server)["cache"]["entries"] == 0
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        (0..3).for_each(|id| loved(&mut server, &id.to_string()));
+        let status = status(&mut server);
+        assert_eq!(status["models"][0]["calls"]["model"], i32::from(!kept), "{status}");
+        assert_eq!(server.finish(), (Some(0), String::new()));
+    };
+    let kept = || {
+        let [file] = fs::read_dir(cache.path().join("results"))
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
+        file
+    };
+    session(false);
+    session(true);
+    let whole = fs::read(kept()).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"", b"\xff\0[[[[", b"{\"version\":1,\"results\":[{\"key\":\"zz\"}]}"] {
+        fs::write(kept(), damaged).unwrap();
+        session(false);
+    }
+}
+
+#[test]
+fn times_that_jump_change_nothing() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut first = server_in(cache.path(), &[]);
+    loved(&mut first, "a");
+    assert_eq!(first.finish().0, Some(0));
+    for (moment, time) in [
+        ("tomorrow", SystemTime::now() + Duration::from_secs(86_400)),
+        ("in 1970", SystemTime::UNIX_EPOCH),
+        ("in 2200", SystemTime::UNIX_EPOCH + Duration::from_secs(7_258_000_000)),
+    ] {
+        let mut folders = vec![cache.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    fs::File::options().read(true).open(&path).unwrap().set_modified(time).unwrap();
+                }
+            }
+        }
+        let mut server = server_in(cache.path(), &[]);
+        loved(&mut server, moment);
+        assert_eq!(server.finish(), (Some(0), String::new()), "{moment}");
+    }
+}
+
+#[test]
+fn deadlines_do_not_depend_on_the_clock_on_the_wall() {
+    for room in ["engine", "mcp", "job"] {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room)).unwrap() {
+            let path = entry.unwrap().path();
+            let content = fs::read_to_string(&path).unwrap_or_default();
+            assert!(!content.contains("SystemTime"), "{} asks for the time of day", path.display());
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_home_directory_it_serves() {
+    for home in ["/dev/null", "/proc/nowhere", ""] {
+        let mut command = Command::new(EXECUTABLE);
+        command.env_clear().env("HOME", home).arg("serve");
+        let mut server = Server::over_pipes(command);
+        loved(&mut server, home);
+        assert_eq!(server.finish(), (Some(0), String::new()), "{home}");
+    }
+}
+
+/// Through a shell that sets limits first. Where no file can grow, writes fail as they do on a full disk.
+#[cfg(target_os = "linux")]
+fn limited(limits: &str, cache: &Path) -> Server {
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().env("LOCAL_MODEL_MCP_CACHE_DIR", cache);
+    command.args(["-c", &format!("{limits}; exec \"$0\" serve --log-level off"), EXECUTABLE]);
+    Server::over_pipes(command)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_costs_what_would_be_kept_and_no_call() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut first = server_in(cache.path(), &[]);
+    loved(&mut first, "a");
+    drop(first);
+    let mut server = limited("ulimit -f 0; trap '' XFSZ", cache.path());
+    (0..3).for_each(|id| loved(&mut server, &id.to_string()));
+    assert_eq!(server.finish(), (Some(0), String::new()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_at_the_first_start_is_said_to_the_caller() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut server = limited("ulimit -f 0; trap '' XFSZ", cache.path());
+    let answer = server.ask(&predict(1, "hello"));
+    let said = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(said.contains("can neither be unpacked into") && said.contains("--cache-dir"), "{said}");
+    assert_eq!(server.finish(), (Some(0), String::new()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stdout_that_takes_nothing_is_an_error_that_is_said() {
+    let mut command = command(&["serve"]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    // Stays open: it is the failed write that ends the server.
+    let mut stdin = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, format!("{}\n", predict(1, "hello")).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).starts_with("error: answers cannot be written to stdout: "),
+        "{}",
+        text(&output.stderr)
+    );
+    drop(stdin);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_text_without_memory_for_it_is_one_failed_call() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let mut server = Server::over_pipes(command(&["serve", "--log-level", "off"]));
+    loved(&mut server, "a");
+    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let kilobytes = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
+    let size = kilobytes.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10;
+    let process = Some(Pid::from_child(&server.child));
+    let before = getrlimit(Resource::As);
+    prlimit(process, Resource::As, Rlimit { current: Some(size + (24 << 20)), ..before }).unwrap();
+    let long = predict("b", &"word ".repeat(50_000));
+    let refused = server.ask(&long)["result"].take();
+    assert_eq!(refused["isError"], true, "{refused}");
+    let said = refused["content"][0]["text"].as_str().unwrap();
+    assert!(said.starts_with("there is not enough memory for a text of 250000 bytes; send a shorter one"), "{said}");
+    let short = server.ask(&predict("c", "I love that"));
+    assert_eq!(short["result"]["structuredContent"]["prediction"], "positive");
+    prlimit(process, Resource::As, before).unwrap();
+    assert_eq!(server.ask(&long)["result"]["isError"], false);
+}
