@@ -185,6 +185,15 @@ pub struct BenchArgs {
     /// Go on with mixed texts for so long, to see what becomes of the memory
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub soak_s: u64,
+    /// Nothing but a soak with faults mixed in: withdrawn calls, garbage, ids used twice, clients that leave
+    #[arg(long)]
+    pub faults: bool,
+    /// Calls of a soak with faults, at least
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "faults")]
+    pub soak_calls: usize,
+    /// The same seed gives the same faults
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "faults")]
+    pub seed: u64,
     /// How long to look at the processor time of an idle server
     #[arg(long, value_name = "S", default_value_t = 10)]
     pub idle_s: u64,

@@ -1,7 +1,10 @@
 //! `bench`: drives this executable as a client would, and says how fast it is, beside the floor that no server can beat.
 //!
-//! `server` is the client, `figures` and `soak` are the measurements, `texts` what is sent, `process` what the system says.
+//! `server` is the client, `figures`, `soak` and `faults` are the measurements, `texts` what is sent, `dice` what is left to
+//! chance, `process` what the system says.
 
+mod dice;
+mod faults;
 mod figures;
 mod process;
 mod server;
@@ -16,6 +19,7 @@ use serde::Serialize;
 
 use crate::cli::Outcome;
 use crate::settings::{BenchArgs, Options};
+use faults::Faults;
 use figures::{Cached, Crowd, Floor, LENGTHS, MemoryUse, Starts, Uncached};
 use server::{Server, Wire};
 use soak::Soak;
@@ -44,6 +48,11 @@ pub(super) fn run(options: &Options, arguments: &BenchArgs) -> anyhow::Result<Ou
     // A directory of its own: the user's keeps results of earlier sessions, which would answer for the model.
     let place = tempfile::tempdir().context("no temporary directory can be made")?;
     let cache = place.path().join("cache");
+    if arguments.faults {
+        let duration = Duration::from_secs(arguments.soak_s);
+        let faults = faults::soak(options, &cache, arguments.seed, duration, arguments.soak_calls)?;
+        return told(&faults, arguments.json);
+    }
     let few = |count: usize| if arguments.quick { count.div_ceil(10) } else { count };
 
     progress("starts");
@@ -77,6 +86,20 @@ pub(super) fn run(options: &Options, arguments: &BenchArgs) -> anyhow::Result<Ou
     let text = if arguments.json { serde_json::to_string(&report)? } else { readable(&report) };
     writeln!(io::stdout().lock(), "{text}").context("the report could not be written to stdout")?;
     Ok(if report.missed.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// Writes what a soak with faults has shown, and whether it is as it should be.
+fn told(faults: &Faults, as_json: bool) -> anyhow::Result<Outcome> {
+    let value = serde_json::to_value(faults)?;
+    let mut out = io::stdout().lock();
+    match value.as_object().filter(|_| !as_json) {
+        Some(fields) => fields.iter().try_for_each(|(name, figure)| writeln!(out, "{name:<18} {figure}")),
+        None => writeln!(out, "{value}"),
+    }
+    .context("the report could not be written to stdout")?;
+    let slope = faults.slope_mb_per_min.filter(|_| faults.duration_s >= 60.0).unwrap_or(0.0);
+    let sound = faults.lost == 0 && faults.doubled == 0 && slope < MOST_SLOPE_MB_PER_MIN;
+    Ok(if sound { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 /// One line a step on stderr: a whole run takes minutes.

@@ -52,8 +52,12 @@ impl Server {
     }
 
     pub(super) fn send(&mut self, request: &str) -> anyhow::Result<()> {
+        self.send_bytes(request.as_bytes())
+    }
+
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let writer = self.writer.as_mut().context("stdin is closed")?;
-        writer.write_all(request.as_bytes()).context("the server does not read")
+        writer.write_all(bytes).context("the server does not read")
     }
 
     /// The next line, unparsed, so that the client's own work stays out of the times.
@@ -114,6 +118,30 @@ impl Server {
     pub(super) fn status(&mut self) -> anyhow::Result<Value> {
         let answer: Value = serde_json::from_str(self.ask(&call(0, "local_model_status", &json!({})))?)?;
         Ok(answer["result"]["structuredContent"].clone())
+    }
+
+    /// Closes its stdin, and reads on to the end.
+    pub(super) fn last_answers(&mut self) -> anyhow::Result<Vec<String>> {
+        drop(self.writer.take());
+        let mut answers = String::new();
+        self.reader.read_to_string(&mut answers).context("the server's answers cannot be read")?;
+        self.ended()?;
+        Ok(answers.lines().map(str::to_owned).collect())
+    }
+
+    /// Closes both ends, whatever is under way, and waits for the process.
+    pub(super) fn vanish(mut self) -> anyhow::Result<()> {
+        drop(self.writer.take());
+        self.reader = BufReader::new(Box::new(std::io::empty()));
+        self.ended()
+    }
+
+    fn ended(&mut self) -> anyhow::Result<()> {
+        let status = self.child.wait().context("the server does not end")?;
+        if !status.success() {
+            bail!("the server ended with {status}");
+        }
+        Ok(())
     }
 
     /// Closes its stdin; the time until the process is gone.
@@ -203,7 +231,7 @@ fn failed(line: &str) -> anyhow::Result<()> {
 }
 
 /// The number of the request that a line answers; a full parse would cost the client more than the server's own work.
-fn id(line: &str) -> Option<usize> {
+pub(super) fn id(line: &str) -> Option<usize> {
     let rest = line.split_once("\"id\":")?.1;
     rest.split_once([',', '}'])?.0.trim().parse().ok()
 }

@@ -60,7 +60,7 @@ pub(super) fn soak(server: &mut Server, duration: Duration, least: usize, longes
     })
 }
 
-fn slope(samples: &[(usize, f64, u64)]) -> Option<f64> {
+pub(super) fn slope(samples: &[(usize, f64, u64)]) -> Option<f64> {
     let count = samples.len() as f64;
     let mean = |of: &dyn Fn(&(usize, f64, u64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
     let (minutes, bytes) = (mean(&|sample| sample.1), mean(&|sample| sample.2 as f64));

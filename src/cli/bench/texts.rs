@@ -1,5 +1,7 @@
 //! Made-up texts of a wanted length, each different from all others.
 
+use crate::cli::bench::dice::Dice;
+
 /// Short English words, one token each in the vocabularies of BERT and most others.
 const WORDS: [&str; 64] = [
     "the", "service", "was", "good", "but", "not", "very", "fast", "today", "and", "we", "had", "to", "wait", "for",
@@ -11,12 +13,8 @@ const WORDS: [&str; 64] = [
 
 /// Texts of about `tokens` tokens each, special ones included; `series` keeps those of different uses apart.
 pub(super) fn distinct(count: usize, tokens: usize, series: u64) -> Vec<String> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (series + 1).wrapping_mul(0xd134_2543_de82_ef95);
-    let mut next = || {
-        // Linear congruential, Knuth's MMIX constants; the upper bits are the good ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        WORDS[(state >> 58) as usize]
-    };
+    let mut dice = Dice::new(series);
+    let mut next = || WORDS[dice.roll(WORDS.len() as u64) as usize];
     (0..count).map(|_| (0..tokens.saturating_sub(2).max(1)).map(|_| next()).collect::<Vec<_>>().join(" ")).collect()
 }
 
