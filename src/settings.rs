@@ -233,6 +233,10 @@ pub struct Options {
     /// Largest file that a tool call may classify
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_FILE_BYTES", default_value_t = 2 << 30)]
     pub max_file_bytes: u64,
+    /// Largest memory of this process (Linux); default: half of the machine's. A model that asks for more fails, and no other
+    #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_MEMORY_BYTES")]
+    #[arg(value_parser = clap::value_parser!(u64).range(256 << 20..))]
+    pub max_memory_bytes: Option<u64>,
     /// Where the runtime library, prepared graphs and results of earlier sessions are kept; default: the user's cache directory
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,

@@ -4,6 +4,7 @@ mod answers;
 mod bench;
 mod check;
 mod eval;
+mod memory;
 mod predict;
 mod predict_file;
 mod register;
@@ -36,6 +37,7 @@ const NAME: &str = "local-model-mcp";
 /// Runs the command, prints the error that stopped it, if one did, and returns the exit status.
 pub fn run(arguments: Cli) -> u8 {
     let options = arguments.options;
+    memory::limit(options.max_memory_bytes);
     let outcome = match arguments.command {
         Some(Command::Serve) => serve::run(&options),
         Some(Command::Predict(predict)) => predict::run(&options, &predict),

@@ -190,3 +190,33 @@ impl super::Writer for Writer {
         self.file.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Object, Error> {
+        Object::parse(&Line::Whole(line.as_bytes().to_vec()))
+    }
+
+    proptest! {
+        #[test]
+        fn fields_come_out_as_they_went_in(fields in prop::collection::btree_map(any::<String>(), any::<(String, i64)>(), 0..6), ours in any::<String>()) {
+            let map = fields.iter().map(|(name, (text, number))| (name.clone(), serde_json::json!([text, number])));
+            let mut expected: serde_json::Map<String, Value> = map.collect();
+            let mut object = parse(&Value::Object(expected.clone()).to_string()).unwrap();
+            object.set("prediction", &Value::from(&*ours));
+            expected.insert("prediction".into(), Value::from(&*ours));
+            prop_assert_eq!(serde_json::from_str::<Value>(&object.line()).unwrap(), Value::Object(expected));
+        }
+
+        #[test]
+        fn any_line_is_an_object_or_refused(line in any::<Vec<u8>>(), column in "[a.]{0,6}") {
+            if let Ok(object) = Object::parse(&Line::Whole(line)) {
+                let _ = object.cell(&Wanted { column, position: 0, text_only: true });
+            }
+        }
+    }
+}

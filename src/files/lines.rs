@@ -97,6 +97,8 @@ impl<R: BufRead> Iterator for Lines<R> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
     use super::*;
 
     fn lines(bytes: &[u8]) -> Vec<Line> {
@@ -119,5 +121,19 @@ mod tests {
         let mut bytes = vec![b'x'; MAX_ROW_BYTES + 1];
         bytes.extend_from_slice(b"\nafter\n");
         assert_eq!(lines(&bytes), [Line::TooLong(MAX_ROW_BYTES as u64 + 1), Line::Whole(b"after".to_vec())]);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_what_stands_between_line_ends(text in "[ab\\r\\n\u{feff}]{0,40}", room in 1usize..9) {
+            let found: Vec<Line> = Lines::new(io::BufReader::with_capacity(room, text.as_bytes())).map(Result::unwrap).collect();
+            let marked = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let mut expected: Vec<&str> = marked.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+            // What follows the last line end is a line only if there is something.
+            if text.is_empty() || text.ends_with('\n') {
+                expected.pop();
+            }
+            prop_assert_eq!(found, expected.iter().map(|line| Line::Whole(line.as_bytes().to_vec())).collect::<Vec<_>>());
+        }
     }
 }

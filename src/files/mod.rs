@@ -25,6 +25,42 @@ pub use place::Places;
 pub use source::{Extent, Output, Reading, Rows, Source};
 pub use target::{Existing, Journal, Partial, Target, output_path};
 
+/// Doors for `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    use std::io::Cursor;
+
+    use super::records::Records;
+    use super::{Line, Lines, Object, Reader, Wanted, jsonl};
+
+    /// Reads to the end, in no more records than there are bytes.
+    pub fn csv(bytes: &[u8]) {
+        for delimiter in *b",\t;" {
+            let mut records = Records::new(Box::new(Cursor::new(bytes.to_vec())), delimiter);
+            let count = std::iter::from_fn(|| records.next().expect("memory can be read")).count();
+            assert!(count <= bytes.len());
+        }
+    }
+
+    /// Reads to the end; an object that is written again is the same.
+    pub fn jsonl(bytes: &[u8]) {
+        let wanted = ["text", "in.text"].map(|column| Wanted { column: column.into(), position: 0, text_only: true });
+        let mut reader = jsonl::Reader::new(Box::new(Cursor::new(bytes.to_vec())), wanted.to_vec());
+        let mut rows = 0;
+        while let Some(chunk) = reader.next().expect("memory can be read") {
+            rows += chunk.rows.len();
+        }
+        let lines: Vec<Line> = Lines::new(bytes).map(|line| line.expect("memory can be read")).collect();
+        assert_eq!(rows, lines.len());
+        for object in lines.iter().filter_map(|line| Object::parse(line).ok()) {
+            let line = object.line();
+            let again = Object::parse(&Line::Whole(line.clone().into_bytes())).expect("what was written can be read");
+            assert_eq!(again.line(), line);
+        }
+    }
+}
+
 /// Longest row that is read. A longer one is reported and passed over, so that a file without line ends, or with a quote
 /// that is never closed, fills no memory. Texts are bounded far below it by `--max-text-bytes`.
 pub const MAX_ROW_BYTES: usize = 16 << 20;

@@ -205,6 +205,8 @@ fn unquoted(line: &[u8], delimiter: u8) -> csv::ByteRecord {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     #[track_caller]
@@ -257,5 +259,45 @@ mod tests {
         let found = records(&bytes);
         assert!(found[0].1);
         assert_eq!(found[1], (vec!["after".into(), "it".into()], false));
+    }
+
+    /// Cells with what matters to a reader of CSV more often than chance would have it.
+    fn cell() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop_oneof![prop::sample::select(b"\"\",\n\r ab".to_vec()), any::<u8>()], 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_csv_crate_writes_is_read_as_it_was(rows in prop::collection::vec(prop::collection::vec(cell(), 1..5), 0..8)) {
+            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            rows.iter().for_each(|row| writer.write_record(row).unwrap());
+            let written = writer.into_inner().unwrap();
+            let mut records = Records::new(Box::new(io::Cursor::new(written)), b',');
+            for row in rows {
+                let record = records.next().unwrap().unwrap();
+                prop_assert!(record.problem.is_none());
+                prop_assert_eq!(record.fields.iter().map(<[u8]>::to_vec).collect::<Vec<_>>(), row);
+            }
+            prop_assert!(records.next().unwrap().is_none());
+        }
+
+        #[test]
+        fn any_bytes_come_to_an_end_and_sound_ones_are_read_as_the_csv_crate_reads_them(bytes in prop::collection::vec(cell(), 0..12)) {
+            let bytes = bytes.concat();
+            let mut records = Records::new(Box::new(io::Cursor::new(bytes.clone())), b',');
+            let mut found = Vec::new();
+            let mut sound = true;
+            while let Some(record) = records.next().unwrap() {
+                sound &= record.problem.is_none();
+                found.push(record.fields);
+                prop_assert!(found.len() <= bytes.len());
+            }
+            let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(&bytes[..]);
+            let expected: Vec<_> = reader.byte_records().map(Result::unwrap).collect();
+            // A lone carriage return ends a row there, and stands for itself here.
+            if sound && !bytes.contains(&b'\r') {
+                prop_assert_eq!(found, expected);
+            }
+        }
     }
 }

@@ -245,3 +245,37 @@ fn settings(model: &ModelInfo, job: &FileJob, column: &str) -> String {
     let said = (hex(&model.digest), column, &job.text_pair, &job.labels, model.threshold);
     hex(&Sha256::digest(format!("{said:?}"))[..12])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_journal_that_was_cut_is_read_to_its_last_whole_line(
+            errors in prop::collection::vec(any::<String>(), 0..6),
+            cut in any::<prop::sample::Index>(),
+            rest in any::<Vec<u8>>(),
+        ) {
+            let mut lines = vec![serde_json::to_string(&Header { journal: 1, settings: "s".into() }).unwrap()];
+            for error in errors {
+                let record = Record { digest: "d".into(), error: Some(error), ..Record::default() };
+                lines.push(serde_json::to_string(&record).unwrap());
+            }
+            let whole = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+            let cut = cut.index(whole.len() + 1);
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&whole.as_bytes()[..cut]).unwrap();
+            let ends = |text: &str| text.match_indices('\n').map(|(at, _)| at as u64 + 1).collect::<Vec<_>>();
+            prop_assert_eq!(complete_lines(&mut file).unwrap(), ends(&whole[..whole.floor_char_boundary(cut)]));
+            // Whatever a failing disk left there, only whole records count.
+            file.seek(SeekFrom::End(0)).unwrap();
+            file.write_all(&rest).unwrap();
+            for end in complete_lines(&mut file).unwrap() {
+                prop_assert_eq!(end <= file.metadata().unwrap().len(), true);
+            }
+        }
+    }
+}

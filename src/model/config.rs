@@ -218,6 +218,9 @@ fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
         }
         return Ok((0..count).map(|number| format!("LABEL_{number}").into()).collect());
     };
+    if names.len() > MAX_LABELS {
+        return Err(format!("`id2label` names {} labels, expected at most {MAX_LABELS}", names.len()));
+    }
     // The keys are strings, so that "10" comes before "2" in the file's own order.
     let mut numbered: BTreeMap<usize, Arc<str>> = BTreeMap::new();
     for (key, name) in names {
@@ -260,6 +263,8 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path, content: &str) -> Result<T,
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     fn config(content: &str) -> Result<Config, Error> {
@@ -311,5 +316,47 @@ mod tests {
         .unwrap();
         assert_eq!(parsed.model_max_length, Some(1e30));
         assert_eq!(parsed.pad_token.unwrap().text(), "[PAD]");
+    }
+
+    /// JSON of any kind, some of it under names that are read.
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z0-9]{0,6}".prop_map(Value::from),
+        ];
+        let name = "id2label|label2id|num_labels|architectures|vocab_size|n_positions|unk_token|content|[0-9]";
+        leaf.prop_recursive(3, 24, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((name, inner), 0..5)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_configuration_is_read_or_refused(value in json_value(), text in any::<String>()) {
+            let path = Path::new("x");
+            for content in [&value.to_string(), &text] {
+                let _ = json::<TokenizerConfig>(path, content);
+                let _ = Settings::parse(path, content);
+                if let Ok(read) = config(content) {
+                    prop_assert!((1..=MAX_LABELS).contains(&read.labels.len()));
+                    prop_assert!(read.entailment.is_none_or(|number| number < read.labels.len()));
+                }
+            }
+        }
+
+        #[test]
+        fn labels_stand_where_their_numbers_say(names in prop::collection::vec("[a-z]{1,5}", 1..40), turn in any::<usize>()) {
+            let mut fields: Vec<_> = names.iter().enumerate().map(|(number, name)| (number.to_string(), Value::from(&**name))).collect();
+            fields.rotate_left(turn % names.len());
+            let written = serde_json::json!({ "id2label": Value::Object(fields.into_iter().collect()) });
+            prop_assert_eq!(config(&written.to_string()).unwrap().labels, names.iter().map(|name| Arc::from(&**name)).collect::<Vec<Arc<str>>>());
+        }
     }
 }

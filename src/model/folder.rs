@@ -18,8 +18,16 @@ use crate::model::recall::Recall;
 pub(super) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
      (or token-classification)";
 const SAVE_TOKENIZER: &str = "write it with `python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('DIR').save_pretrained('DIR')\"`";
-/// Larger than any tokenizer that is in use (17 MB for 250,000 pieces), smaller than what a machine would feel.
-const MAX_TEXT_FILE_BYTES: u64 = 256 << 20;
+/// Larger than any tokenizer that is in use (33 MB for 256,000 pieces), smaller than what a machine would feel.
+const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
+/// The most labels that are taken, named twice over, need less.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+/// What the folder's owner wrote by hand.
+const MAX_OWN_BYTES: u64 = 1 << 20;
+/// What protobuf can hold; larger models keep their weights beside the graph.
+const MAX_GRAPH_BYTES: u64 = 2 << 30;
+/// Of all weights beside a graph. They are read once to be known again, and to answer in time a classifier is far smaller.
+const MAX_WEIGHTS_BYTES: u64 = 16 << 30;
 
 /// Everything that a model is made of.
 pub(super) struct ModelFiles {
@@ -76,8 +84,10 @@ pub(super) fn read(path: &Path, recall: &Recall) -> Result<ModelFiles, Error> {
 
     let (digest, facts) = recall.of(&graph, || inspect(&graph))?;
     let mut graph_digest = Sha256::new_with_prefix(digest);
+    let mut room = MAX_WEIGHTS_BYTES;
     for name in &facts.external_files {
         let path = folder.weights(&graph, name)?;
+        room -= check_size(&path, room)?;
         graph_digest.update(recall.of(&path, || digest::of_file(&path).map_err(|error| unreadable(&path, &error)))?);
     }
     let graph_digest: [u8; 32] = graph_digest.finalize().into();
@@ -107,6 +117,7 @@ pub(super) fn read(path: &Path, recall: &Recall) -> Result<ModelFiles, Error> {
 
 /// Digest of a graph file and what it says of itself.
 fn inspect(graph: &Path) -> Result<([u8; 32], GraphFacts), Error> {
+    check_size(graph, MAX_GRAPH_BYTES)?;
     let content = fs::read(graph).map_err(|error| unreadable(graph, &error))?;
     let invalid = |message| Error::FileInvalid { path: graph.into(), message, remedy: EXPORT.into() };
     let facts = graph::read(&content).map_err(invalid)?;
@@ -152,11 +163,12 @@ impl<'a> Folder<'a> {
     /// The text of a file, or `None` where there is none.
     fn text(&self, name: &str) -> Result<Option<String>, Error> {
         let Some(path) = self.file(name)? else { return Ok(None) };
-        let bytes = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.len();
-        if bytes > MAX_TEXT_FILE_BYTES {
-            let message = format!("it has {bytes} bytes, expected at most {MAX_TEXT_FILE_BYTES}");
-            return Err(Error::FileInvalid { path, message, remedy: EXPORT.into() });
-        }
+        let limit = match name {
+            "tokenizer.json" | "vocab.txt" | "vocab.json" | "merges.txt" => MAX_TOKENIZER_BYTES,
+            "local-model.toml" | "warmup.txt" => MAX_OWN_BYTES,
+            _ => MAX_CONFIG_BYTES,
+        };
+        check_size(&path, limit)?;
         fs::read_to_string(&path).map(Some).map_err(|error| unreadable(&path, &error))
     }
 
@@ -225,6 +237,20 @@ impl<'a> Folder<'a> {
         }
         Err(self.missing("tokenizer.json", SAVE_TOKENIZER))
     }
+}
+
+/// The size of a file that has at most `limit` bytes; asked before any of it is read.
+fn check_size(path: &Path, limit: u64) -> Result<u64, Error> {
+    let bytes = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
+    if bytes > limit {
+        let message = format!("it has {bytes} bytes, expected at most {limit}");
+        return Err(Error::FileInvalid {
+            path: path.into(),
+            message,
+            remedy: "put in the file that belongs there".into(),
+        });
+    }
+    Ok(bytes)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {

@@ -3,12 +3,14 @@
 //! A walk over the protobuf fields that matter (numbers from onnx.proto3, ONNX 1.19), everything else skipped unread; so a
 //! file that names paths outside its folder is refused before anything follows them. Running the graph is `session`'s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 /// Sub-graphs nest in real models two or three deep; a file that nests deeper than this was made to hurt.
 const MAX_DEPTH: usize = 32;
+/// The largest transformers have some ten thousand; each costs the runtime kilobytes, and time that no deadline ends.
+const MAX_NODES: u64 = 1 << 17;
 const FLOAT16: u64 = 10;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,17 +47,26 @@ impl GraphFacts {
 pub(super) fn read(bytes: &[u8]) -> Result<GraphFacts, String> {
     let mut facts = GraphFacts::default();
     let mut has_graph = false;
+    let mut nodes = Nodes::new();
+    let mut functions = HashMap::new();
     for field in Fields(bytes) {
         match field? {
             (1, Value::Number(version)) => facts.ir_version = version,
             (7, Value::Bytes(graph)) => {
                 has_graph = true;
-                walk(graph, Kind::Graph, &mut facts, 0)?;
+                walk(graph, Kind::Graph, &mut facts, &mut nodes, 0)?;
             }
             (8, Value::Bytes(import)) => opset(import, &mut facts)?,
-            (25, Value::Bytes(function)) => walk(function, Kind::Function, &mut facts, 0)?,
+            (25, Value::Bytes(function)) => {
+                let mut own = Nodes::new();
+                let name = walk(function, Kind::Function, &mut facts, &mut own, 0)?;
+                functions.insert(name, Function { nodes: own, expanded: None });
+            }
             _ => {}
         }
+    }
+    if expanded(&nodes, &mut functions, 0)? > MAX_NODES {
+        return Err(format!("it has more than {MAX_NODES} nodes, its functions written out"));
     }
     if has_graph && facts.ir_version > 0 { Ok(facts) } else { Err("it is no ONNX model".into()) }
 }
@@ -71,34 +82,89 @@ enum Kind {
     Tensor,
 }
 
-fn walk(message: &[u8], kind: Kind, facts: &mut GraphFacts, depth: usize) -> Result<(), String> {
+/// Operators by name, and how often each stands there. A function is called like an operator, so that its domain may be
+/// left out: at worst a graph is taken for larger than it is.
+type Nodes<'a> = HashMap<&'a str, u64>;
+
+struct Function<'a> {
+    nodes: Nodes<'a>,
+    expanded: Option<u64>,
+}
+
+/// Number of nodes once every call of a function is replaced by what it holds, as the runtime does it. A few functions that
+/// each call the one before twice make billions.
+fn expanded<'a>(
+    nodes: &Nodes<'a>,
+    functions: &mut HashMap<&'a str, Function<'a>>,
+    depth: usize,
+) -> Result<u64, String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("its functions call each other more than {MAX_DEPTH} deep"));
+    }
+    let mut sum = 0u64;
+    for (name, count) in nodes {
+        let each = match functions.get_mut(name) {
+            None => 1,
+            Some(Function { expanded: Some(known), .. }) => *known,
+            Some(function) => {
+                let own = std::mem::take(&mut function.nodes);
+                let size = expanded(&own, functions, depth + 1)?;
+                if let Some(function) = functions.get_mut(name) {
+                    *function = Function { nodes: own, expanded: Some(size) };
+                }
+                size
+            }
+        };
+        sum = sum.saturating_add(count.saturating_mul(each));
+    }
+    Ok(sum)
+}
+
+/// Returns the name, of a function, or the operator, of a node.
+fn walk<'a>(
+    message: &'a [u8],
+    kind: Kind,
+    facts: &mut GraphFacts,
+    nodes: &mut Nodes<'a>,
+    depth: usize,
+) -> Result<&'a str, String> {
     if depth > MAX_DEPTH {
         return Err(format!("its sub-graphs nest deeper than {MAX_DEPTH}"));
     }
-    let mut operator = "";
+    let mut name = "";
     for field in Fields(message) {
         match (kind, field?) {
             (Kind::Graph, (1, Value::Bytes(part))) | (Kind::Function, (7, Value::Bytes(part))) => {
-                walk(part, Kind::Node, facts, depth + 1)?;
+                walk(part, Kind::Node, facts, nodes, depth + 1)?;
             }
             (Kind::Graph, (5, Value::Bytes(part)))
             | (Kind::Attribute, (5 | 10, Value::Bytes(part)))
-            | (Kind::SparseTensor, (1 | 2, Value::Bytes(part))) => walk(part, Kind::Tensor, facts, depth + 1)?,
-            (Kind::Graph, (15, Value::Bytes(part))) | (Kind::Attribute, (22 | 23, Value::Bytes(part))) => {
-                walk(part, Kind::SparseTensor, facts, depth + 1)?;
+            | (Kind::SparseTensor, (1 | 2, Value::Bytes(part))) => {
+                walk(part, Kind::Tensor, facts, nodes, depth + 1)?;
             }
-            (Kind::Node, (4, Value::Bytes(name))) => operator = text(name)?,
-            (Kind::Node, (5, Value::Bytes(part))) => walk(part, Kind::Attribute, facts, depth + 1)?,
-            (Kind::Attribute, (6 | 11, Value::Bytes(part))) => walk(part, Kind::Graph, facts, depth + 1)?,
+            (Kind::Graph, (15, Value::Bytes(part))) | (Kind::Attribute, (22 | 23, Value::Bytes(part))) => {
+                walk(part, Kind::SparseTensor, facts, nodes, depth + 1)?;
+            }
+            (Kind::Node, (4, Value::Bytes(operator))) => name = text(operator)?,
+            (Kind::Function, (1, Value::Bytes(own))) => name = text(own)?,
+            (Kind::Node, (5, Value::Bytes(part))) | (Kind::Function, (11, Value::Bytes(part))) => {
+                walk(part, Kind::Attribute, facts, nodes, depth + 1)?;
+            }
+            (Kind::Attribute, (6 | 11, Value::Bytes(part))) => {
+                walk(part, Kind::Graph, facts, nodes, depth + 1)?;
+            }
             (Kind::Tensor, (2, Value::Number(FLOAT16))) => facts.half_weights = true,
             (Kind::Tensor, (13, Value::Bytes(entry))) => external(entry, facts)?,
             _ => {}
         }
     }
-    if matches!(kind, Kind::Node) && !facts.operators.contains(operator) {
-        facts.operators.insert(operator.to_owned());
+    if matches!(kind, Kind::Node) {
+        *nodes.entry(name).or_default() += 1;
+        if !facts.operators.contains(name) {
+            facts.operators.insert(name.to_owned());
+        }
     }
-    Ok(())
+    Ok(name)
 }
 
 fn opset(import: &[u8], facts: &mut GraphFacts) -> Result<(), String> {
@@ -198,6 +264,8 @@ impl<'a> Iterator for Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
@@ -250,5 +318,36 @@ mod tests {
         file.extend([graph.len() as u8 | 0x80, (graph.len() >> 7) as u8]);
         file.extend(graph);
         assert_eq!(read(&file).unwrap_err(), "its sub-graphs nest deeper than 32");
+    }
+
+    /// Messages as they nest: a few fields, of numbers, bytes and messages.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let field = |number: u8, content: Vec<u8>| bytes(number, &content[..content.len().min(127)]);
+        let leaf = prop_oneof![any::<Vec<u8>>(), Just(b"location".to_vec()), Just(vec![16, 10])];
+        leaf.prop_recursive(6, 48, 4, move |inner| {
+            prop::collection::vec((1u8..16, inner), 0..4).prop_map(move |fields| {
+                fields.into_iter().flat_map(|(number, content)| field(number, content)).collect()
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_crash_it(graph in message(), function in message(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut file = [vec![8, 8], bytes(7, &graph[..graph.len().min(127)])].concat();
+            // Field 25, whose tag has two bytes.
+            file.extend([25 << 3 & 0x7f | 0x82, 1, function.len().min(127) as u8]);
+            file.extend(&function[..function.len().min(127)]);
+            let _ = read(&file);
+            let place = at.index(file.len());
+            file[place] = byte;
+            let _ = read(&file);
+        }
+
+        #[test]
+        fn all_operators_are_found_and_no_others(names in prop::collection::btree_set("[A-Za-z]{1,8}", 0..9)) {
+            let nodes: Vec<u8> = names.iter().flat_map(|name| bytes(1, &bytes(4, name.as_bytes()))).collect();
+            prop_assert_eq!(read(&model(&nodes)).unwrap().operators, names);
+        }
     }
 }

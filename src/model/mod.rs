@@ -12,6 +12,7 @@ mod entities;
 mod folder;
 mod frame;
 mod graph;
+mod growth;
 mod overflow;
 mod pipeline;
 mod prepared;
@@ -39,6 +40,34 @@ use prepared::Sessions;
 use recall::Recall;
 use session::Session;
 use tokenizer::Tokenizer;
+
+/// Doors for `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    use std::path::Path;
+
+    use super::config::{Config, Settings, TokenizerConfig, json};
+
+    pub fn graph(bytes: &[u8]) {
+        let _ = super::graph::read(bytes);
+    }
+
+    /// Builds a tokenizer and encodes a text with it.
+    pub fn tokenizer(bytes: &[u8]) {
+        if let Ok(tokenizer) = super::vocabulary::tokenizer(bytes) {
+            let _ = tokenizer.encode_fast("Hello there, a b ab \u{e9}!", true);
+        }
+    }
+
+    pub fn config(bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let path = Path::new("x");
+        let _ = json::<TokenizerConfig>(path, text);
+        let settings = Settings::parse(path, text).unwrap_or_default();
+        let _ = Config::parse(path, text, &settings);
+    }
+}
 
 /// A loaded model, owned by one thread.
 ///

@@ -81,10 +81,8 @@ impl Pipeline {
 
     /// Runs once and compares the number of scores with the number of names.
     pub(super) fn check_labels(&mut self) -> Result<(), Error> {
-        let rules = Arc::clone(&self.rules);
-        let encoded = rules.tokenizer.encode("a", None)?;
-        let given = self.run(&encoded.chunks[0], &Cancellation::default())?.labels;
-        let named = rules.labels.len();
+        let given = self.session.labels().map_err(|error| self.failed(error.message()))?;
+        let named = self.rules.labels.len();
         if given == named { Ok(()) } else { Err(Error::LabelCount { named, given }) }
     }
 
@@ -208,7 +206,7 @@ impl Pipeline {
     }
 
     fn failed(&self, message: &str) -> Error {
-        Error::Inference { model: self.rules.name.clone(), message: message.to_owned() }
+        Error::Inference { model: self.rules.name.clone(), message: message.trim().to_owned() }
     }
 }
 

@@ -4,6 +4,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use ort::environment::Environment;
 use ort::session::RunOptions;
@@ -15,6 +18,11 @@ use crate::error::Error;
 use crate::model::Cancellation;
 use crate::model::folder::{Graph, ModelFiles};
 use crate::model::frame::Chunk;
+
+/// A run over a handful of tokens takes milliseconds; one that takes this long was made not to end.
+const LONGEST_SHORT_RUN: Duration = Duration::from_secs(10);
+/// Of a graph whose inputs have a fixed length, in tokens. Longer ones are made to fill memory.
+const LONGEST_FIXED: usize = 1 << 20;
 
 pub(super) struct Session {
     inner: OrtSession,
@@ -97,6 +105,11 @@ impl Session {
         Ok(scores.values.into_iter().map(f32::to_bits).collect())
     }
 
+    /// The number of scores that the graph gives.
+    pub(super) fn labels(&mut self) -> ort::Result<usize> {
+        Ok(self.short_run(&RunOptions::new()?)?.labels)
+    }
+
     /// A short run after which the session keeps no more memory than that run took.
     pub(super) fn trim(&mut self) -> ort::Result<()> {
         let mut options = RunOptions::new()?;
@@ -109,7 +122,18 @@ impl Session {
         let length = self.fixed.unwrap_or(8).min(8);
         let ids: Vec<i64> = [0, 1].into_iter().cycle().take(length).collect();
         let chunk = Chunk { type_ids: vec![0; ids.len()], ids };
-        self.run(&chunk, 0, options)
+        thread::scope(|scope| {
+            let (finished, running) = channel::<()>();
+            let watch = move || {
+                let late = running.recv_timeout(LONGEST_SHORT_RUN) == Err(RecvTimeoutError::Timeout);
+                if late { options.terminate() } else { Ok(()) }
+            };
+            // Where no thread can be had, it runs unwatched.
+            let _watching = thread::Builder::new().name("watch".into()).spawn_scoped(scope, watch);
+            let outcome = self.run(&chunk, 0, options);
+            drop(finished);
+            outcome
+        })
     }
 
     /// Names, types and shapes of inputs and outputs, for people.
@@ -175,6 +199,11 @@ impl Session {
             (shape, values.to_vec())
         };
         let labels = shape.last().and_then(|&labels| usize::try_from(labels).ok()).unwrap_or(0);
+        // What a graph declares of its output is not always what it gives.
+        let rows = if self.rank == 3 { length } else { 1 };
+        if labels == 0 || shape.len() != self.rank || values.len() != rows * labels {
+            return Err(ort::Error::new(format!("its scores have the shape {shape:?}, expected {rows} rows")));
+        }
         Ok(Logits { values, labels })
     }
 }
@@ -225,7 +254,7 @@ fn unusable(files: &ModelFiles, message: &str) -> Error {
         .iter()
         .find(|(word, _)| message.contains(word))
         .map_or("export it again, with opset 17 for example", |(_, remedy)| remedy);
-    Error::FileInvalid { path: files.graph.name().into(), message: message.into(), remedy: remedy.into() }
+    Error::FileInvalid { path: files.graph.name().into(), message: message.trim().into(), remedy: remedy.into() }
 }
 
 /// Role, integer type, and length where it is fixed.
@@ -249,7 +278,11 @@ fn role(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
     if batch > 1 {
         return Err(unknown());
     }
-    Ok((role, width, usize::try_from(length).ok().filter(|&length| length > 0)))
+    let length = usize::try_from(length).ok().filter(|&length| length > 0);
+    if length.is_some_and(|length| length > LONGEST_FIXED) {
+        return Err(unknown());
+    }
+    Ok((role, width, length))
 }
 
 /// The output to read: `logits`, or the only one there is; whether it is fp16, and its rank.

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokenizers::models::bpe::BPE;
@@ -16,21 +15,13 @@ use tokenizers::{
 
 use crate::error::Error;
 use crate::model::config::{Config, SpecialToken, TokenizerConfig, json as parse};
+use crate::model::growth::Head;
 
 /// Reads a `tokenizer.json`.
 ///
 /// The general way builds the vocabulary three times over, which is most of its time and memory; with the kind of model
 /// told before, it is read straight into its place.
 pub(super) fn tokenizer(bytes: &[u8]) -> tokenizers::Result<HfTokenizer> {
-    #[derive(Deserialize)]
-    struct Head {
-        model: Kind,
-    }
-    #[derive(Deserialize)]
-    struct Kind {
-        #[serde(rename = "type")]
-        name: String,
-    }
     fn straight<M>(bytes: &[u8]) -> tokenizers::Result<HfTokenizer>
     where
         M: DeserializeOwned + Model + Into<ModelWrapper>,
@@ -38,10 +29,12 @@ pub(super) fn tokenizer(bytes: &[u8]) -> tokenizers::Result<HfTokenizer> {
         type Parts<M> = TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
         Ok(serde_json::from_slice::<Parts<M>>(bytes)?.into())
     }
-    match serde_json::from_slice::<Head>(bytes).map(|head| head.model.name).as_deref() {
-        Ok("WordPiece") => straight::<WordPiece>(bytes),
-        Ok("BPE") => straight::<BPE>(bytes),
-        Ok("Unigram") => straight::<Unigram>(bytes),
+    let head: Head = serde_json::from_slice(bytes)?;
+    head.check()?;
+    match head.kind() {
+        Some("WordPiece") => straight::<WordPiece>(bytes),
+        Some("BPE") => straight::<BPE>(bytes),
+        Some("Unigram") => straight::<Unigram>(bytes),
         // Files of old versions do not name the kind.
         _ => HfTokenizer::from_bytes(bytes),
     }

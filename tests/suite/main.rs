@@ -8,6 +8,9 @@ mod client;
 /// The scripted model that stands in at `model`'s door.
 mod fake;
 
+/// ONNX files written by hand.
+#[cfg(target_os = "linux")]
+mod onnx;
 /// A folder of files for one test, and jobs on them.
 mod place;
 
@@ -35,10 +38,14 @@ mod file_tool;
 mod files;
 /// Tiny models of every kind against goldens of transformers' own pipelines.
 mod goldens;
+/// Folders made to hurt, within bounds of time and memory.
+mod hostile;
 /// Texts over a model's limit.
 mod long_texts;
 /// The measures of an evaluation, against those of scikit-learn and seqeval.
 mod measures;
+/// The wire with any lines on it.
+mod properties;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
 /// What `register` prints and runs, completions and the manual page.

@@ -8,6 +8,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ort", &["model", "onnxruntime"]),
     ("tokenizers", &["model"]),
     ("toml", &["model"]),
+    ("base64", &["model"]),
     ("half", &["model"]),
     ("moka", &["engine"]),
     ("crossbeam_channel", &["engine"]),
@@ -38,7 +39,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("signal_hook", &["main.rs"]),
     ("libc", &["main.rs"]),
     ("tracing_subscriber", &["telemetry.rs"]),
-    ("tempfile", &["cli", "engine", "files", "model", "onnxruntime", "artifacts.rs", "private_dir.rs", "stamp.rs"]),
+    (
+        "tempfile",
+        &["cli", "engine", "files", "job", "model", "onnxruntime", "artifacts.rs", "private_dir.rs", "stamp.rs"],
+    ),
     ("rustix", &["cli", "engine", "files", "mcp", "onnxruntime", "private_dir.rs", "telemetry.rs"]),
 ];
 

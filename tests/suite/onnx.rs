@@ -1,0 +1,129 @@
+//! ONNX files written by hand, a few dozen bytes each: the fields of onnx.proto3 that the hostile folders need.
+
+/// A number of a message's field.
+pub(crate) fn number(field: u8, value: i64) -> Vec<u8> {
+    [varint(u64::from(field) << 3), varint(value.cast_unsigned())].concat()
+}
+
+/// Bytes, a text or a message of a message's field.
+pub(crate) fn bytes(field: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
+    let content = content.as_ref();
+    [varint(u64::from(field) << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut coded = Vec::new();
+    while value >= 0x80 {
+        coded.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    coded.push(value as u8);
+    coded
+}
+
+const FLOAT: i64 = 1;
+const INT64: i64 = 7;
+const BOOL: i64 = 9;
+
+/// A tensor with this content, whatever its dimensions say.
+fn tensor(name: &str, kind: i64, dims: &[i64], content: Option<&[u8]>) -> Vec<u8> {
+    let dims = dims.iter().flat_map(|&dim| number(1, dim)).collect();
+    let content = content.map(|content| bytes(9, content)).unwrap_or_default();
+    [dims, number(2, kind), bytes(8, name), content].concat()
+}
+
+pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> Vec<u8> {
+    tensor(name, FLOAT, dims, Some(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()))
+}
+
+pub(crate) fn integers(name: &str, values: &[i64]) -> Vec<u8> {
+    let content: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    tensor(name, INT64, &[values.len() as i64], Some(&content))
+}
+
+pub(crate) fn truth(name: &str) -> Vec<u8> {
+    tensor(name, BOOL, &[], Some(&[1]))
+}
+
+/// Floats in a file beside the graph.
+pub(crate) fn external(name: &str, dims: &[i64], entries: &[(&str, &str)]) -> Vec<u8> {
+    let entries = entries.iter().flat_map(|(key, value)| bytes(13, [bytes(1, key), bytes(2, value)].concat()));
+    [tensor(name, FLOAT, dims, None), entries.collect(), number(14, 1)].concat()
+}
+
+/// A node; `rest` are its attributes and its domain.
+pub(crate) fn node(operator: &str, inputs: &[&str], outputs: &[&str], rest: Vec<u8>) -> Vec<u8> {
+    let inputs = inputs.iter().flat_map(|name| bytes(1, name)).collect();
+    let outputs = outputs.iter().flat_map(|name| bytes(2, name)).collect();
+    [inputs, outputs, bytes(4, operator), rest].concat()
+}
+
+pub(crate) fn domain(name: &str) -> Vec<u8> {
+    bytes(7, name)
+}
+
+/// An attribute that is a number.
+pub(crate) fn integer_attribute(name: &str, value: i64) -> Vec<u8> {
+    bytes(5, [bytes(1, name), number(3, value), number(20, 2)].concat())
+}
+
+/// An attribute that is a graph.
+pub(crate) fn graph_attribute(name: &str, graph: &[u8]) -> Vec<u8> {
+    bytes(5, [bytes(1, name), bytes(6, graph), number(20, 5)].concat())
+}
+
+/// Name, type and shape of an input or output; a dimension below zero is any number.
+fn value(name: &str, kind: i64, dims: &[i64]) -> Vec<u8> {
+    let dims = dims.iter().flat_map(|&dim| bytes(1, if dim < 0 { bytes(2, "any") } else { number(1, dim) }));
+    bytes(1, name)
+        .into_iter()
+        .chain(bytes(2, bytes(1, [number(1, kind), bytes(2, dims.collect::<Vec<_>>())].concat())))
+        .collect()
+}
+
+fn graph(nodes: &[Vec<u8>], tensors: &[Vec<u8>], inputs: &[Vec<u8>], outputs: &[Vec<u8>]) -> Vec<u8> {
+    let part = |field: u8, parts: &[Vec<u8>]| parts.iter().flat_map(|part| bytes(field, part)).collect::<Vec<_>>();
+    [part(1, nodes), bytes(2, "g"), part(5, tensors), part(11, inputs), part(12, outputs)].concat()
+}
+
+/// A model with these nodes and tensors, and with the scores `l`, which some node must make `logits` of.
+pub(crate) fn model(nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
+    model_of([-1, -1], nodes, tensors, rest)
+}
+
+/// The same with `input_ids` of these dimensions.
+pub(crate) fn model_of(ids: [i64; 2], nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
+    let tensors = [&[floats("l", &[1, 3], &[0.1, 0.2, 0.3])], tensors].concat();
+    let graph = graph(nodes, &tensors, &[value("input_ids", INT64, &ids)], &[value("logits", FLOAT, &[-1, 3])]);
+    [number(1, 8), bytes(7, graph), bytes(8, number(2, 17)), rest.to_vec()].concat()
+}
+
+/// The body of a loop that goes on, adding `l`; with `collect` it also keeps each turn's sum.
+pub(crate) fn endless(collect: bool) -> Vec<u8> {
+    let mut nodes =
+        vec![node("Identity", &["cond_in"], &["cond"], vec![]), node("Add", &["sum_in", "l"], &["sum"], vec![])];
+    let mut outputs = vec![value("cond", BOOL, &[]), value("sum", FLOAT, &[1, 3])];
+    if collect {
+        nodes.push(node("Identity", &["sum_in"], &["kept"], vec![]));
+        outputs.push(value("kept", FLOAT, &[1, 3]));
+    }
+    let inputs = [value("turn", INT64, &[]), value("cond_in", BOOL, &[]), value("sum_in", FLOAT, &[1, 3])];
+    graph(&nodes, &[], &inputs, &outputs)
+}
+
+/// A scalar.
+pub(crate) fn turns(name: &str, count: i64) -> Vec<u8> {
+    tensor(name, INT64, &[], Some(&count.to_le_bytes()))
+}
+
+/// A function of the domain `f` with one input and one output, as a field of the model.
+pub(crate) fn function(name: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
+    let nodes = nodes.iter().flat_map(|node| bytes(7, node)).collect();
+    let imports = [bytes(9, number(2, 17)), import("f", 9)].concat();
+    bytes(25, [bytes(1, name), bytes(4, "x"), bytes(5, "y"), nodes, imports, bytes(10, "f")].concat())
+}
+
+/// A version of another domain's operators, as this field.
+pub(crate) fn import(domain: &str, field: u8) -> Vec<u8> {
+    bytes(field, [bytes(1, domain), number(2, 1)].concat())
+}
