@@ -113,7 +113,7 @@ impl Head<'_> {
         let added = self.added_tokens.iter().map(|token| token.content.len()).sum();
         at_most("the bytes of its `added_tokens`", added, MAX_ADDED_BYTES)?;
         let Some(model) = &self.model else { return Ok(()) };
-        let chars = model.max_input_chars_per_word.filter(|_| model.name.as_deref() == Some("WordPiece")).unwrap_or(0);
+        let chars = model.max_input_chars_per_word.unwrap_or(0);
         at_most("its `max_input_chars_per_word`", chars, MAX_WORD_CHARS)?;
         at_most("the longest piece of its `vocab` in bytes", model.vocab.longest, MAX_PIECE_BYTES)?;
         at_most("the bytes of its `vocab`", model.vocab.bytes, MAX_PIECES_BYTES)
@@ -135,18 +135,22 @@ fn steps(value: &Value) -> usize {
 
 /// How many times longer a normalizer can make a text of some length.
 fn growth(value: &Value) -> Result<usize, String> {
-    let bytes = |key: &str| value[key].as_str().map_or(0, str::len);
-    Ok(match value["type"].as_str() {
-        Some("Replace") => match value["pattern"]["String"].as_str() {
+    // By what they hold: files of old versions do not name the kind.
+    if let Some(content) = value["content"].as_str() {
+        return Ok(match value["pattern"]["String"].as_str() {
             // A pattern that matches nothing at all stands between all characters.
-            None | Some("") => 1 + bytes("content"),
-            Some(pattern) => bytes("content").div_ceil(pattern.len()).max(1),
-        },
+            None | Some("") => 1 + content.len(),
+            Some(pattern) => content.len().div_ceil(pattern.len()).max(1),
+        });
+    }
+    if let Some(prepended) = value["prepend"].as_str() {
         // Once a text, which may be short itself.
-        Some("Prepend") => 1 + bytes("prepend") / 64,
-        Some("Precompiled") => precompiled(value["precompiled_charsmap"].as_str().unwrap_or_default())?,
-        _ => parts(value).try_fold(1usize, |product, part| Ok::<_, String>(product.saturating_mul(growth(part)?)))?,
-    })
+        return Ok(1 + prepended.len() / 64);
+    }
+    if let Some(table) = value["precompiled_charsmap"].as_str() {
+        return precompiled(table);
+    }
+    parts(value).try_fold(1usize, |product, part| Ok(product.saturating_mul(growth(part)?)))
 }
 
 /// The growth by a table of replacements: four bytes with the size of the trie, the trie, and texts between zeros. Reading one
