@@ -38,7 +38,7 @@ pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> Vec<u8> {
 
 pub(crate) fn integers(name: &str, values: &[i64]) -> Vec<u8> {
     let content: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    tensor(name, INT64, &[values.len() as i64], Some(&content))
+    tensor(name, INT64, &[i64::try_from(values.len()).unwrap()], Some(&content))
 }
 
 pub(crate) fn truth(name: &str) -> Vec<u8> {
