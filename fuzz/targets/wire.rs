@@ -1,0 +1,67 @@
+//! Lines to a server over the scripted fake: whatever they say, a request behind them is answered once, and no answer comes twice
+//! for one that was sent once.
+
+#![no_main]
+
+#[allow(dead_code, reason = "the tests use all of it")]
+#[path = "../../tests/suite/fake.rs"]
+mod fake;
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use local_model_mcp::engine::Engine;
+use local_model_mcp::files::Places;
+use local_model_mcp::job::JobSettings;
+use local_model_mcp::mcp::{self, Duplex};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::runtime::{Builder, Runtime};
+
+const LAST: &str = r#"{"jsonrpc":"2.0","id":"the last one","method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+
+thread_local! {
+    /// One engine for all inputs; each gets a session of its own.
+    static SERVED: RefCell<Option<(Runtime, Arc<Engine>)>> = const { RefCell::new(None) };
+}
+
+libfuzzer_sys::fuzz_target!(
+    // The fake panics when it is told to, and that is caught.
+    init: std::panic::set_hook(Box::new(|_| {})),
+    |bytes: &[u8]| SERVED.with_borrow_mut(|served| {
+        // What the fake would wait for never comes.
+        if bytes.windows(4).any(|word| word == b"held") || bytes.windows(12).any(|word| word == b"the last one") {
+            return;
+        }
+        let (runtime, engine) = served.get_or_insert_with(|| {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let engine = runtime.block_on(async { fake::start(&Arc::default(), fake::settings()) });
+            (runtime, engine)
+        });
+        runtime.block_on(session(Arc::clone(engine), bytes));
+    })
+);
+
+async fn session(engine: Arc<Engine>, bytes: &[u8]) {
+    let jobs = JobSettings { places: Places::below([PathBuf::from("/nowhere/at/all")], 1 << 20), in_flight: 4 };
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let (reader, writer) = tokio::io::split(theirs);
+    let server = tokio::spawn(mcp::serve(engine, jobs, Duplex::new(reader, writer), pending()));
+    let (reader, mut writer) = tokio::io::split(ours);
+    writer.write_all(&[bytes, b"\n", LAST.as_bytes(), b"\n"].concat()).await.expect("the server reads");
+    let mut lines = BufReader::new(reader).lines();
+    let answered = async {
+        loop {
+            let line = lines.next_line().await.expect("UTF-8").expect("the server is up");
+            let message: Value = serde_json::from_str(&line).expect("stdout carries JSON alone");
+            if message["id"] == "the last one" {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), answered).await.expect("the last request is answered");
+    server.abort();
+}
