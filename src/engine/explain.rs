@@ -44,7 +44,7 @@ impl Engine {
                 return Ok(None);
             }
             let model = Some(answer.model.clone());
-            let without = self.once(Request { model, input, lane: Lane::Interactive, ..Request::default() }).await?;
+            let without = self.once(Request { model, input, lane: Lane::Batch, ..Request::default() }).await?;
             let Outcome::Scores(scores) = &without.prediction.outcome else { return Ok(None) };
             Ok(Some(Weight { text: text[range].to_owned(), weight: whole - scores[best] }))
         };

@@ -215,7 +215,7 @@ mod tests {
         #[test]
         fn any_line_is_an_object_or_refused(line in any::<Vec<u8>>(), column in "[a.]{0,6}") {
             if let Ok(object) = Object::parse(&Line::Whole(line)) {
-                let _ = object.cell(&Wanted { column, position: 0, text_only: true });
+                let _ = object.cell(&Wanted { column, position: 0, reads: Reads::Text });
             }
         }
     }

@@ -337,6 +337,8 @@ fn object(mut schema: Schema) -> JsonObject {
         schema.remove(key);
     }
     schema.insert("additionalProperties".to_owned(), false.into());
+    // Some clients refuse an object without the list of its fields, also where there are none.
+    schema.ensure_object().entry("properties").or_insert_with(|| serde_json::json!({}));
     match schema.to_value() {
         serde_json::Value::Object(object) => object,
         _ => JsonObject::new(),

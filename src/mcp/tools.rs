@@ -135,7 +135,7 @@ async fn predict_batch(engine: &Engine, in_flight: usize, batch: BatchArguments)
     let labels = labels.unwrap_or_default();
     let predict = |text: String| {
         let input = Input { text, text_pair: None, labels: labels.clone() };
-        engine.predict(Request { model: model.clone(), input, top_k, lane: Lane::Batch })
+        engine.predict(Request { model: model.clone(), input, top_k, lane: Lane::Batch, ..Request::default() })
     };
     let mut answers = stream::iter(texts).map(predict).buffered(in_flight);
     let mut results = Vec::new();

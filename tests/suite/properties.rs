@@ -53,6 +53,9 @@ fn sent() -> impl Strategy<Value = Sent> {
         }),
         2 => (method, params).prop_map(|(method, params)| Sent::Request(request(0, method, params))),
         1 => "[^\\r\\n]{0,60}".prop_map(Sent::Other),
+        1 => value().prop_map(|params| {
+            Sent::Other(json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params }).to_string())
+        }),
     ]
 }
 
