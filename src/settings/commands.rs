@@ -1,9 +1,11 @@
 //! The commands and what each of them takes.
 
+use std::ffi::OsStr;
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::settings::Options;
 
@@ -15,6 +17,21 @@ pub struct Cli {
     pub command: Option<Command>,
     #[command(flatten)]
     pub options: Options,
+}
+
+impl Cli {
+    /// Reads the command line and the environment; ends the process with a sentence where they cannot be understood.
+    ///
+    /// An empty variable counts as none: clients that fill in what a user left out set it so.
+    pub fn read() -> Self {
+        let empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+        let command = Self::command().mut_args(|argument| match argument.get_env() {
+            Some(variable) if empty(variable) => argument.env(Resettable::Reset),
+            _ => argument,
+        });
+        let matches = command.get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -94,6 +94,21 @@ fn completions_and_manual_come_from_the_same_definitions() {
     assert!(text(&manual.stdout).contains(".TH local-model-mcp 1"));
 }
 
+/// Clients that fill in what a user left out set a variable to nothing.
+#[test]
+fn an_empty_variable_counts_as_none() {
+    let help = run(&["--help"]);
+    let mut command = command(&["check", "--json"]);
+    let variables: Vec<&str> = text(&help.stdout)
+        .split(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .filter(|word| word.starts_with("LOCAL_MODEL_MCP_") || *word == "ORT_DYLIB_PATH")
+        .filter(|name| *name != "LOCAL_MODEL_MCP_CACHE_DIR")
+        .collect();
+    assert!(variables.len() > 10, "{variables:?}");
+    let output = command.envs(variables.iter().map(|name| (name, ""))).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
 /// Colours are for terminals: a pipe never gets an escape sequence.
 #[test]
 fn nothing_is_coloured_in_a_pipe() {

@@ -31,7 +31,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("toml_edit", &["model"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli"]),
-    ("clap", &["cli", "settings", "main.rs"]),
+    ("clap", &["cli", "settings"]),
     ("clap_complete", &["cli", "settings"]),
     ("clap_mangen", &["cli"]),
     ("shlex", &["cli"]),
