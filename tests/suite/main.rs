@@ -50,6 +50,8 @@ mod properties;
 mod protocol;
 /// What `register` prints and runs, completions and the manual page.
 mod register;
+/// rmcp's own client.
+mod rmcp_client;
 /// The default model: everyday sentences with the label a person gives, and the scores transformers gives.
 mod sentiment;
 /// The skill, as the server hands it out and as it lies in the plugin.
