@@ -1,0 +1,63 @@
+// The official conformance suite, through the bridge. In every scenario it also checks each message against the official JSON
+// schema of the revision. Which scenarios are run, and why the others are not, is in conformance.json.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { bridge } from "./bridge.mjs";
+import { environment, expected, here, installed, run, server, world, writeLong } from "./world.mjs";
+
+const scenarios = JSON.parse(readFileSync(join(here, "conformance.json"), "utf8"));
+const home = world();
+let bridged;
+
+before(async () => (bridged = await bridge(server, { home, environment: environment(home) })));
+after(() => bridged.close());
+
+// Not `run`, which would hold up the bridge.
+function suite(...args) {
+  const child = spawn(process.execPath, [installed("conformance"), ...args], { env: { HOME: home } });
+  const output = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(chunk));
+  return new Promise((ended) => child.on("close", (status) => ended({ status, output: output.join("") })));
+}
+
+async function check(revision, scenario) {
+  bridged.revision = revision;
+  const results = mkdtempSync(join(home, "results-"));
+  const { status, output } = await suite(
+    "server", "--url", bridged.url, "--scenario", scenario, "--spec-version", revision, "--timeout", "300000",
+    // The suite names few scenarios for the oldest revision; those of the next one hold there too.
+    "--force", "--expected-failures", join(here, "conformance-baseline.yml"), "--output-dir", results,
+  );
+  assert.equal(status, 0, output.slice(-2000));
+  const [folder] = readdirSync(results);
+  const checks = JSON.parse(readFileSync(join(results, folder, "checks.json"), "utf8"));
+  // This one writes its requests by hand, past the suite's check of messages.
+  const checked = scenario === "server-stateless" ? undefined : "SUCCESS";
+  assert.equal(checks.find(({ id }) => id === "wire-schema-valid")?.status, checked);
+  if (revision < "2026") assert.equal(bridged.negotiated, revision);
+}
+
+test("conformance: each scenario that the suite has is run or left out for a reason", () => {
+  const { stdout } = run(home, installed("conformance"), ["list", "--server"]);
+  const known = stdout.matchAll(/^ +- (\S+)/gm).map(([, name]) => name).toArray();
+  const named = [...Object.values(scenarios.revisions), ...scenarios.left_out.map((group) => group.scenarios)].flat();
+  assert.deepEqual([...new Set(named)].sort(), known.sort());
+});
+
+for (const [revision, run] of Object.entries(scenarios.revisions)) {
+  for (const scenario of run) {
+    const calls = scenario === "tools-call-simple-text" ? expected.calls : [undefined];
+    for (const call of calls) {
+      test(`conformance, ${revision}: ${scenario}${call ? ` by ${call.name}` : ""}`, async () => {
+        writeLong(home, `conformance, ${revision}`);
+        const long = { name: "local_model_predict_file", arguments: { path: expected.long.path, overwrite: true } };
+        bridged.standIns = { test_simple_text: call, test_error_handling: expected.mistake, test_tool_with_progress: long };
+        await check(revision, scenario);
+      });
+    }
+  }
+}

@@ -1,0 +1,32 @@
+// docs/clients.md against the lock files and conformance.json, so that neither its versions nor its lists go stale.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { here } from "./world.mjs";
+
+const read = (name) => readFileSync(join(here, name), "utf8");
+const document = read("../../docs/clients.md");
+
+test("documentation: the table has every client in its locked version", () => {
+  const node = JSON.parse(read("package-lock.json")).packages;
+  const locked = Object.keys(node[""].devDependencies).map((name) => [name, node[`node_modules/${name}`].version]);
+  const [, python] = read("requirements.txt").match(/^mcp==(\S+)/m);
+  const rows = document.matchAll(/^\| [^|]+ \| `([^`]+)` \| (\S+) \|/gm).map(([, name, version]) => [name, version]);
+  assert.deepEqual([...rows].sort(), [...locked, ["mcp", python]].sort());
+});
+
+test("documentation: the scenarios of the conformance suite", () => {
+  const { revisions, left_out } = JSON.parse(read("conformance.json"));
+  const names = (scenarios) => scenarios.map((name) => `\`${name}\``).join(", ");
+  const tables = [
+    ["| revision | scenarios that are run |", "|---|---|",
+      ...Object.entries(revisions).map(([revision, run]) => `| ${revision} | ${names(run)} |`)],
+    ["| scenarios that are not run | why |", "|---|---|", ...left_out.map(({ why, scenarios }) => `| ${names(scenarios)} | ${why} |`)],
+  ];
+  for (const table of tables) {
+    const text = table.join("\n");
+    assert.ok(document.includes(text), `docs/clients.md lacks this table:\n\n${text}\n`);
+  }
+});
