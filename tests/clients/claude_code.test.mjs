@@ -1,13 +1,46 @@
 // Claude Code's own health check, in an empty home. A turn with the model needs a login, so none is made here.
 
 import assert from "node:assert/strict";
+import { mkdirSync, symlinkSync } from "node:fs";
+import { delimiter, dirname, join, resolve } from "node:path";
 import { test } from "node:test";
-import { installed, run, server, world } from "./world.mjs";
+import { here, installed, run, server, world } from "./world.mjs";
+
+const root = resolve(here, "../..");
+
+function claude(home, ...args) {
+  const done = run(home, installed("claude"), args);
+  assert.equal(done.status, 0, done.stdout + done.stderr);
+  return done.stdout;
+}
 
 test("claude code: added, listed, connected", () => {
   const home = world();
-  const added = run(home, installed("claude"), ["mcp", "add", "local-model", "--", server]);
+  claude(home, "mcp", "add", "local-model", "--", server);
+  assert.match(claude(home, "mcp", "list"), /local-model: .*Connected/);
+});
+
+test("claude code: registered and taken back by the server's own command", () => {
+  const home = world();
+  const path = join(here, "node_modules/.bin");
+  const register = (...args) => run(home, "/usr/bin/env", [`PATH=${path}${delimiter}${dirname(process.execPath)}`, server, "register", "--apply", ...args]);
+  const added = register("--deadline-ms", "20000");
   assert.equal(added.status, 0, added.stderr);
-  const listed = run(home, installed("claude"), ["mcp", "list"]);
-  assert.match(listed.stdout, /local-model: .*Connected/, listed.stdout + listed.stderr);
+  assert.match(claude(home, "mcp", "list"), /local-model: .*--deadline-ms 20000 .*Connected/);
+  assert.equal(register("--remove").status, 0);
+  assert.doesNotMatch(claude(home, "mcp", "list"), /local-model/);
+});
+
+test("claude code: the plugin is valid, installs from a clone, and connects with nothing configured", () => {
+  const home = world();
+  claude(home, "plugin", "validate", "--strict", "--profile", "directory", join(root, "plugin"));
+  claude(home, "plugin", "validate", "--strict", root);
+  // Where `cargo install` puts it is on the PATH of its users.
+  mkdirSync(join(home, "bin"));
+  symlinkSync(server, join(home, "bin/local-model-mcp"));
+  claude(home, "plugin", "marketplace", "add", root);
+  claude(home, "plugin", "install", "local-model@local-model-mcp");
+  const path = [join(home, "bin"), dirname(process.execPath), process.env.PATH].join(delimiter);
+  const listed = run(home, "/usr/bin/env", [`PATH=${path}`, installed("claude"), "mcp", "list"]);
+  assert.match(listed.stdout, /plugin:local-model:local-model: .*Connected/, listed.stdout + listed.stderr);
 });

@@ -11,10 +11,13 @@ const document = read("../../docs/clients.md");
 
 test("documentation: the table has every client in its locked version", () => {
   const node = JSON.parse(read("package-lock.json")).packages;
-  const locked = Object.keys(node[""].devDependencies).map((name) => [name, node[`node_modules/${name}`].version]);
+  // One package counts tokens and is no client.
+  const names = Object.keys(node[""].devDependencies).filter((name) => name !== "@anthropic-ai/tokenizer");
+  const locked = names.map((name) => [name, node[`node_modules/${name}`].version]);
+  const [, rust] = read("../../Cargo.lock").match(/name = "rmcp"\nversion = "(.*)"/);
   const [, python] = read("requirements.txt").match(/^mcp==(\S+)/m);
   const rows = document.matchAll(/^\| [^|]+ \| `([^`]+)` \| (\S+) \|/gm).map(([, name, version]) => [name, version]);
-  assert.deepEqual([...rows].sort(), [...locked, ["mcp", python]].sort());
+  assert.deepEqual([...rows].sort(), [...locked, ["mcp", python], ["rmcp", rust]].sort());
 });
 
 test("documentation: the scenarios of the conformance suite", () => {

@@ -56,6 +56,15 @@ for (const era of ["legacy", "modern"]) {
   });
 }
 
+test("inspector: the skill that the server hands out is whole", () => {
+  const skill = ["--method", "skills/list", "--verify", "--require-digests"];
+  const done = run(home, installed("mcp-inspector"), ["--cli", server, "--protocol-era", "modern", "--format", "json", ...skill]);
+  assert.equal(done.status, 0, done.stderr);
+  const { conformance, files } = JSON.parse(done.stdout);
+  assert.deepEqual(conformance, []);
+  assert.deepEqual(files.map(({ status }) => status), ["verified", "verified", "verified", "verified"]);
+});
+
 test("inspector: what a file job wrote is on the disk", () => {
   assert.match(readFileSync(join(home, "small.predicted.csv"), "utf8"), /1,I love this,positive,/);
 });

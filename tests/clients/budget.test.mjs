@@ -1,0 +1,28 @@
+// How many tokens an assistant reads before it has called anything: names, descriptions and inputs of all tools, the server's
+// instructions, and the description of the skill. Counted with the last tokenizer that Anthropic published, which newer models
+// do not share, so it is a measure and no exact number.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { countTokens } from "@anthropic-ai/tokenizer";
+import { environment, here, server, world } from "./world.mjs";
+
+const BUDGET = 1200;
+
+test("all that the assistant reads fits the budget", () => {
+  const home = world();
+  const _meta = { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} };
+  const request = (id, method) => JSON.stringify({ jsonrpc: "2.0", id, method, params: { _meta } });
+  const input = `${request(1, "server/discover")}\n${request(2, "tools/list")}\n`;
+  const { stdout } = spawnSync(server, ["serve"], { input, env: environment(home), cwd: home, encoding: "utf8" });
+  const results = stdout.trim().split("\n").map((line) => JSON.parse(line));
+  const result = (id) => results.find((message) => message.id === id).result;
+  const skill = readFileSync(join(here, "../../skill/SKILL.md"), "utf8").split("\n").find((line) => line.startsWith("description: "));
+  const read = [result(1).instructions, skill];
+  for (const tool of result(2).tools) read.push(tool.name, tool.description, JSON.stringify(tool.inputSchema));
+  const tokens = read.map((text) => countTokens(text)).reduce((sum, count) => sum + count);
+  assert.ok(tokens > 500 && tokens <= BUDGET, `${tokens} tokens, ${BUDGET} are allowed`);
+});
