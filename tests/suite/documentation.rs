@@ -1,7 +1,7 @@
-//! README and models/README.md against the program.
+//! What people read, against the program: README, docs/troubleshooting.md, models/README.md.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -75,4 +75,87 @@ fn the_model_card_names_the_graph_that_is_shipped() {
     let graph = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment/model.onnx")).unwrap();
     let digest: String = Sha256::digest(&graph).iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(document("models/sentiment/README.md").contains(&digest), "{digest}");
+}
+
+/// Where messages stand in the sources: the files, and what stands right before each message.
+const MESSAGES: &[(&str, &[&str])] = &[
+    ("src/error.rs", &["#[error("]),
+    ("src/cli", &["anyhow!(", "bail!(", "context(", "|| format!("]),
+    ("src/settings", &["Err(", "Err(format!(", "|| "]),
+    ("src/mcp/transport/refusal.rs", &["format!(", "=> ", "let message ="]),
+    (
+        "src/mcp/mod.rs",
+        &["let text =", "let text = format!(", "_params(format!(", "METHOD_NOT_FOUND, format!(", "Err(format!("],
+    ),
+    ("src/mcp/skill.rs", &["not_found(format!("]),
+    ("build.rs", &["Err(format!(", "|error| format!(", "ok_or_else(|| {\n        format!("]),
+];
+
+/// Every message has its row, so that whoever meets one finds what to do.
+#[test]
+fn the_troubleshooting_page_has_every_message() {
+    let page = document("docs/troubleshooting.md");
+    let cells: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    let mut missing = Vec::new();
+    for (place, openers) in MESSAGES {
+        let mut found = 0;
+        for file in sources(Path::new(place)) {
+            let source = document(file.to_str().unwrap());
+            let code = source.split("#[cfg(test)]").next().unwrap();
+            for message in openers.iter().flat_map(|opener| messages(code, opener)) {
+                found += 1;
+                if !cells.iter().any(|cell| cell.contains(&message)) {
+                    missing.push(format!("{}: {message}", file.display()));
+                }
+            }
+        }
+        assert!(found > 0, "no message was found in {place}");
+    }
+    assert!(missing.is_empty(), "docs/troubleshooting.md has no row for:\n{}", missing.join("\n"));
+}
+
+/// The file, or all below a folder except `bench`, whose messages are for whoever works on this program.
+fn sources(place: &Path) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if root.join(place).is_file() {
+        return vec![place.to_owned()];
+    }
+    let entries = fs::read_dir(root.join(place)).unwrap().map(|entry| place.join(entry.unwrap().file_name()));
+    entries.filter(|entry| !entry.ends_with("bench")).flat_map(|entry| sources(&entry)).collect()
+}
+
+/// What is said of the problem, without the way out, by every message that follows the opener; `…` for what varies.
+fn messages(code: &str, opener: &str) -> Vec<String> {
+    let literals = code.match_indices(opener).filter_map(|(at, _)| literal(&code[at + opener.len()..]));
+    let mut found = Vec::new();
+    for text in literals {
+        let mut plain = String::new();
+        for (number, part) in text.split('{').enumerate() {
+            let fixed = if number == 0 { part } else { part.split_once('}').unwrap().1 };
+            plain.push_str(if number == 0 { "" } else { "…" });
+            plain.push_str(fixed);
+        }
+        // Up to the semicolon that the remedy follows, unless there is hardly a word before it.
+        let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
+        let ends = plain.match_indices(';').map(|(at, _)| at).chain([plain.len()]);
+        let said = ends.map(|end| &plain[..end]).find(|said| letters(said) >= 10);
+        found.extend(said.map(str::to_owned));
+    }
+    found
+}
+
+/// The string literal at the beginning, its escapes undone.
+fn literal(code: &str) -> Option<String> {
+    let mut rest = code.trim_start().strip_prefix('"')?.chars().peekable();
+    let mut text = String::new();
+    loop {
+        match rest.next()? {
+            '"' => return Some(text),
+            '\\' => match rest.next()? {
+                '\n' => while rest.next_if(|c| c.is_whitespace()).is_some() {},
+                escaped => text.push(escaped),
+            },
+            c => text.push(c),
+        }
+    }
 }
