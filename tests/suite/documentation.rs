@@ -1,4 +1,4 @@
-//! What people read, against the program: README, docs/troubleshooting.md, models/README.md.
+//! What people read, against the program: README in both languages, docs/troubleshooting.md, models/README.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use crate::client::{run, text};
 
+const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+
 fn document(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
 #[test]
-fn the_readme_lists_every_flag_with_its_variable_and_default() {
-    let readme = document("README.md");
+fn the_readmes_list_every_flag_with_its_variable_and_default() {
     let help = run(&["serve", "--help"]);
     let mut flags = Vec::new();
     let mut current = String::new();
@@ -32,11 +33,14 @@ fn the_readme_lists_every_flag_with_its_variable_and_default() {
         }
     }
     assert!(flags.len() >= 10, "{flags:?}");
-    for (flag, variable, default) in flags {
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `{flag}`")));
-        let row = row.unwrap_or_else(|| panic!("README has no row for {flag}"));
-        for value in [variable, default].into_iter().flatten() {
-            assert!(row.contains(&format!("`{value}`")), "README's row for {flag} lacks `{value}`: {row}");
+    for name in READMES {
+        let readme = document(name);
+        for (flag, variable, default) in &flags {
+            let row = readme.lines().find(|line| line.starts_with(&format!("| `{flag}`")));
+            let row = row.unwrap_or_else(|| panic!("{name} has no row for {flag}"));
+            for value in [variable, default].into_iter().flatten() {
+                assert!(row.contains(&format!("`{value}`")), "{name}'s row for {flag} lacks `{value}`: {row}");
+            }
         }
     }
 }
@@ -75,6 +79,63 @@ fn the_model_card_names_the_graph_that_is_shipped() {
     let graph = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment/model.onnx")).unwrap();
     let digest: String = Sha256::digest(&graph).iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(document("models/sentiment/README.md").contains(&digest), "{digest}");
+}
+
+/// It may have more, for its own readers, but lacks nothing: the same sections, tables and commands in the same order.
+#[test]
+fn the_chinese_readme_keeps_step() {
+    let [english, chinese] = READMES.map(document);
+    let mut following = shown(&chinese).into_iter();
+    for line in shown(&english) {
+        assert!(following.any(|other| other == line), "README.zh-CN.md lacks, or has in another place: {line}");
+    }
+    let headings = |readme: &str| {
+        let mut outside = true;
+        let levels = readme.lines().filter_map(|line| {
+            outside ^= line.starts_with("```");
+            Some(line.split_once(' ')?.0.len()).filter(|_| outside && line.starts_with('#'))
+        });
+        levels.collect::<Vec<_>>()
+    };
+    assert_eq!(headings(&english), headings(&chinese), "the levels of the headings");
+}
+
+/// What is the same in every language: lines of code blocks, their comments aside, and the code in the first cells of tables.
+fn shown(readme: &str) -> Vec<String> {
+    let mut shown = Vec::new();
+    let mut inside = false;
+    for line in readme.lines() {
+        if line.starts_with("```") {
+            inside = !inside;
+        } else if inside {
+            shown.push(line.split(" # ").next().unwrap().trim_end().to_owned());
+        } else if line.starts_with("| `") {
+            let cells = line.split(" | ").take(3);
+            let code = cells.map(|cell| cell.split('`').skip(1).step_by(2).collect::<Vec<_>>().join(" "));
+            shown.push(code.collect::<Vec<_>>().join(" | "));
+        }
+    }
+    shown
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let names = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/troubleshooting.md"];
+    for name in READMES.into_iter().chain(names) {
+        let content = document(name);
+        let targets = content.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+            let path = if file.is_empty() { from.clone() } else { from.parent().unwrap().join(file) };
+            assert!(path.exists(), "{name} links to {target}");
+            let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            let known = || {
+                fs::read_to_string(&path).unwrap().lines().any(|line| line.starts_with('#') && anchor(line) == heading)
+            };
+            assert!(heading.is_empty() || known(), "{name} links to {target}");
+        }
+    }
 }
 
 /// Where messages stand in the sources: the files, and what stands right before each message.
