@@ -45,7 +45,8 @@ pub mod fuzzing {
 
     /// Reads to the end; an object that is written again is the same.
     pub fn jsonl(bytes: &[u8]) {
-        let wanted = ["text", "in.text"].map(|column| Wanted { column: column.into(), position: 0, text_only: true });
+        let wanted =
+            ["text", "in.text"].map(|column| Wanted { column: column.into(), position: 0, reads: Reads::Text });
         let mut reader = jsonl::Reader::new(Box::new(Cursor::new(bytes.to_vec())), wanted.to_vec());
         let mut rows = 0;
         while let Some(chunk) = reader.next().expect("memory can be read") {
