@@ -32,7 +32,7 @@ pub mod fuzzing {
     use std::io::Cursor;
 
     use super::records::Records;
-    use super::{Line, Lines, Object, Reader, Wanted, jsonl};
+    use super::{Line, Lines, Object, Reader, Reads, Wanted, jsonl};
 
     /// Reads to the end, in no more records than there are bytes.
     pub fn csv(bytes: &[u8]) {

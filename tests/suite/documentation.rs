@@ -148,7 +148,7 @@ const MESSAGES: &[(&str, &[&str])] = &[
         "src/mcp/mod.rs",
         &["let text =", "let text = format!(", "_params(format!(", "METHOD_NOT_FOUND, format!(", "Err(format!("],
     ),
-    ("src/mcp/skill.rs", &["not_found(format!("]),
+    ("src/mcp/skill.rs", &["not_found(format!(", "not_found(\n        format!("]),
     ("build.rs", &["Err(format!(", "|error| format!(", "ok_or_else(|| {\n        format!("]),
 ];
 
