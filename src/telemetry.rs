@@ -9,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::settings::{LogFormat, LogLevel};
+use crate::settings::{LogFormat, LogLevel, colours_refused};
 
 /// Starts logging, of panics too; a second call in one process has no effect.
 pub fn start(level: LogLevel, format: LogFormat) {
@@ -26,7 +26,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
     let lines = tracing_subscriber::fmt::layer().with_writer(|| Stderr).log_internal_errors(false);
     let layer = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal() && !colours_refused()).boxed(),
     };
     // The default report goes to stderr whatever the level, and a panic may quote the text that caused it.
     std::panic::set_hook(Box::new(|panic| {

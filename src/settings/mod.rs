@@ -178,6 +178,11 @@ impl Options {
     }
 }
 
+/// Whether the user wants no colours anywhere (no-color.org).
+pub fn colours_refused() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// The processors that this process may use, by affinity and cgroup; more than four workers help no assistant.
 fn default_workers() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(4)
