@@ -115,8 +115,8 @@ class Essentials:
         self.assertEqual(result.structured_content["rows"], LONG["rows"])
         self.assertGreaterEqual(len(told), 2)
         self.assertTrue(all(before[0] < after[0] for before, after in zip(told, told[1:])), told)
-        self.assertEqual(told[-1][1], LONG["rows"])
-        self.assertIn("rows", told[-1][2])
+        # The last one may be of the writing, where that takes its time.
+        self.assertTrue(any(total == LONG["rows"] and "rows" in message for _, total, message in told), told)
 
 
 class Legacy(Essentials, unittest.IsolatedAsyncioTestCase):
