@@ -2,6 +2,7 @@
 //! dark; shades are made by opacity.
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -43,23 +44,35 @@ fn drawn(size: (u32, u32), draw: impl FnOnce(&Area) -> Result<(), Failure>) -> S
     }
 }
 
+type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// A chart with both axes named and a grid at their numbers, which `y_numbers` may write in its own way.
+fn axes<'a>(
+    area: &Area<'a>,
+    (x_name, x): (&str, std::ops::Range<f64>),
+    (y_name, y): (&str, std::ops::Range<f64>),
+    y_numbers: Option<&dyn Fn(&f64) -> String>,
+) -> Result<Chart<'a>, Failure> {
+    let mut chart =
+        ChartBuilder::on(area).margin(10).x_label_area_size(40).y_label_area_size(56).build_cartesian_2d(x, y)?;
+    let mut mesh = chart.configure_mesh();
+    if let Some(shown) = y_numbers {
+        mesh.y_label_formatter(shown);
+    }
+    mesh.x_desc(x_name)
+        .y_desc(y_name)
+        .label_style(FONT.into_font().color(&INK_COLOUR))
+        .axis_style(INK_COLOUR)
+        .bold_line_style(GRID_COLOUR)
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    Ok(chart)
+}
+
 /// How accurate answers of each confidence are, beside the diagonal on which the two agree.
 pub(super) fn reliability(bins: &[Bin]) -> String {
     drawn(SIZE, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(10)
-            .x_label_area_size(40)
-            .y_label_area_size(48)
-            .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        chart
-            .configure_mesh()
-            .x_desc("confidence")
-            .y_desc("accuracy")
-            .label_style(FONT.into_font().color(&INK_COLOUR))
-            .axis_style(INK_COLOUR)
-            .bold_line_style(GRID_COLOUR)
-            .light_line_style(TRANSPARENT)
-            .draw()?;
+        let mut chart = axes(area, ("confidence", 0.0..1.0), ("accuracy", 0.0..1.0), None)?;
         let width = 1.0 / BINS as f64;
         chart.draw_series(bins.iter().enumerate().filter(|(_, bin)| bin.rows > 0).map(|(number, bin)| {
             let left = number as f64 * width;
@@ -82,21 +95,12 @@ pub(super) fn reliability(bins: &[Bin]) -> String {
 pub(super) fn histogram(bins: &[Bin]) -> String {
     let most = bins.iter().map(|bin| bin.rows).max().unwrap_or_default().max(1);
     drawn(SIZE, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(10)
-            .x_label_area_size(40)
-            .y_label_area_size(56)
-            .build_cartesian_2d(0.0..1.0, 0.0..most as f64 * 1.05)?;
-        chart
-            .configure_mesh()
-            .x_desc("confidence")
-            .y_desc("rows")
-            .y_label_formatter(&|rows| format!("{rows:.0}"))
-            .label_style(FONT.into_font().color(&INK_COLOUR))
-            .axis_style(INK_COLOUR)
-            .bold_line_style(GRID_COLOUR)
-            .light_line_style(TRANSPARENT)
-            .draw()?;
+        let mut chart = axes(
+            area,
+            ("confidence", 0.0..1.0),
+            ("rows", 0.0..most as f64 * 1.05),
+            Some(&|rows| format!("{rows:.0}")),
+        )?;
         let width = 1.0 / BINS as f64;
         chart.draw_series(bins.iter().enumerate().map(|(number, bin)| {
             let left = number as f64 * width;
@@ -117,20 +121,7 @@ pub(super) fn coverage(points: &[Coverage], marked: Option<(f64, f64)>) -> Strin
     let lowest = line.iter().filter(|point| point.0 > 0.02).map(|point| point.1).fold(1.0, f64::min);
     let bottom = ((lowest - 0.02) * 10.0).floor().max(0.0) / 10.0;
     drawn(SIZE, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(10)
-            .x_label_area_size(40)
-            .y_label_area_size(48)
-            .build_cartesian_2d(0.0..1.0, bottom..1.0)?;
-        chart
-            .configure_mesh()
-            .x_desc("share of the rows answered")
-            .y_desc("accuracy of those")
-            .label_style(FONT.into_font().color(&INK_COLOUR))
-            .axis_style(INK_COLOUR)
-            .bold_line_style(GRID_COLOUR)
-            .light_line_style(TRANSPARENT)
-            .draw()?;
+        let mut chart = axes(area, ("share of the rows answered", 0.0..1.0), ("accuracy of those", bottom..1.0), None)?;
         chart.draw_series(LineSeries::new(
             line.into_iter().filter(|point| point.1 >= bottom),
             ACCENT_COLOUR.stroke_width(2),
@@ -149,20 +140,7 @@ pub(super) fn scatter(points: &[(f64, f64)]) -> String {
     let room = ((high - low) * 0.05).max(1e-6);
     let range = (low - room)..(high + room);
     drawn(SIZE, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(10)
-            .x_label_area_size(40)
-            .y_label_area_size(56)
-            .build_cartesian_2d(range.clone(), range.clone())?;
-        chart
-            .configure_mesh()
-            .x_desc("right")
-            .y_desc("predicted")
-            .label_style(FONT.into_font().color(&INK_COLOUR))
-            .axis_style(INK_COLOUR)
-            .bold_line_style(GRID_COLOUR)
-            .light_line_style(TRANSPARENT)
-            .draw()?;
+        let mut chart = axes(area, ("right", range.clone()), ("predicted", range.clone()), None)?;
         let diagonal = [(range.start, range.start), (range.end, range.end)];
         chart.draw_series(LineSeries::new(diagonal, INK_COLOUR.stroke_width(1)))?;
         chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, ACCENT_COLOUR.mix(0.5).filled())))?;
