@@ -12,7 +12,7 @@ fn main() {
     signal_hook::low_level::exit(status.into());
 }
 
-/// Two settings that the libraries below us take from nowhere else.
+/// Settings that the libraries below us take from nowhere else.
 #[expect(unsafe_code, reason = "both have to be made while no other thread runs, which only `main` knows")]
 fn prepare_process() {
     // SAFETY: called first thing in `main`, while this is the only thread; `mallopt` takes any numbers.
@@ -21,7 +21,12 @@ fn prepare_process() {
         std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
         // Blocks of a megabyte and more go back to the system when they are freed. Left alone, glibc raises this limit
         // with the first large block, and what a long text took stays with the process.
+        // The rest grows by four megabytes at a time: in the usual steps of 128 kB, loading asks the system hundreds of times,
+        // and each time all threads of the process wait.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+        {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+            libc::mallopt(libc::M_TOP_PAD, 4 << 20);
+        }
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! The choice rests on how long runs of about this size took before, so it fits any model and machine.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread;
 use std::time::Duration;
 
 use crate::engine::EngineSettings;
-use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute};
+use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute, yield_to_all_others};
 use crate::error::Error;
 use crate::model::{Cancellation, Model, Replicas};
 use crate::prediction::Input;
@@ -30,6 +31,8 @@ const WORTH_SEVERAL_THREADS: Duration = Duration::from_millis(8);
 
 /// Calls of one conversation come closer together than this.
 const BURST: Duration = Duration::from_secs(10);
+/// By then the run's answer is with the client, whom work on another thread would have kept waiting for milliseconds.
+const ANSWERED: Duration = Duration::from_millis(20);
 /// Rows of one file come much closer together than this.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,9 @@ struct Inner {
     inline_below: Duration,
     /// The replica that is always there, used by the first worker and on callers' threads.
     first: Replica,
+    /// Whether a quicker one shall take its place.
+    provisional: AtomicBool,
+    make: Make,
     workers: Workers,
     /// One run on several threads; absent where there is one processor to use.
     wide: Option<Workers>,
@@ -84,6 +90,8 @@ impl Dispatch {
             model: model.to_owned(),
             inline_below: settings.inline_below,
             first,
+            provisional: AtomicBool::new(false),
+            make: make(1),
             workers,
             wide,
             background,
@@ -120,7 +128,16 @@ impl Dispatch {
             _ => inner.workers.run(input, lane).await,
         }?;
         inner.durations.learn(size, ran.timing.inference);
+        if inner.provisional.swap(false, Ordering::Relaxed) {
+            inner.replace_first();
+        }
         Ok(ran)
+    }
+
+    /// Has the first replica, which was there soonest, replaced by a quicker one after its first run: whoever asks but once
+    /// does not wait for that, and whoever never asks does not pay for it.
+    pub(super) fn replace_first_once_used(&self) {
+        self.0.provisional.store(true, Ordering::Relaxed);
     }
 
     /// Whether both are of one load of the model.
@@ -144,6 +161,22 @@ impl Inner {
             tokio::task::yield_now().await;
         }
         alone()
+    }
+
+    /// Where it cannot be made, the first stays, and with it the quarter that each run takes longer.
+    fn replace_first(&self) {
+        let (make, first) = (Arc::clone(&self.make), Arc::clone(&self.first));
+        let replace = move || {
+            yield_to_all_others();
+            thread::sleep(ANSWERED);
+            match make() {
+                Ok(better) => *first.lock().unwrap_or_else(PoisonError::into_inner) = Some(better),
+                Err(error) => tracing::debug!(%error, "the first replica is kept"),
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("replace".into()).spawn(replace) {
+            tracing::debug!(%error, "the first replica is kept");
+        }
     }
 
     /// Two wake-ups of a sleeping thread, of 60 µs each on a virtual machine, are saved by not handing over. `None` where

@@ -38,6 +38,13 @@ impl GraphFacts {
             "fp32"
         }
     }
+
+    /// Whether weights meet integers alone, whose products sum to the same in any order. The order depends on whether weights
+    /// were packed. Operators that keep fp32 weights are told by their names; a `MatMul` may be of activations, as in attention.
+    pub(super) fn sums_integers(&self) -> bool {
+        let fractions = ["Gemm", "Conv", "LSTM", "GRU", "RNN", "Attention"];
+        self.precision() == "int8" && !fractions.iter().any(|name| self.operators.contains(*name))
+    }
 }
 
 /// Reads a whole ONNX file.

@@ -24,7 +24,7 @@ mod zero_shot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -101,6 +101,8 @@ const RULES_VERSION: u32 = 1;
 pub struct Loaded {
     pub info: ModelInfo,
     pub first: Box<dyn Model>,
+    /// Whether `first` was chosen for being there soonest, and `another` makes quicker ones.
+    pub provisional: bool,
     pub another: Replicas,
 }
 
@@ -134,34 +136,45 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Resul
         Location::BuiltIn => embedded::files(),
         Location::Folder(folder) => folder::read(folder, &recall),
     };
-    let ((environment, library_took), (files, files_took)) =
-        at_once(|| timed(|| onnxruntime::environment(library)), || timed(read));
-    let (files, environment) = (files?, environment?);
-    let sessions = Sessions::new(environment, &files, library.cache_dir.as_deref());
-    let ((tokenizer, tokenizer_took), (session, session_took)) =
-        at_once(|| timed(|| Tokenizer::new(&files)), || timed(|| sessions.open(&files, 1)));
-    let (session, weights_shared) = session?;
+    let mut took = LoadReport::default();
+    // Library, then session, is the longest way; everything else is done beside it.
+    let (files, tokenizer, sessions, session) = thread::scope(|scope| -> Result<_, Error> {
+        let opening = scope.spawn(|| timed(|| onnxruntime::environment(library)));
+        let files;
+        (files, took.files) = timed(read);
+        let files = files?;
+        let open = || -> Result<_, Error> {
+            let (environment, library_took) = joined(opening);
+            let sessions = Sessions::new(environment?, &files, library.cache_dir.as_deref());
+            // Soonest without packed weights, where that changes no bit of any score.
+            let soonest = || files.facts.sums_integers().then(|| sessions.open_provisionally(&files)).flatten();
+            let (session, session_took) = timed(|| match soonest() {
+                Some(session) => Ok((session, true, true)),
+                None => sessions.open(&files, 1).map(|(session, shared)| (session, shared, false)),
+            });
+            (took.library, took.session) = (library_took, session_took);
+            Ok((sessions, session?))
+        };
+        let ((tokenizer, tokenizer_took), opened) = at_once(|| timed(|| Tokenizer::new(&files)), open);
+        took.tokenizer = tokenizer_took;
+        let (sessions, session) = opened?;
+        Ok((files, tokenizer?, sessions, session))
+    })?;
+    let (session, weights_shared, provisional) = session;
     let task = task(&files, session.rank)?;
-    let tokenizer = tokenizer?.limited_to(session.fixed)?;
+    let tokenizer = tokenizer.limited_to(session.fixed)?;
     let mut info = info(&files, task, &session, &tokenizer);
     let rules = Arc::new(Rules::new(name, task, &files, tokenizer));
     let mut first = Pipeline::new(Arc::clone(&rules), session);
     // The first run allocates what every run needs, and shows whether graph and labels fit each other.
     let (checked, first_run) = timed(|| first.check_labels());
     checked?;
-    info.load = LoadReport {
-        library: library_took,
-        files: files_took,
-        tokenizer: tokenizer_took,
-        session: session_took,
-        first_run,
-        weights_shared,
-    };
+    info.load = LoadReport { first_run, weights_shared, ..took };
     let another = move |threads| -> Result<Box<dyn Model>, Error> {
         let (session, _) = sessions.open(&files, threads)?;
         Ok(Box::new(Pipeline::new(Arc::clone(&rules), session)))
     };
-    Ok(Loaded { info, first: Box::new(first), another: Box::new(another) })
+    Ok(Loaded { info, first: Box::new(first), provisional, another: Box::new(another) })
 }
 
 /// Does `first` on another thread while `second` is done on this one.
@@ -169,8 +182,12 @@ fn at_once<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -
     thread::scope(|scope| {
         let first = scope.spawn(first);
         let second = second();
-        (first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), second)
+        (joined(first), second)
     })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
