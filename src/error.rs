@@ -140,6 +140,10 @@ pub enum Error {
     Deadline { model: String, deadline_ms: u64 },
     #[error("{limit} texts are waiting for model `{model}` already; send fewer at a time, or call again in a moment")]
     Overloaded { model: String, limit: usize },
+    #[error(
+        "model `{model}` is still making tokens of {left} texts that nobody waits for any more; call again in a moment; if it stays so, look at the patterns in `tokenizer.json`"
+    )]
+    StillBusy { model: String, left: usize },
     #[error("there is not enough memory for a text of {bytes} bytes; send a shorter one, or close other programs")]
     NoMemory { bytes: usize },
     #[error("the call was cancelled")]
@@ -268,9 +272,11 @@ impl Error {
             | Self::OutputMissing { .. }
             | Self::NotAnOutput { .. }
             | Self::Correction { .. } => Kind::Caller,
-            Self::StillLoading { .. } | Self::Deadline { .. } | Self::Overloaded { .. } | Self::NoMemory { .. } => {
-                Kind::Overload
-            }
+            Self::StillLoading { .. }
+            | Self::Deadline { .. }
+            | Self::Overloaded { .. }
+            | Self::StillBusy { .. }
+            | Self::NoMemory { .. } => Kind::Overload,
             Self::Cancelled => Kind::Cancelled,
             Self::Panicked { .. }
             | Self::Inference { .. }

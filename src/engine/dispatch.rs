@@ -180,7 +180,7 @@ impl Inner {
     }
 
     /// Two wake-ups of a sleeping thread, of 60 µs each on a virtual machine, are saved by not handing over. `None` where
-    /// the replica is gone, or still at a run that was just cancelled.
+    /// the replica is gone, still at a run that was just cancelled, or not to be trusted with it.
     ///
     /// Nobody can cancel a run that holds up everybody, but how much longer than expected it takes is bounded: texts of one
     /// magnitude in bytes differ in tokens by a small factor, and the model's own limit cuts them all.
@@ -190,7 +190,8 @@ impl Inner {
             Err(TryLockError::Poisoned(replica)) => replica.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        replica.is_some().then(|| execute(&self.model, &mut replica, &Cancellation::default(), input, Duration::ZERO))
+        let bounded = replica.as_ref().is_some_and(|replica| replica.bounded());
+        bounded.then(|| execute(&self.model, &mut replica, &Cancellation::default(), input, Duration::ZERO))
     }
 }
 

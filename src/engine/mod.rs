@@ -4,6 +4,7 @@
 //! folder may name `moka`.
 
 mod cache;
+mod crew;
 mod dispatch;
 mod explain;
 mod precompute;

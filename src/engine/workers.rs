@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, never, select_biased};
 use tokio::sync::oneshot;
 
+use crate::engine::crew::Crew;
 use crate::engine::dispatch::Lane;
 use crate::error::Error;
 use crate::model::{Cancellation, Model};
@@ -75,9 +75,7 @@ struct Group {
     urgent: Receiver<Job>,
     patient: Receiver<Job>,
     make: Make,
-    workers: AtomicUsize,
-    /// Jobs that wait or run.
-    unanswered: AtomicUsize,
+    crew: Crew,
     /// When a worker could not be made.
     failed_at: Mutex<Option<Instant>>,
 }
@@ -92,8 +90,7 @@ impl Workers {
             urgent: urgent_jobs,
             patient: patient_jobs,
             make,
-            workers: AtomicUsize::default(),
-            unanswered: AtomicUsize::default(),
+            crew: Crew::new(limits.workers),
             failed_at: Mutex::default(),
         };
         Self { urgent, patient, group: Arc::new(group) }
@@ -106,10 +103,10 @@ impl Workers {
         let (reply, answer) = oneshot::channel();
         let cancellation = Cancellation::default();
         let _withdrawn = cancellation.on_drop();
-        let unanswered = 1 + group.unanswered.fetch_add(1, Ordering::SeqCst);
+        let unanswered = group.crew.announce();
         let sent = queue.try_send(Job { input, cancellation, queued_at: Instant::now(), reply });
         if let Err(error) = sent {
-            group.unanswered.fetch_sub(1, Ordering::SeqCst);
+            group.crew.answered();
             return Err(match error {
                 TrySendError::Full(_) => {
                     Error::Overloaded { model: group.model.clone(), limit: group.limits.queue_capacity }
@@ -117,7 +114,7 @@ impl Workers {
                 TrySendError::Disconnected(_) => group.gone(),
             });
         }
-        if unanswered > group.workers.load(Ordering::SeqCst) {
+        if group.crew.wants_a_worker(unanswered) {
             self.add(None);
         }
         answer.await.unwrap_or_else(|_| Err(group.gone()))
@@ -125,18 +122,14 @@ impl Workers {
 
     /// Whether there is a worker at all.
     pub(super) fn ready(&self) -> bool {
-        self.group.workers.load(Ordering::SeqCst) > 0
+        self.group.crew.workers() > 0
     }
 
     /// Starts a worker, unless there are as many as there may be; without a replica it makes its own, and answers the
     /// waiting texts with what went wrong where nobody else could.
     pub(super) fn add(&self, replica: Option<Replica>) {
         let group = Arc::clone(&self.group);
-        if replica.is_none() && group.had_better_wait() {
-            return;
-        }
-        let more = |workers| (workers < group.limits.workers).then_some(workers + 1);
-        if group.workers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
+        if replica.is_none() && group.had_better_wait() || !group.crew.joins() {
             return;
         }
         let worker = Arc::clone(&group);
@@ -162,8 +155,7 @@ impl Group {
     fn had_better_wait(&self) -> bool {
         let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
         let nobody_waits = self.urgent.is_empty() && self.patient.is_empty();
-        failed_at.is_some_and(|at| at.elapsed() < TRY_AGAIN)
-            && (nobody_waits || self.workers.load(Ordering::SeqCst) > 0)
+        failed_at.is_some_and(|at| at.elapsed() < TRY_AGAIN) && (nobody_waits || self.crew.workers() > 0)
     }
 
     fn make_replica(&self) -> Result<Box<dyn Model>, Error> {
@@ -175,7 +167,7 @@ impl Group {
         let mut swollen = false;
         loop {
             let job = match ends_after {
-                Some(idle) => self.next(Some(idle)).or_else(|| self.last_job()),
+                Some(idle) => self.next(Some(idle)).or_else(|| self.crew.leaves(|| self.waiting())),
                 None if swollen => self.next(Some(IDLE)).or_else(|| {
                     trim(replica);
                     self.next(None)
@@ -189,7 +181,7 @@ impl Group {
                 // An error here only says that the caller has gone.
                 let _ = reply.send(outcome);
             }
-            self.unanswered.fetch_sub(1, Ordering::SeqCst);
+            self.crew.answered();
         }
     }
 
@@ -218,21 +210,17 @@ impl Group {
         }
     }
 
-    /// Takes this worker off the count; it stays for one job more if that came before it was off.
-    fn last_job(&self) -> Option<Job> {
-        self.workers.fetch_sub(1, Ordering::SeqCst);
-        // Whoever sends a job after this finds the worker gone, and asks for another.
-        let job = self.urgent.try_recv().or_else(|_| self.patient.try_recv()).ok();
-        self.workers.fetch_add(usize::from(job.is_some()), Ordering::SeqCst);
-        job
+    /// The next job, if there is one already.
+    fn waiting(&self) -> Option<Job> {
+        self.urgent.try_recv().or_else(|_| self.patient.try_recv()).ok()
     }
 
     fn fail(&self, error: &Error) {
         tracing::warn!(model = self.model, %error, "a further worker could not be made");
         *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        if self.workers.fetch_sub(1, Ordering::SeqCst) == 1 {
-            while let Ok(job) = self.urgent.try_recv().or_else(|_| self.patient.try_recv()) {
-                self.unanswered.fetch_sub(1, Ordering::SeqCst);
+        if self.crew.fails() {
+            while let Some(job) = self.waiting() {
+                self.crew.answered();
                 let _ = job.reply.send(Err(error.clone()));
             }
         }

@@ -1,7 +1,17 @@
 //! The end of a run that nobody waits for any more, asked for from another thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+#[cfg(not(loom))]
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+#[cfg(loom)]
+use loom::{
+    sync::atomic::{AtomicBool, Ordering},
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 /// One run's, shared by whoever runs it and whoever may withdraw it.
 #[derive(Clone, Default)]

@@ -4,6 +4,7 @@
 //! caches and deadlines are `engine`'s business: it drives models through the one trait below.
 
 mod activation;
+mod apart;
 mod calibration;
 mod cancellation;
 mod config;
@@ -87,6 +88,12 @@ pub trait Model: Send {
     /// The same.
     fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
         self.predict_unless(&Cancellation::default(), input)
+    }
+
+    /// Whether the time of a run follows from the length of its input. One that is not bounded so gets no thread that others
+    /// wait for.
+    fn bounded(&self) -> bool {
+        true
     }
 
     /// Gives back memory that long inputs took; the next run takes it anew.

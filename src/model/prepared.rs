@@ -80,7 +80,8 @@ impl Sessions {
             let probe = session.probe().map_err(io::Error::other)?;
             fs::write(folder.join(PROBE), serde_json::to_vec(probe)?)
         })?;
-        self.finished(store, files, threads, true).ok_or_else(|| io::Error::other("it does not answer as the original does"))
+        self.finished(store, files, threads, true)
+            .ok_or_else(|| io::Error::other("it does not answer as the original does"))
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Tokenizer {
     unknown: Option<u32>,
     /// Whether tokens that continue a word carry a mark (WordPiece's `##`).
     marked: bool,
+    /// Whether it has patterns of its own, which may take any time on a short text.
+    pub patterned: bool,
     pub pad: i64,
 }
 
@@ -126,6 +128,7 @@ impl Tokenizer {
             overflow: files.settings.overflow,
             unknown: id(&settings.unk_token).or(unknown),
             marked,
+            patterned: patterned(&inner),
             pad: id(&settings.pad_token)
                 .map(i64::from)
                 .or(padding)
@@ -205,7 +208,8 @@ impl Tokenizer {
     }
 
     /// The tokens of a text for a tagger, special ones left out.
-    pub(super) fn pieces(&self, text: &str, characters: &[char]) -> Result<Vec<Piece>, Error> {
+    pub(super) fn pieces(&self, text: &str) -> Result<Vec<Piece>, Error> {
+        let characters: Vec<char> = text.chars().collect();
         let content = self.inner.encode_char_offsets(text, false).map_err(unusable)?;
         let pieces = content.get_ids().iter().zip(content.get_tokens()).zip(content.get_offsets());
         let continues = |id: u32, token: &str, start: usize, end: usize| {
@@ -251,6 +255,12 @@ impl Tokenizer {
     fn windows(&self, length: usize) -> Vec<Window> {
         overflow::windows(length, self.max_tokens - self.frame.len(), self.overflow, self.direction)
     }
+}
+
+fn patterned(tokenizer: &HfTokenizer) -> bool {
+    let steps =
+        [serde_json::to_string(&tokenizer.get_normalizer()), serde_json::to_string(&tokenizer.get_pre_tokenizer())];
+    steps.iter().any(|steps| steps.as_ref().is_ok_and(|steps| steps.contains(r#""Regex""#)))
 }
 
 fn rebuilt(tokenizer: serde_json::Value) -> tokenizers::Result<HfTokenizer> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command};
+use crate::client::{Server, call, command, predict};
 use crate::goldens::with_settings;
 use crate::onnx::{
     bytes, domain, endless, external, floats, function, graph_attribute, import, integer_attribute, integers, model,
@@ -377,17 +377,19 @@ fn patterns_that_are_too_large_or_too_deep() {
 }
 
 #[test]
-fn a_pattern_that_takes_forever_costs_its_call_the_deadline() {
+fn a_pattern_that_takes_forever_costs_its_call_the_deadline_and_frees_the_worker() {
     let folder = with_settings("wordpiece-pairs", "");
     let split =
         json!({ "type": "Split", "pattern": { "Regex": "(?=(a+)+b)" }, "behavior": "Isolated", "invert": false });
     tokenizer(|file| file["pre_tokenizer"] = split)(folder.path());
-    let ended = watched(folder.path(), &"a".repeat(100_000), &["--deadline-ms", "3000"]);
-    assert!(
-        ended.said.contains("model `m` did not answer within 3000 ms"),
-        "{}",
-        &ended.said[ended.said.len() - 300..]
-    );
-    assert_eq!(ended.status, Some(1));
-    assert!(ended.peak_mb <= REFUSED_MB, "{} MB", ended.peak_mb);
+    let model = folder.path().to_str().unwrap();
+    let mut server =
+        Server::over_pipes(command(&["serve", "--workers", "1", "--deadline-ms", "500", "--model", model]));
+    let said = |answer: &Value| answer["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+    for id in 0..2 {
+        let late = server.ask(&predict(id, &"a".repeat(100_000 + id)));
+        assert!(said(&late).contains("did not answer within 500 ms"), "{late}");
+    }
+    let refused = server.ask(&predict(2, "and one more"));
+    assert!(said(&refused).contains("2 texts that nobody waits for any more"), "{refused}");
 }

@@ -192,6 +192,33 @@ fn a_pass_through_the_graph_ends_when_it_is_cancelled_and_the_session_stays_righ
 }
 
 #[test]
+fn a_large_text_that_is_withdrawn_while_it_is_made_tokens_frees_its_worker() {
+    let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
+    let mut model = model::load("m", &Location::BuiltIn, &library).unwrap().first;
+    let large = Input::single("word ".repeat(50_000));
+    let started = Instant::now();
+    model.predict(&large).unwrap();
+    let whole = started.elapsed();
+    for _ in 0..2 {
+        let cancellation = Cancellation::default();
+        let withdrawn = cancellation.clone();
+        let canceller = std::thread::spawn(move || withdrawn.cancel());
+        let started = Instant::now();
+        assert_eq!(model.predict_unless(&cancellation, &large), Err(Error::Cancelled));
+        assert!(started.elapsed() < whole / 2, "{:?} of {whole:?}", started.elapsed());
+        canceller.join().unwrap();
+    }
+    // Both are still being made tokens, and nobody waits for them; no third is begun, short ones are.
+    assert_eq!(model.predict(&large), Err(Error::StillBusy { model: "m".into(), left: 2 }));
+    model.predict(&Input::single("hello")).unwrap();
+    while let Err(busy) = model.predict(&large) {
+        assert!(matches!(busy, Error::StillBusy { .. }), "{busy}");
+        assert!(started.elapsed() < Duration::from_secs(30), "waited for in vain");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_text_of_many_windows_ends_at_its_deadline_and_frees_its_worker() {
     let folder = tempfile::tempdir().unwrap();
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment");

@@ -1,0 +1,34 @@
+//! The hand-written synchronisation of `src`, with every order of steps tried by loom; what each file promises is in it.
+//!
+//! Everything else that threads share goes through channels, locks and cells of tokio, crossbeam, moka and std.
+
+#![cfg(test)]
+#![allow(dead_code, reason = "each file is taken whole")]
+
+/// Runs `test` in every order of steps in which threads are interrupted up to twice where they need not wait; all orders of
+/// three threads would take hours, and few errors need a third interruption (Musuvathi and Qadeer 2007).
+fn every_order(test: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(test);
+}
+
+#[path = "../../src/error.rs"]
+mod error;
+
+mod engine {
+    #[path = "../../../src/engine/crew.rs"]
+    mod crew;
+    mod crew_orders;
+}
+
+mod model {
+    #[path = "../../../src/model/apart.rs"]
+    mod apart;
+    mod apart_orders;
+    #[path = "../../../src/model/cancellation.rs"]
+    mod cancellation;
+    mod cancellation_orders;
+
+    pub use cancellation::Cancellation;
+}
