@@ -18,6 +18,10 @@ test("documentation: the table has every client in its locked version", () => {
   const [, python] = read("requirements.txt").match(/^mcp==(\S+)/m);
   const rows = document.matchAll(/^\| [^|]+ \| `([^`]+)` \| (\S+) \|/gm).map(([, name, version]) => [name, version]);
   assert.deepEqual([...rows].sort(), [...locked, ["mcp", python], ["rmcp", rust]].sort());
+  // Client, package, version, protocol, what is exercised, result.
+  for (const row of document.matchAll(/^\| [^|]+ \| `[^`]+` \| \d.*$/gm)) {
+    assert.equal(row[0].split(" | ").length, 6, row[0]);
+  }
 });
 
 test("documentation: the scenarios of the conformance suite", () => {
