@@ -108,7 +108,7 @@ pub struct GraphReport {
     pub outputs: Vec<String>,
 }
 
-/// How long the steps of a load took; library and files go on at once, then tokenizer and session.
+/// How long the steps of a load took: library, session and first run one after the other, files and tokenizer beside them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadReport {
     pub library: Duration,

@@ -245,7 +245,7 @@ pub(super) struct ModelStatus {
     pub latency_ms: Option<LatencyMs>,
 }
 
-/// Milliseconds; `library` and `files` go on at once, then `tokenizer` and `session`.
+/// Milliseconds: `library`, `session`, `first_run` in turn; `files` and `tokenizer` beside them.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct LoadMs {

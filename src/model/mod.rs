@@ -168,15 +168,15 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Resul
         Ok((files, tokenizer?, sessions, session))
     })?;
     let (session, weights_shared, provisional) = session;
+    took.session -= session.first_run_took();
     let task = task(&files, session.rank)?;
     let tokenizer = tokenizer.limited_to(session.fixed)?;
     let mut info = info(&files, task, &session, &tokenizer);
     let rules = Arc::new(Rules::new(name, task, &files, tokenizer));
     let mut first = Pipeline::new(Arc::clone(&rules), session);
     // The first run allocates what every run needs, and shows whether graph and labels fit each other.
-    let (checked, first_run) = timed(|| first.check_labels());
-    checked?;
-    info.load = LoadReport { first_run, weights_shared, ..took };
+    took.first_run = first.check_labels()?;
+    info.load = LoadReport { weights_shared, ..took };
     let another = move |threads| -> Result<Box<dyn Model>, Error> {
         let (session, _) = sessions.open(&files, threads)?;
         Ok(Box::new(Pipeline::new(Arc::clone(&rules), session)))

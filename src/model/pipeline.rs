@@ -3,6 +3,7 @@
 //! The order of steps is here; each step's rule is in `tokenizer`, `activation`, `entities` and `zero_shot`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::model::activation;
@@ -104,11 +105,11 @@ impl Pipeline {
         Self { rules, session }
     }
 
-    /// Runs once and compares the number of scores with the number of names.
-    pub(super) fn check_labels(&mut self) -> Result<(), Error> {
+    /// Compares the number of scores with the number of names; returns how long the run took that shows it.
+    pub(super) fn check_labels(&mut self) -> Result<Duration, Error> {
         let given = self.session.labels().map_err(|error| self.failed(error.message()))?;
         let named = self.rules.labels.len();
-        if given == named { Ok(()) } else { Err(Error::LabelCount { named, given }) }
+        if given == named { Ok(self.session.first_run_took()) } else { Err(Error::LabelCount { named, given }) }
     }
 
     fn classify(

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use ort::session::RunOptions;
@@ -40,6 +40,7 @@ pub(super) struct Session {
 struct FirstRun {
     scores: Vec<u32>,
     labels: usize,
+    took: Duration,
 }
 
 /// What an input of the graph wants.
@@ -118,12 +119,19 @@ impl Session {
         Ok(self.first_run()?.labels)
     }
 
+    /// Zero before the first of them.
+    pub(super) fn first_run_took(&self) -> Duration {
+        self.first.as_ref().map_or(Duration::ZERO, |first| first.took)
+    }
+
     fn first_run(&mut self) -> ort::Result<&FirstRun> {
         let first = match self.first.take() {
             Some(first) => first,
             None => {
+                let started = Instant::now();
                 let Logits { values, labels } = self.short_run(&RunOptions::new()?)?;
-                FirstRun { scores: values.into_iter().map(f32::to_bits).collect(), labels }
+                let took = started.elapsed();
+                FirstRun { scores: values.into_iter().map(f32::to_bits).collect(), labels, took }
             }
         };
         Ok(self.first.insert(first))
