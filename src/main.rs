@@ -13,7 +13,7 @@ fn main() {
 }
 
 /// Settings that the libraries below us take from nowhere else.
-#[expect(unsafe_code, reason = "both have to be made while no other thread runs, which only `main` knows")]
+#[expect(unsafe_code, reason = "all have to be made while no other thread runs, which only `main` knows")]
 fn prepare_process() {
     // SAFETY: called first thing in `main`, while this is the only thread; `mallopt` takes any numbers.
     unsafe {
@@ -21,8 +21,8 @@ fn prepare_process() {
         std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
         // Blocks of a megabyte and more go back to the system when they are freed. Left alone, glibc raises this limit
         // with the first large block, and what a long text took stays with the process.
-        // The rest grows by four megabytes at a time: in the usual steps of 128 kB, loading asks the system hundreds of times,
-        // and each time all threads of the process wait.
+        // The rest begins with four megabytes for each thread that has a heap of its own: one that starts with the usual 128 kB
+        // grows page by page while a model loads, thousands of times, and each time all threads of the process wait.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);

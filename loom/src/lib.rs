@@ -1,6 +1,6 @@
-//! The hand-written synchronisation of `src`, with every order of steps tried by loom; what each file promises is in it.
+//! The hand-written synchronisation of `src` that a lost step would break, its orders tried by loom; what each file promises is in it.
 //!
-//! Everything else that threads share goes through channels, locks and cells of tokio, crossbeam, moka and std.
+//! Counters that only count, and what threads share through channels, locks and cells of libraries, are not here.
 
 #![cfg(test)]
 #![allow(dead_code, reason = "each file is taken whole")]

@@ -1,6 +1,6 @@
 //! How many workers a queue has, and how many jobs: no job is left in a queue that nobody looks at.
 //!
-//! What workers do is `workers`' business. `loom/` goes through every order in which the steps here can happen.
+//! What workers do is `workers`' business. `loom/` goes through the orders in which the steps here can happen.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +46,8 @@ impl Crew {
         self.workers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
-    /// Takes a worker off the count; it stays for one job more if `look` finds one that came before it was off.
+    /// Takes a worker off the count; it stays for one job more if `look` finds one that came before it was off. If another joined
+    /// meanwhile, there may be one more than the most for the time of that job.
     pub(super) fn leaves<J>(&self, look: impl FnOnce() -> Option<J>) -> Option<J> {
         self.workers.fetch_sub(1, Ordering::SeqCst);
         // Whoever puts a job there after this look finds the worker gone, and asks for another.

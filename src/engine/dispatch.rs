@@ -3,13 +3,14 @@
 //!
 //! The choice rests on how long runs of about this size took before, so it fits any model and machine.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
 use crate::engine::EngineSettings;
-use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute, yield_to_all_others};
+use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, crashed, execute, yield_to_all_others};
 use crate::error::Error;
 use crate::model::{Cancellation, Model, Replicas};
 use crate::prediction::Input;
@@ -163,14 +164,18 @@ impl Inner {
         alone()
     }
 
-    /// Where it cannot be made, the first stays, and with it the quarter that each run takes longer.
+    /// Where that cannot be made, the first stays, and runs take a quarter longer.
     fn replace_first(&self) {
-        let (make, first) = (Arc::clone(&self.make), Arc::clone(&self.first));
+        let (make, first, model) = (Arc::clone(&self.make), Arc::clone(&self.first), self.model.clone());
         let replace = move || {
             yield_to_all_others();
             thread::sleep(ANSWERED);
-            match make() {
-                Ok(better) => *first.lock().unwrap_or_else(PoisonError::into_inner) = Some(better),
+            match catch_unwind(AssertUnwindSafe(&*make)).unwrap_or_else(|panic| Err(crashed(&model, &*panic))) {
+                Ok(better) => {
+                    let replaced = first.lock().unwrap_or_else(PoisonError::into_inner).replace(better);
+                    // To end a session takes time, and by now another may run.
+                    drop(replaced);
+                }
                 Err(error) => tracing::debug!(%error, "the first replica is kept"),
             }
         };
@@ -213,10 +218,11 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Bytes to read, once a candidate label.
+/// Bytes to read: the text once a candidate label, and the labels.
 fn size(input: &Input) -> usize {
     let pair = input.text_pair.as_ref().map_or(0, String::len);
-    (input.text.len() + pair) * input.labels.len().max(1)
+    let labels: usize = input.labels.iter().map(String::len).sum();
+    (input.text.len() + pair) * input.labels.len().max(1) + labels
 }
 
 /// How long runs took on one thread, by the binary magnitude of their size.

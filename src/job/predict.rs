@@ -127,7 +127,7 @@ pub(super) async fn ask(engine: &Engine, model: Option<&str>, input: Input) -> R
         let model = model.map(str::to_owned);
         let request = Request { model, input: input.clone(), lane: Lane::Background, ..Request::default() };
         let pause = match engine.predict(request).await {
-            Err(error @ Error::Overloaded { .. }) => pauses.next().ok_or(error)?,
+            Err(error @ (Error::Overloaded { .. } | Error::StillBusy { .. })) => pauses.next().ok_or(error)?,
             Err(Error::Deadline { .. }) if !late => {
                 late = true;
                 0

@@ -1,7 +1,7 @@
 //! Work that nothing can interrupt, on a thread of its own, which whoever waits for it may leave.
 //!
 //! What the work is, is `pipeline`'s: making tokens of long texts, and of any text with a tokenizer's own patterns. `loom/` goes
-//! through every order in which the steps here can happen.
+//! through the orders in which the steps here can happen.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::PoisonError;
@@ -64,6 +64,9 @@ impl Apart {
         cancellation: &Cancellation,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
+        if cancellation.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         let left = self.left();
         if left >= MOST_LEFT {
             return Err(Error::StillBusy { model: model.to_owned(), left });
@@ -87,9 +90,12 @@ impl Apart {
         let (ours, theirs) = (self.clone(), Arc::clone(&meeting));
         let leave = move || {
             let mut state = theirs.state();
-            if matches!(*state, State::Working) {
+            let more = |left| (left < MOST_LEFT).then_some(left + 1);
+            // Where there is no room for another, whoever waits waits for the end.
+            if matches!(*state, State::Working)
+                && ours.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+            {
                 *state = State::Left;
-                ours.left.fetch_add(1, Ordering::SeqCst);
                 theirs.changed.notify_one();
             }
         };

@@ -71,7 +71,7 @@ fn several_jobs_are_done_while_workers_end() {
 }
 
 #[test]
-fn there_are_never_more_workers_than_there_may_be() {
+fn of_two_that_join_at_once_one_is_too_many() {
     every_order(|| {
         let crew = Arc::new(Crew::new(1));
         let other = Arc::clone(&crew);

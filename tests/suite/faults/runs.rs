@@ -205,7 +205,7 @@ fn a_large_text_that_is_withdrawn_while_it_is_made_tokens_frees_its_worker() {
         let canceller = std::thread::spawn(move || withdrawn.cancel());
         let started = Instant::now();
         assert_eq!(model.predict_unless(&cancellation, &large), Err(Error::Cancelled));
-        assert!(started.elapsed() < whole / 2, "{:?} of {whole:?}", started.elapsed());
+        assert!(started.elapsed() < whole * 3 / 4, "{:?} of {whole:?}", started.elapsed());
         canceller.join().unwrap();
     }
     // Both are still being made tokens, and nobody waits for them; no third is begun, short ones are.
