@@ -3,14 +3,12 @@
 //!
 //! The choice rests on how long runs of about this size took before, so it fits any model and machine.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::thread;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use crate::engine::EngineSettings;
-use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, crashed, execute, yield_to_all_others};
+use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute};
 use crate::error::Error;
 use crate::model::{Cancellation, Model, Replicas};
 use crate::prediction::Input;
@@ -32,8 +30,6 @@ const WORTH_SEVERAL_THREADS: Duration = Duration::from_millis(8);
 
 /// Calls of one conversation come closer together than this.
 const BURST: Duration = Duration::from_secs(10);
-/// By then the run's answer is with the client, whom work on another thread would have kept waiting for milliseconds.
-const ANSWERED: Duration = Duration::from_millis(20);
 /// Rows of one file come much closer together than this.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -47,9 +43,6 @@ struct Inner {
     inline_below: Duration,
     /// The replica that is always there, used by the first worker and on callers' threads.
     first: Replica,
-    /// Whether a quicker one shall take its place.
-    provisional: AtomicBool,
-    make: Make,
     workers: Workers,
     /// One run on several threads; absent where there is one processor to use.
     wide: Option<Workers>,
@@ -91,8 +84,6 @@ impl Dispatch {
             model: model.to_owned(),
             inline_below: settings.inline_below,
             first,
-            provisional: AtomicBool::new(false),
-            make: make(1),
             workers,
             wide,
             background,
@@ -129,16 +120,7 @@ impl Dispatch {
             _ => inner.workers.run(input, lane).await,
         }?;
         inner.durations.learn(size, ran.timing.inference);
-        if inner.provisional.swap(false, Ordering::Relaxed) {
-            inner.replace_first();
-        }
         Ok(ran)
-    }
-
-    /// Has the first replica, which was there soonest, replaced by a quicker one after its first run: whoever asks but once
-    /// does not wait for that, and whoever never asks does not pay for it.
-    pub(super) fn replace_first_once_used(&self) {
-        self.0.provisional.store(true, Ordering::Relaxed);
     }
 
     /// Whether both are of one load of the model.
@@ -162,26 +144,6 @@ impl Inner {
             tokio::task::yield_now().await;
         }
         alone()
-    }
-
-    /// Where that cannot be made, the first stays, and runs take a quarter longer.
-    fn replace_first(&self) {
-        let (make, first, model) = (Arc::clone(&self.make), Arc::clone(&self.first), self.model.clone());
-        let replace = move || {
-            yield_to_all_others();
-            thread::sleep(ANSWERED);
-            match catch_unwind(AssertUnwindSafe(&*make)).unwrap_or_else(|panic| Err(crashed(&model, &*panic))) {
-                Ok(better) => {
-                    let replaced = first.lock().unwrap_or_else(PoisonError::into_inner).replace(better);
-                    // To end a session takes time, and by now another may run.
-                    drop(replaced);
-                }
-                Err(error) => tracing::debug!(%error, "the first replica is kept"),
-            }
-        };
-        if let Err(error) = thread::Builder::new().name("replace".into()).spawn(replace) {
-            tracing::debug!(%error, "the first replica is kept");
-        }
     }
 
     /// Two wake-ups of a sleeping thread, of 60 µs each on a virtual machine, are saved by not handing over. `None` where

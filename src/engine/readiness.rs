@@ -89,7 +89,7 @@ impl Served {
             let started = Instant::now();
             let loaded = catch_unwind(AssertUnwindSafe(&*load)).unwrap_or_else(|panic| Err(crashed(&name, &*panic)));
             let load_ms = started.elapsed().as_millis() as u64;
-            let Loaded { info, first, provisional, another } = match loaded {
+            let Loaded { info, first, another } = match loaded {
                 Ok(loaded) => loaded,
                 Err(error) => {
                     // Whoever waits for the model gets the error, and says it to whom it concerns.
@@ -100,9 +100,6 @@ impl Served {
             };
             tracing::info!(model = name, load_ms, graph = info.graph.file, "model_loaded");
             let dispatch = Dispatch::new(&name, first, another, info.load.weights_shared, &settings);
-            if provisional {
-                dispatch.replace_first_once_used();
-            }
             phase.send_replace(Phase::Ready(Ready { info: Arc::new(info), dispatch }));
         });
         if let Err(error) = spawned {

@@ -269,7 +269,7 @@ pub(super) fn execute(
 }
 
 /// The lowest priority that there is, for this thread alone.
-pub(super) fn yield_to_all_others() {
+fn yield_to_all_others() {
     // Elsewhere the call would slow down the whole process.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, 19);

@@ -12,8 +12,6 @@ const MAX_DEPTH: usize = 32;
 /// The largest transformers have some ten thousand; each costs the runtime kilobytes, and time that no deadline ends.
 const MAX_NODES: u64 = 1 << 17;
 const FLOAT16: u64 = 10;
-/// fp32, fp16, fp64, bf16.
-const FRACTIONS: [u64; 4] = [1, FLOAT16, 11, 16];
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GraphFacts {
@@ -26,8 +24,6 @@ pub(super) struct GraphFacts {
     pub external_files: BTreeSet<String>,
     /// Whether any weight is fp16.
     pub half_weights: bool,
-    /// Whether any weight of two or more dimensions is a fraction: what products are made with, or a table to look into.
-    pub fractional_tables: bool,
 }
 
 impl GraphFacts {
@@ -41,12 +37,6 @@ impl GraphFacts {
         } else {
             "fp32"
         }
-    }
-
-    /// Whether all products with weights are of integers. Packing weights changes the order in which products are summed, on
-    /// which sums of integers do not depend, and others do.
-    pub(super) fn sums_integers(&self) -> bool {
-        self.precision() == "int8" && !self.fractional_tables
     }
 }
 
@@ -142,8 +132,6 @@ fn walk<'a>(
         return Err(format!("its sub-graphs nest deeper than {MAX_DEPTH}"));
     }
     let mut name = "";
-    // Of a tensor: dimensions longer than one, and its type.
-    let (mut dimensions, mut element) = (0, 0);
     for field in Fields(message) {
         match (kind, field?) {
             (Kind::Graph, (1, Value::Bytes(part))) | (Kind::Function, (7, Value::Bytes(part))) => {
@@ -165,18 +153,11 @@ fn walk<'a>(
             (Kind::Attribute, (6 | 11, Value::Bytes(part))) => {
                 walk(part, Kind::Graph, facts, nodes, depth + 1)?;
             }
-            (Kind::Tensor, (1, Value::Number(length))) => dimensions += usize::from(length > 1),
-            (Kind::Tensor, (1, Value::Bytes(packed))) => {
-                let mut lengths = Fields(packed);
-                dimensions += std::iter::from_fn(|| lengths.varint()).filter(|&length| length > 1).count();
-            }
-            (Kind::Tensor, (2, Value::Number(number))) => element = number,
+            (Kind::Tensor, (2, Value::Number(FLOAT16))) => facts.half_weights = true,
             (Kind::Tensor, (13, Value::Bytes(entry))) => external(entry, facts)?,
             _ => {}
         }
     }
-    facts.half_weights |= element == FLOAT16;
-    facts.fractional_tables |= dimensions > 1 && FRACTIONS.contains(&element);
     if matches!(kind, Kind::Node) {
         *nodes.entry(name).or_default() += 1;
         if !facts.operators.contains(name) {

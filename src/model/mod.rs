@@ -108,8 +108,6 @@ const RULES_VERSION: u32 = 1;
 pub struct Loaded {
     pub info: ModelInfo,
     pub first: Box<dyn Model>,
-    /// Whether `first` was chosen for being there soonest, and `another` makes quicker ones.
-    pub provisional: bool,
     pub another: Replicas,
 }
 
@@ -153,12 +151,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Resul
         let open = || -> Result<_, Error> {
             let (environment, library_took) = joined(opening);
             let sessions = Sessions::new(environment?, &files, library.cache_dir.as_deref());
-            // Soonest without packed weights, where that changes no bit of any score.
-            let soonest = || files.facts.sums_integers().then(|| sessions.open_provisionally(&files)).flatten();
-            let (session, session_took) = timed(|| match soonest() {
-                Some(session) => Ok((session, true, true)),
-                None => sessions.open(&files, 1).map(|(session, shared)| (session, shared, false)),
-            });
+            let (session, session_took) = timed(|| sessions.open(&files, 1));
             (took.library, took.session) = (library_took, session_took);
             Ok((sessions, session?))
         };
@@ -167,7 +160,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Resul
         let (sessions, session) = opened?;
         Ok((files, tokenizer?, sessions, session))
     })?;
-    let (session, weights_shared, provisional) = session;
+    let (session, weights_shared) = session;
     took.session -= session.first_run_took();
     let task = task(&files, session.rank)?;
     let tokenizer = tokenizer.limited_to(session.fixed)?;
@@ -181,7 +174,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Resul
         let (session, _) = sessions.open(&files, threads)?;
         Ok(Box::new(Pipeline::new(Arc::clone(&rules), session)))
     };
-    Ok(Loaded { info, first: Box::new(first), provisional, another: Box::new(another) })
+    Ok(Loaded { info, first: Box::new(first), another: Box::new(another) })
 }
 
 /// Does `first` on another thread while `second` is done on this one.

@@ -45,7 +45,7 @@ impl Sessions {
     /// A session that computes with so many threads, and whether it shares its weights with others.
     pub(super) fn open(&self, files: &ModelFiles, threads: usize) -> Result<(Session, bool), Error> {
         if let Some(store) = &self.store {
-            let prepared = match self.finished(store, files, threads, true) {
+            let prepared = match self.finished(store, files, threads) {
                 Some(session) => Ok(session),
                 None => self.prepare(store, files, threads),
             };
@@ -58,17 +58,11 @@ impl Sessions {
         Ok((Session::new(&self.environment, files, Source::Model, threads)?, false))
     }
 
-    /// A session on one thread that is open soonest, to be replaced by one of `open`; `None` before the graph is prepared.
-    pub(super) fn open_provisionally(&self, files: &ModelFiles) -> Option<Session> {
-        self.finished(self.store.as_ref()?, files, 1, false)
-    }
-
     /// A session over the files of an earlier start, if they still give the scores that they were made with.
-    fn finished(&self, store: &Artifacts, files: &ModelFiles, threads: usize, packed: bool) -> Option<Session> {
+    fn finished(&self, store: &Artifacts, files: &ModelFiles, threads: usize) -> Option<Session> {
         let folder = store.get(&self.key)?;
         let expected: Vec<u32> = serde_json::from_slice(&fs::read(folder.join(PROBE)).ok()?).ok()?;
-        let graph = folder.join(GRAPH);
-        let source = if packed { Source::Prepared(&graph) } else { Source::Unpacked(&graph) };
+        let source = Source::Prepared(&folder.join(GRAPH));
         let mut session = Session::new(&self.environment, files, source, threads).ok()?;
         (session.probe().ok()? == expected.as_slice()).then_some(session)
     }
@@ -80,8 +74,7 @@ impl Sessions {
             let probe = session.probe().map_err(io::Error::other)?;
             fs::write(folder.join(PROBE), serde_json::to_vec(probe)?)
         })?;
-        self.finished(store, files, threads, true)
-            .ok_or_else(|| io::Error::other("it does not answer as the original does"))
+        self.finished(store, files, threads).ok_or_else(|| io::Error::other("it does not answer as the original does"))
     }
 }
 

@@ -67,8 +67,6 @@ pub(super) enum Source<'a> {
     Preparing(&'a Path),
     /// A graph left so, mapped from the file.
     Prepared(&'a Path),
-    /// The same without its packed weights: open in two thirds of the time, and a quarter slower in every run.
-    Unpacked(&'a Path),
 }
 
 /// Logits of one run: rows of one value a label.
@@ -94,7 +92,7 @@ impl Session {
         let unusable = |error: ort::Error| unusable(files, error.message());
         let mut builder = options(environment, &source, threads).map_err(unusable)?;
         let inner = match (source, &files.graph) {
-            (Source::Prepared(path) | Source::Unpacked(path), _) => builder.commit_from_file(path),
+            (Source::Prepared(path), _) => builder.commit_from_file(path),
             (_, Graph::Memory(bytes)) => builder.commit_from_memory(bytes),
             (_, Graph::File(file)) => builder.commit_from_file(file),
         }
@@ -238,7 +236,7 @@ impl Session {
 /// Options for short texts in a process that sits beside an editor.
 fn options(environment: &Environment, source: &Source<'_>, threads: usize) -> ort::Result<SessionBuilder> {
     let level = match source {
-        Source::Prepared(_) | Source::Unpacked(_) => GraphOptimizationLevel::Disable,
+        Source::Prepared(_) => GraphOptimizationLevel::Disable,
         Source::Model | Source::Preparing(_) => GraphOptimizationLevel::All,
     };
     let builder = OrtSession::builder(environment)?
@@ -250,7 +248,6 @@ fn options(environment: &Environment, source: &Source<'_>, threads: usize) -> or
         .with_inter_op_spinning(false)?
         // One plan is kept for each input length that was ever seen, and nearly every text has another.
         .with_memory_pattern(false)?
-        .with_prepacking(!matches!(source, Source::Unpacked(_)))?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?;
     let Source::Preparing(graph) = source else { return Ok(builder) };
     Ok(builder

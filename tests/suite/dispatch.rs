@@ -80,25 +80,3 @@ async fn rows_of_a_file_cost_no_second_copy_of_the_weights() {
         assert_eq!(script.replicas.load(Ordering::SeqCst), replicas);
     }
 }
-
-#[tokio::test]
-async fn a_first_replica_that_is_slower_is_replaced_once_it_was_used() {
-    for (provisional, replicas) in [(true, 2), (false, 1)] {
-        let script = Arc::new(Script { provisional, ..Script::default() });
-        let engine = start(&script, with_inline());
-        engine.ready(None).await.unwrap();
-        assert_eq!(script.replicas.load(Ordering::SeqCst), 1, "nobody has asked yet");
-        let until_the_last_has_run = async {
-            for number in 0.. {
-                ask(&engine, &format!("{number}"), Lane::Interactive).await;
-                if script.last_replica.load(Ordering::SeqCst) == replicas {
-                    break;
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), until_the_last_has_run).await.unwrap();
-        // Long after the moment in which one would have been made that nobody asked for.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(script.replicas.load(Ordering::SeqCst), replicas);
-    }
-}

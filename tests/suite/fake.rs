@@ -28,11 +28,7 @@ pub(crate) struct Script {
     pub(crate) hold_load: bool,
     /// As of a model whose graph cannot be kept prepared.
     pub(crate) weights_copied: bool,
-    /// Replicas made, and the number of the one that ran last.
     pub(crate) replicas: AtomicUsize,
-    pub(crate) last_replica: AtomicUsize,
-    /// The first replica is slower than others.
-    pub(crate) provisional: bool,
     pub(crate) task: Option<Task>,
     pub(crate) threshold: Option<f32>,
     pub(crate) frequent_texts: Vec<String>,
@@ -102,26 +98,23 @@ impl Script {
                 digest: [7; 32],
                 frequent_texts: script.frequent_texts.clone(),
             };
-            let provisional = script.provisional;
             let script = Arc::clone(&script);
             let another = move |_| -> Result<Box<dyn Model>, Error> {
-                let number = 1 + script.replicas.fetch_add(1, Ordering::SeqCst);
-                Ok(Box::new(Fake { script: Arc::clone(&script), number }))
+                script.replicas.fetch_add(1, Ordering::SeqCst);
+                Ok(Box::new(Fake { script: Arc::clone(&script) }))
             };
-            Ok(Loaded { info, first: another(1)?, provisional, another: Box::new(another) })
+            Ok(Loaded { info, first: another(1)?, another: Box::new(another) })
         })
     }
 }
 
 struct Fake {
     script: Arc<Script>,
-    number: usize,
 }
 
 impl Model for Fake {
     fn predict_unless(&mut self, cancellation: &Cancellation, input: &Input) -> Result<Prediction, Error> {
         self.script.runs.fetch_add(1, Ordering::SeqCst);
-        self.script.last_replica.store(self.number, Ordering::SeqCst);
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         self.script.threads.lock().unwrap().push(thread);
         self.script.texts.lock().unwrap().push(input.text.clone());

@@ -84,7 +84,6 @@ pub(super) fn starts(options: &Options, cache: &Path, empty: bool, times: usize)
 /// The model in this process.
 pub(super) struct Floor {
     loaded: Loaded,
-    single: Box<dyn Model>,
     wide: Option<Box<dyn Model>>,
     pub workers: usize,
 }
@@ -92,10 +91,8 @@ pub(super) struct Floor {
 impl Floor {
     pub(super) fn new(location: &Location, library: &LibrarySettings, workers: usize) -> anyhow::Result<Self> {
         let loaded = model::load("floor", location, library)?;
-        // Not the first replica, which may be slower than those that follow.
-        let single = (loaded.another)(1)?;
         let wide = (workers > 1).then(|| (loaded.another)(workers)).transpose()?;
-        Ok(Self { loaded, single, wide, workers })
+        Ok(Self { loaded, wide, workers })
     }
 
     pub(super) fn max_tokens(&self) -> usize {
@@ -158,7 +155,7 @@ pub(super) fn uncached(
             thread::sleep(PAUSE);
             match ((number + turn) % 3, &mut floor.wide) {
                 (0, _) => served.extend(server.one_by_one(&request)?),
-                (1, _) => single.push(run(&mut *floor.single)?),
+                (1, _) => single.push(run(&mut *floor.loaded.first)?),
                 (_, Some(replica)) => wide.push(run(&mut **replica)?),
                 (_, None) => {}
             }
