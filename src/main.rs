@@ -22,7 +22,7 @@ fn prepare_process() {
         // Blocks of a megabyte and more go back to the system when they are freed. Left alone, glibc raises this limit
         // with the first large block, and what a long text took stays with the process.
         // The rest begins with four megabytes for each thread that has a heap of its own: one that starts with the usual 128 kB
-        // grows page by page while a model loads, thousands of times, and each time all threads of the process wait.
+        // grows page by page while a model loads, and each time all threads of the process wait.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);

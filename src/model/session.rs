@@ -117,7 +117,7 @@ impl Session {
         Ok(self.first_run()?.labels)
     }
 
-    /// Zero before the first of them.
+    /// How long that run took; zero where there was none yet.
     pub(super) fn first_run_took(&self) -> Duration {
         self.first.as_ref().map_or(Duration::ZERO, |first| first.took)
     }
