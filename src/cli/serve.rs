@@ -24,8 +24,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
     });
-    // A blocking read of stdin or a model that still loads must not hold the exit.
-    runtime.shutdown_background();
+    // The process ends next: a blocking read of stdin or a model that still loads must not hold that up, nor a thousand calls
+    // that would be dropped one by one.
+    std::mem::forget(runtime);
     outcome
 }
 

@@ -6,30 +6,33 @@
 mod lines;
 mod outbox;
 mod refusal;
+mod requests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rmcp::RoleServer;
-use rmcp::model::{ClientNotification, JsonRpcMessage, RequestId};
+use rmcp::model::{ClientNotification, JsonRpcMessage};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use lines::{Line, Lines};
 use outbox::Outbox;
+use requests::Requests;
 
-/// Requests being answered at a time, of whatever kind, and the bytes of their lines.
-const MAX_REQUESTS: usize = 4096;
-const MAX_REQUEST_BYTES: usize = 64 << 20;
+/// What a client that leaves a conversation is still answered within; and how long it has to take what waits for it. With
+/// what an exit takes, that is less than 50 ms.
+const LEAVING: Duration = Duration::from_millis(10);
+const FAREWELL: Duration = Duration::from_millis(10);
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -40,6 +43,8 @@ pub struct Duplex {
     writer: Writer,
     /// Whether nobody can read any more what is written.
     hung_up: fn() -> bool,
+    /// Whether the input was there before this process, so that nobody can be waiting for answers before going on.
+    written_before: bool,
 }
 
 impl Duplex {
@@ -47,7 +52,7 @@ impl Duplex {
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        Self { reader: Box::new(reader), writer: Box::new(writer), hung_up: || false }
+        Self { reader: Box::new(reader), writer: Box::new(writer), hung_up: || false, written_before: false }
     }
 }
 
@@ -63,7 +68,18 @@ pub fn stdio() -> Duplex {
         return Duplex { hung_up, ..Duplex::new(reader, writer) };
     }
     let (reader, writer) = rmcp::transport::stdio_pipes();
-    Duplex { hung_up, ..Duplex::new(reader, writer) }
+    Duplex { hung_up, written_before: is_file(io::stdin()), ..Duplex::new(reader, writer) }
+}
+
+#[cfg(unix)]
+fn is_file(descriptor: impl std::os::fd::AsFd) -> bool {
+    let cloned = descriptor.as_fd().try_clone_to_owned().map(std::fs::File::from);
+    cloned.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())
+}
+
+#[cfg(not(unix))]
+fn is_file(_: io::Stdin) -> bool {
+    false
 }
 
 /// Whether the other end of stdout is closed for good, which is told without writing to it.
@@ -101,9 +117,13 @@ pub(super) struct Lenient {
     lines: Lines<Reader>,
     gate: Gate,
     hung_up: fn() -> bool,
-    /// How long requests that were received before the end of input may still take.
+    written_before: bool,
+    /// Whether the client has waited for answers before it went on, as clients do. Input that comes in one piece has an end
+    /// that says nothing about who wants the answers.
+    conversing: bool,
+    /// How long requests may still take after the end of such input.
     patience: Duration,
-    /// When that will be over; known from the end of input on.
+    /// When the session is over whatever is left of it; known from the end of input on.
     leaves_at: Option<Instant>,
 }
 
@@ -140,12 +160,14 @@ impl Lenient {
         let outbox = Outbox::new(duplex.writer);
         let gate = Gate { outbox: outbox.clone(), batch: None, requests: Requests::default(), session };
         let lines = Lines::new(duplex.reader);
-        (Self { lines, gate, hung_up: duplex.hung_up, patience, leaves_at: None }, outbox)
+        let Duplex { hung_up, written_before, .. } = duplex;
+        (Self { lines, gate, hung_up, written_before, conversing: false, patience, leaves_at: None }, outbox)
     }
 
-    /// Completes when all requests are answered and read, or nobody waits for them any more.
+    /// Completes when every request has its answer, or nobody waits for it any more: a result where there is time for one.
     async fn finish(&mut self) {
-        let leaves_at = *self.leaves_at.get_or_insert_with(|| Instant::now() + self.patience);
+        let time = if self.conversing { LEAVING } else { self.patience };
+        let leaves_at = *self.leaves_at.get_or_insert_with(|| Instant::now() + time);
         let answered = async {
             if !self.gate.requests.is_empty() {
                 // Every answer has `receive` called anew.
@@ -159,14 +181,19 @@ impl Lenient {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        let _ = timeout_at(leaves_at, async {
+        let finished = async {
             tokio::select! {
                 biased;
                 () = answered => {}
                 () = left => {}
             }
-        })
-        .await;
+        };
+        if timeout_at(leaves_at, finished).await.is_err() {
+            for id in self.gate.requests.leave() {
+                self.gate.answer(Some(refusal::left(&id)));
+            }
+            let _ = timeout(FAREWELL, self.gate.outbox.empty()).await;
+        }
     }
 }
 
@@ -292,7 +319,14 @@ impl Transport<RoleServer> for Lenient {
                 continue;
             }
             if self.leaves_at.is_none() {
-                match self.lines.next().await {
+                let waited_for = !self.written_before && self.gate.requests.all_answered();
+                let mut next = pin!(self.lines.next());
+                let line = poll_fn(|context| {
+                    let line = next.as_mut().poll(context);
+                    self.conversing |= waited_for && line.is_pending();
+                    line
+                });
+                match line.await {
                     Some(Line::Whole(line)) => {
                         if let Some(message) = self.gate.accept(line) {
                             return Some(message);
@@ -315,56 +349,5 @@ impl Transport<RoleServer> for Lenient {
 
     async fn close(&mut self) -> Result<(), Self::Error> {
         Ok(())
-    }
-}
-
-/// Requests that are not answered yet: what the client calls them, and what rmcp does.
-#[derive(Default)]
-struct Requests {
-    last: i64,
-    numbers: HashMap<RequestId, i64>,
-    /// With the bytes of their lines.
-    ids: HashMap<i64, (RequestId, usize)>,
-    bytes: usize,
-}
-
-impl Requests {
-    /// A number for a request, or the answer to one that cannot be taken.
-    fn admit(&mut self, id: &RequestId, bytes: usize) -> Result<RequestId, Vec<u8>> {
-        if self.numbers.contains_key(id) {
-            return Err(refusal::duplicate(id));
-        }
-        if self.ids.len() >= MAX_REQUESTS {
-            return Err(refusal::overloaded(id, &format!("{MAX_REQUESTS} requests")));
-        }
-        if self.bytes + bytes > MAX_REQUEST_BYTES && !self.ids.is_empty() {
-            return Err(refusal::overloaded(id, &format!("requests of {MAX_REQUEST_BYTES} bytes together")));
-        }
-        self.last += 1;
-        self.bytes += bytes;
-        self.numbers.insert(id.clone(), self.last);
-        self.ids.insert(self.last, (id.clone(), bytes));
-        Ok(RequestId::Number(self.last))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    /// Gives an answer the client's name for the request, unless it was answered or withdrawn before.
-    fn answer(&mut self, id: &mut RequestId) -> bool {
-        let RequestId::Number(number) = id else { return false };
-        let Some((known, bytes)) = self.ids.remove(number) else { return false };
-        self.numbers.remove(&known);
-        self.bytes -= bytes;
-        *id = known;
-        true
-    }
-
-    fn withdraw(&mut self, id: &RequestId) -> Option<RequestId> {
-        let number = self.numbers.remove(id)?;
-        let (_, bytes) = self.ids.remove(&number)?;
-        self.bytes -= bytes;
-        Some(RequestId::Number(number))
     }
 }

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use super::lines::{MAX_LINE_BYTES, Outline};
 
-/// The first of the codes that are left to implementations.
+/// The first two of the codes that are left to implementations.
 const OVERLOADED: ErrorCode = ErrorCode(-32000);
+const LEFT: ErrorCode = ErrorCode(-32001);
 
 /// A line of an answer that is an error.
 pub(super) fn error(id: Option<&RawValue>, code: ErrorCode, message: &str) -> Vec<u8> {
@@ -93,6 +94,12 @@ pub(super) fn duplicate(id: &RequestId) -> Vec<u8> {
 pub(super) fn overloaded(id: &RequestId, bound: &str) -> Vec<u8> {
     let message = format!("{bound} are being answered already; wait for answers before sending more");
     error(Some(&raw(id)), OVERLOADED, &message)
+}
+
+pub(super) fn left(id: &RequestId) -> Vec<u8> {
+    let message = "the input ended before this request was answered, and the session ends with it; keep the input open until \
+                   all answers have come";
+    error(Some(&raw(id)), LEFT, message)
 }
 
 fn raw(id: &RequestId) -> Box<RawValue> {

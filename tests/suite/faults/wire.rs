@@ -1,13 +1,13 @@
 //! What clients send and how they leave: the executable over real pipes and sockets, the fake where a run has to be held.
 
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command, predict, request};
+use crate::client::{Server, call, command, predict, request, text};
 use crate::fake::{Script, settings};
 use crate::faults::{AT_ONCE, answers, ended};
 use crate::protocol::Session;
@@ -290,6 +290,37 @@ fn a_client_that_closes_its_writing_end_still_gets_its_answers() {
         rest.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!((status, ids), (Some(0), (0..=50).collect()));
+}
+
+#[test]
+fn a_client_that_leaves_a_conversation_gets_an_answer_each_and_the_server_ends_at_once() {
+    for over in [Server::over_pipes, Server::over_sockets] {
+        let mut server = over(command(&["serve", "--workers", "1"]));
+        server.ask(&predict("first", "hello"));
+        server.send(&predict("short", "hello"));
+        (0..100).for_each(|id| server.send(&predict(id, &format!("{id} {}", "word ".repeat(500)))));
+        server.close_input();
+        let (status, took) = ended(&mut server);
+        assert_eq!(status, Some(0));
+        assert!(took < AT_ONCE, "{took:?}");
+        let answers = answers(&mut server, 101);
+        assert_eq!(answers["\"short\""]["result"]["isError"], false);
+        let said = answers["99"]["error"]["message"].as_str().unwrap();
+        assert!(said.starts_with("the input ended before this request was answered"), "{said}");
+    }
+}
+
+#[test]
+fn requests_in_a_file_are_all_answered() {
+    let mut requests = tempfile::tempfile().unwrap();
+    // More than is read at once, so that the first request is answered before the others are there.
+    write!(requests, "{}{}", request("first", "server/discover", json!({})), "\n".repeat(20_000)).unwrap();
+    (0..40).for_each(|id| writeln!(requests, "{}", predict(id, &format!("{id} {}", "word ".repeat(100)))).unwrap());
+    requests.rewind().unwrap();
+    let output = command(&["serve"]).stdin(requests).output().unwrap();
+    let answers = text(&output.stdout);
+    let results = answers.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(results.filter(|answer| answer["result"]["isError"] == false).count(), 40, "{answers}");
 }
 
 #[test]
