@@ -13,7 +13,7 @@ const GOLDENS: &str = include_str!("../data/sentiment_goldens.json");
 /// What the scores are made with beyond the weights.
 const SETTINGS: &str = include_str!("../../models/sentiment/local-model.toml");
 /// How many of the fifty the model gets; the ones it misses are on its card.
-const EVERYDAY_RIGHT: usize = 44;
+const EVERYDAY_RIGHT: usize = 43;
 /// Half of what separates one score in ten: the shipped graph is int8, whose logits differ from fp32 by a few percent.
 const INT8_TOLERANCE: f64 = 0.05;
 

@@ -1,0 +1,63 @@
+"""The pass through the batches that train.py and distil.py share, and the measures of what came of it.
+
+What the loss is, is theirs.
+"""
+import time
+
+import torch
+
+import data
+
+
+@torch.no_grad()
+def evaluate(model, tokenizer, rows, device):
+    ids = tokenizer([text for text, _ in rows], truncation=True, max_length=512)["input_ids"]
+    order = sorted(range(len(rows)), key=lambda i: len(ids[i]))
+    scores = [None] * len(rows)
+    model.eval()
+    for start in range(0, len(order), 64):
+        chunk = order[start : start + 64]
+        tokens, mask = (torch.tensor(x, device=device) for x in data.pad([ids[i] for i in chunk]))
+        for i, row in zip(chunk, model(input_ids=tokens, attention_mask=mask).logits.float().softmax(-1).tolist()):
+            scores[i] = row
+    model.train()
+    return data.measures(scores, rows)
+
+
+def learn(model, ids, plan, loss_of, learning_rate, limit_steps=None):
+    """Goes once through `plan`, lists of row numbers; `loss_of(logits, chunk)` is what falls. Leaves the model with the
+    average of its weights in the last third, which generalises better than the last ones (Izmailov et al. 2018)."""
+    steps, device = len(plan), model.device
+    decayed = [p for _, p in model.named_parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for _, p in model.named_parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+    warm_up = max(1, int(0.06 * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / warm_up, (steps - s) / (steps - warm_up))
+    )
+    average, averaged_from = None, int(0.7 * steps)
+
+    model.train()
+    started, shown = time.time(), 0.0
+    for step, chunk in enumerate(plan[:limit_steps]):
+        tokens, mask = (torch.tensor(x, device=device) for x in data.pad([ids[i] for i in chunk]))
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = model(input_ids=tokens, attention_mask=mask).logits
+        loss = loss_of(logits.float(), chunk)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decayed + plain, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        shown += loss.item()
+        if step >= averaged_from and step % 20 == 0:
+            if average is None:
+                average = torch.optim.swa_utils.AveragedModel(model, use_buffers=False)
+            else:
+                average.update_parameters(model)
+        if step % 100 == 99:
+            print(f"step {step + 1}/{steps} loss {shown / 100:.4f} {time.time() - started:.0f} s", flush=True)
+            shown = 0.0
+    if average is not None:
+        model.load_state_dict(average.module.state_dict())
