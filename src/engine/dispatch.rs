@@ -26,7 +26,7 @@ pub enum Lane {
 }
 
 /// From here on a second thread saves more than handing over to it costs (docs/performance.md).
-const WORTH_SEVERAL_THREADS: Duration = Duration::from_millis(8);
+const WORTH_SEVERAL_THREADS: Duration = Duration::from_millis(6);
 
 /// Calls of one conversation come closer together than this.
 const BURST: Duration = Duration::from_secs(10);

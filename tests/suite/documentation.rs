@@ -68,7 +68,7 @@ fn parsed(line: &str) -> Value {
 #[test]
 fn the_readme_names_both_commands() {
     let readme = document("README.md");
-    for command in ["cargo run --release -- predict", "cargo test --release", "claude mcp add local-model -- "] {
+    for command in ["cargo run -- predict", "cargo test --release", "claude mcp add local-model -- "] {
         assert!(readme.contains(command), "{command}");
     }
 }
