@@ -23,7 +23,7 @@ use rmcp::transport::Transport;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use lines::{Line, Lines};
 use outbox::Outbox;
@@ -192,7 +192,7 @@ impl Lenient {
             for id in self.gate.requests.leave() {
                 self.gate.answer(Some(refusal::left(&id)));
             }
-            let _ = timeout(FAREWELL, self.gate.outbox.empty()).await;
+            let _ = timeout_at(leaves_at + FAREWELL, self.gate.outbox.empty()).await;
         }
     }
 }

@@ -311,6 +311,18 @@ fn a_client_that_leaves_a_conversation_gets_an_answer_each_and_the_server_ends_a
 }
 
 #[test]
+fn a_client_that_never_reads_and_leaves_holds_up_nothing() {
+    let mut server = server();
+    server.ask(&predict("first", "hello"));
+    let lines = (0..1000).map(|id| format!("{}\n", predict(id, &format!("{id} {}", "word ".repeat(30)))));
+    server.send_bytes(lines.collect::<String>().as_bytes());
+    server.close_input();
+    let (status, took) = ended(&mut server);
+    assert_eq!(status, Some(0));
+    assert!(took < AT_ONCE, "{took:?}");
+}
+
+#[test]
 fn requests_in_a_file_are_all_answered() {
     let mut requests = tempfile::tempfile().unwrap();
     // More than is read at once, so that the first request is answered before the others are there.
