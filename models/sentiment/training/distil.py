@@ -8,19 +8,17 @@ through the rounding (Jacob et al. 2018). How the batches are made is in data.py
 and gone through in learning.py.
 """
 import argparse
-import json
 import random
-from pathlib import Path
 
 import torch
 from torch.nn import functional
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 import data
-from learning import evaluate, learn
+from learning import keep, learn
 
+# Of the distribution that is imitated.
 TEMPERATURE = 2.0
-"""Of the distribution that is imitated."""
 
 
 class Rounded(torch.autograd.Function):
@@ -123,10 +121,7 @@ def main():
     learn(model, ids, plan, loss_of, args.learning_rate, args.limit_steps)
     with torch.no_grad():
         model.classifier.bias += offset
-    dev = {name: data.read(Path(args.data) / file) for name, file in data.SETS.items()}
-    print(json.dumps({n: evaluate(model, tokenizer, r, device) for n, r in dev.items()}, indent=1), flush=True)
-    model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
+    keep(model, tokenizer, args.data, args.out)
 
 
 if __name__ == "__main__":

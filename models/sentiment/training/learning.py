@@ -2,7 +2,9 @@
 
 What the loss is, is theirs.
 """
+import json
 import time
+from pathlib import Path
 
 import torch
 
@@ -22,6 +24,14 @@ def evaluate(model, tokenizer, rows, device):
             scores[i] = row
     model.train()
     return data.measures(scores, rows)
+
+
+def keep(model, tokenizer, folder, out):
+    """Prints the measures on the development sets in `folder` and writes the checkpoint."""
+    dev = {name: data.read(Path(folder) / file) for name, file in data.SETS.items()}
+    print(json.dumps({n: evaluate(model, tokenizer, r, model.device) for n, r in dev.items()}, indent=1), flush=True)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def learn(model, ids, plan, loss_of, learning_rate, limit_steps=None):

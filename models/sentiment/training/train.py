@@ -6,7 +6,6 @@ FOLDER holds the four JSONL files that README.md names. Writes a transformers ch
 of it, export.py an ONNX model of either. A fixed seed fixes data order and initialisation; bf16 sums still differ between processors.
 """
 import argparse
-import json
 import random
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 import data
-from learning import evaluate, learn
+from learning import keep, learn
 
 
 def main():
@@ -63,10 +62,7 @@ def main():
     learn(model, ids, plan, lambda logits, chunk: cross_entropy(logits, gold[chunk]), args.learning_rate, args.limit_steps)
     with torch.no_grad():
         model.classifier.bias[data.LABELS.index("neutral")] += args.neutral_offset
-    dev = {name: data.read(Path(args.data) / file) for name, file in data.SETS.items()}
-    print(json.dumps({n: evaluate(model, tokenizer, r, device) for n, r in dev.items()}, indent=1), flush=True)
-    model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
+    keep(model, tokenizer, args.data, args.out)
 
 
 if __name__ == "__main__":

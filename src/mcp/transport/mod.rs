@@ -29,8 +29,8 @@ use lines::{Line, Lines};
 use outbox::Outbox;
 use requests::Requests;
 
-/// What a client that leaves a conversation is still answered within; and how long it has to take what waits for it. With
-/// what an exit takes, that is less than 50 ms.
+/// How long a client that leaves a conversation is still given results, and then has to take its last answers. With what an
+/// exit takes, that is less than 50 ms.
 const LEAVING: Duration = Duration::from_millis(10);
 const FAREWELL: Duration = Duration::from_millis(10);
 
@@ -73,8 +73,7 @@ pub fn stdio() -> Duplex {
 
 #[cfg(unix)]
 fn is_file(descriptor: impl std::os::fd::AsFd) -> bool {
-    let cloned = descriptor.as_fd().try_clone_to_owned().map(std::fs::File::from);
-    cloned.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())
+    behind(descriptor).is_some_and(|(_, kind)| kind.is_file())
 }
 
 #[cfg(not(unix))]
@@ -101,8 +100,16 @@ fn hung_up() -> bool {
 #[cfg(unix)]
 fn socket(descriptor: impl std::os::fd::AsFd) -> Option<std::os::unix::net::UnixStream> {
     use std::os::unix::fs::FileTypeExt;
+    let (file, kind) = behind(descriptor)?;
+    kind.is_socket().then(|| std::os::fd::OwnedFd::from(file).into())
+}
+
+/// What a descriptor stands for, and of what kind that is.
+#[cfg(unix)]
+fn behind(descriptor: impl std::os::fd::AsFd) -> Option<(std::fs::File, std::fs::FileType)> {
     let file = std::fs::File::from(descriptor.as_fd().try_clone_to_owned().ok()?);
-    file.metadata().ok()?.file_type().is_socket().then(|| std::os::fd::OwnedFd::from(file).into())
+    let kind = file.metadata().ok()?.file_type();
+    Some((file, kind))
 }
 
 #[cfg(unix)]
