@@ -14,6 +14,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use rmcp::RoleServer;
@@ -23,6 +24,7 @@ use rmcp::transport::Transport;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use lines::{Line, Lines};
@@ -33,6 +35,9 @@ use requests::Requests;
 /// exit takes, that is less than 50 ms.
 const LEAVING: Duration = Duration::from_millis(10);
 const FAREWELL: Duration = Duration::from_millis(10);
+/// How long the next request is looked out for before this thread sleeps, once all are answered. A client that asks at once needs
+/// about 10 µs for it; waking a virtual processor takes 15 to 40 (docs/performance.md).
+const LOOKOUT: Duration = Duration::from_micros(30);
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -130,6 +135,7 @@ pub(super) struct Lenient {
     conversing: bool,
     /// How long requests may still take after the end of such input.
     patience: Duration,
+    lookout: Duration,
     /// When the session is over whatever is left of it; known from the end of input on.
     leaves_at: Option<Instant>,
 }
@@ -168,7 +174,10 @@ impl Lenient {
         let gate = Gate { outbox: outbox.clone(), batch: None, requests: Requests::default(), session };
         let lines = Lines::new(duplex.reader);
         let Duplex { hung_up, written_before, .. } = duplex;
-        (Self { lines, gate, hung_up, written_before, conversing: false, patience, leaves_at: None }, outbox)
+        // On the only processor it would keep the client from running.
+        let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+        let lookout = if several { LOOKOUT } else { Duration::ZERO };
+        (Self { lines, gate, hung_up, written_before, conversing: false, lookout, patience, leaves_at: None }, outbox)
     }
 
     /// Completes when every request has its answer, or nobody waits for it any more: a result where there is time for one.
@@ -288,6 +297,23 @@ impl Gate {
     }
 }
 
+/// The next line of a client that has all its answers; says whether it let us wait.
+async fn look_out<'a>(lines: &'a mut Lines<Reader>, lookout: Duration, waited: &mut bool) -> Option<Line<'a>> {
+    let since = std::time::Instant::now();
+    let mut next = pin!(lines.next());
+    loop {
+        match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+            Poll::Ready(line) => return line,
+            Poll::Pending => *waited = true,
+        }
+        if since.elapsed() >= lookout {
+            return next.await;
+        }
+        // Has the runtime look at its sockets.
+        yield_now().await;
+    }
+}
+
 impl Transport<RoleServer> for Lenient {
     type Error = io::Error;
 
@@ -327,13 +353,12 @@ impl Transport<RoleServer> for Lenient {
             }
             if self.leaves_at.is_none() {
                 let waited_for = !self.written_before && self.gate.requests.all_answered();
-                let mut next = pin!(self.lines.next());
-                let line = poll_fn(|context| {
-                    let line = next.as_mut().poll(context);
-                    self.conversing |= waited_for && line.is_pending();
-                    line
-                });
-                match line.await {
+                let Self { lines, conversing, lookout, .. } = self;
+                let line = match waited_for {
+                    true => look_out(lines, *lookout, conversing).await,
+                    false => lines.next().await,
+                };
+                match line {
                     Some(Line::Whole(line)) => {
                         if let Some(message) = self.gate.accept(line) {
                             return Some(message);
