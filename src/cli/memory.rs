@@ -1,4 +1,6 @@
-//! A limit of memory for the whole process, so that a graph which asks for a hundred gigabytes is refused them and answers with
+//! How much memory the whole process may take, and in what pieces.
+//!
+//! There is a limit, so that a graph which asks for a hundred gigabytes is refused them and answers with
 //! an error, while the machine goes on. What files may ask for before that is `model`'s business.
 
 /// Limits what this process can allocate; mapped weights and the executable itself do not count.
@@ -27,3 +29,12 @@ const LEAST_BYTES: u64 = 2 << 30;
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn limit(_: Option<u64>) {}
+
+/// Has this process take small pages only. With pieces of 2 MB each thread's heap takes up to that much more than it uses, and so does
+/// the table of embeddings, of which a text touches a few rows; and there is a process for each session.
+pub(super) fn in_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay allowed");
+    }
+}

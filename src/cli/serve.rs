@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
-use crate::cli::{Outcome, engine, runtime};
+use crate::cli::{Outcome, engine, memory, runtime};
 use crate::engine::Engine;
 use crate::mcp;
 use crate::settings::Options;
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    memory::in_small_pages();
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         // Before all else, so that there is hardly a moment in which a signal would end us in its own way.
