@@ -20,14 +20,17 @@ fn text(words: usize) -> String {
     vec!["word"; words].join(" ")
 }
 
-/// Tokenizing and one forward pass, on one thread.
+/// Tokenizing and one forward pass.
 fn run(criterion: &mut Criterion) {
-    let mut replica = model::load("bench", &Location::BuiltIn, &library()).expect("the built-in model loads").first;
-    for tokens in [8, 32, 128] {
-        let input = Input::single(text(tokens - 2));
-        criterion.bench_function(&format!("run of {tokens} tokens"), |bencher| {
-            bencher.iter(|| replica.predict(&input).expect("the text runs"));
-        });
+    for threads in [1, 2] {
+        let loaded = model::load("bench", &Location::BuiltIn, &library(), threads);
+        let mut replica = loaded.expect("the built-in model loads").first;
+        for tokens in [8, 32, 128] {
+            let input = Input::single(text(tokens - 2));
+            criterion.bench_function(&format!("run of {tokens} tokens on {threads} threads"), |bencher| {
+                bencher.iter(|| replica.predict(&input).expect("the text runs"));
+            });
+        }
     }
 }
 
@@ -45,7 +48,7 @@ fn hit(criterion: &mut Criterion) {
         precompute: false,
         log_inputs: false,
     };
-    let load = model::loader("bench".into(), Location::BuiltIn, library());
+    let load = model::loader("bench".into(), Location::BuiltIn, library(), 1);
     let engine = runtime.block_on(async { Engine::start(vec![("bench".into(), load)], settings) });
     let ask = || async {
         let request = Request { input: Input::single(text(30)), ..Request::default() };

@@ -23,7 +23,7 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
     let mut reports = Vec::new();
     let mut unusable = 0;
     for (name, location) in models {
-        let load = model::loader(name.clone(), location, options.library());
+        let load = model::loader(name.clone(), location, options.library(), 1);
         // Without a cache, so that every run is one of the model; and a slow model shall be reported, not cut off.
         let settings = EngineSettings {
             precompute: false,

@@ -99,7 +99,7 @@ fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> an
     }
     let chosen = models.into_iter().filter(|(name, _)| only.is_none_or(|only| name == only));
     let models = chosen.map(|(name, location)| {
-        let load = model::loader(name.clone(), location, options.library());
+        let load = model::loader(name.clone(), location, options.library(), settings.workers);
         (name, load)
     });
     Ok(Engine::start(models.collect(), settings))

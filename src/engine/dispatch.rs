@@ -1,7 +1,7 @@
-//! Where a run takes place: on the caller's own thread, on a worker, or on several threads at once; and runs for which
-//! nobody waits on workers that give way to everything else.
+//! Where a run takes place: for a call alone on several threads at once, on the runtime's own thread where it is short; for
+//! many calls on a worker each; for nobody in particular on workers that give way to everything else.
 //!
-//! The choice rests on how long runs of about this size took before, so it fits any model and machine.
+//! What is short rests on how long runs of about this size took before, so it fits any model and machine.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -25,8 +25,9 @@ pub enum Lane {
     Background,
 }
 
-/// From here on a second thread saves more than handing over to it costs (docs/performance.md).
-const WORTH_SEVERAL_THREADS: Duration = Duration::from_millis(6);
+/// So many calls at once are worth workers of their own, which take 20 ms to make and 5 MB each. A few that an assistant sends
+/// together are answered sooner one after the other, each on all threads (docs/performance.md).
+const CROWD: usize = 8;
 
 /// Calls of one conversation come closer together than this.
 const BURST: Duration = Duration::from_secs(10);
@@ -41,11 +42,13 @@ struct Inner {
     model: String,
     /// Longest run that may hold up the runtime's thread.
     inline_below: Duration,
-    /// The replica that is always there, used by the first worker and on callers' threads.
+    /// The replica that is always there, which computes on as many threads as there may be workers; used by the steady worker
+    /// and on the runtime's thread.
     first: Replica,
-    workers: Workers,
-    /// One run on several threads; absent where there is one processor to use.
-    wide: Option<Workers>,
+    steady: Workers,
+    /// Workers with a replica of one thread each; absent where there is one processor to use, or each replica would be a copy of
+    /// all weights.
+    crowd: Option<Workers>,
     /// Absent where each replica would be a copy of all weights: then rows take turns with calls.
     background: Option<Workers>,
     /// Interactive calls that wait or run.
@@ -76,16 +79,16 @@ impl Dispatch {
         };
         let count = settings.workers;
         let first: Replica = Arc::new(Mutex::new(Some(first)));
-        let workers = Workers::new(model, limits(count, false, Some(BURST)), make(1));
-        workers.add(Some(Arc::clone(&first)));
+        let steady = Workers::new(model, limits(1, false, None), make(count));
+        steady.add(Some(Arc::clone(&first)));
+        let crowd = (cheap && count > 1).then(|| Workers::new(model, limits(count, false, Some(BURST)), make(1)));
         let background = cheap.then(|| Workers::new(model, limits(count, true, Some(PAUSE)), make(1)));
-        let wide = (cheap && count > 1).then(|| Workers::new(model, limits(1, false, None), make(count)));
         Self(Arc::new(Inner {
             model: model.to_owned(),
             inline_below: settings.inline_below,
             first,
-            workers,
-            wide,
+            steady,
+            crowd,
             background,
             in_flight: AtomicUsize::new(0),
             idle: tokio::sync::Notify::new(),
@@ -100,24 +103,24 @@ impl Dispatch {
     pub(super) async fn run(&self, input: Arc<Input>, lane: Lane) -> Result<Ran, Error> {
         let inner = &*self.0;
         if lane == Lane::Background {
-            return inner.background.as_ref().unwrap_or(&inner.workers).run(input, lane).await;
+            return inner.background.as_ref().unwrap_or(&inner.steady).run(input, lane).await;
         }
         let _counted = InFlight::enter(inner);
+        let alone = inner.alone().await;
+        if let Some(crowd) = inner.crowd.as_ref().filter(|_| !alone) {
+            if crowd.ready() {
+                return crowd.run(input, lane).await;
+            }
+            if inner.in_flight.load(Ordering::SeqCst) >= CROWD {
+                // For those that come later: this one would wait longer for it than it gains.
+                crowd.add(None);
+            }
+        }
         let size = size(&input);
-        let expected = inner.durations.expected(size);
-        let short = expected.is_some_and(|expected| expected < inner.inline_below) && inner.alone().await;
-        let ran = match (short.then(|| inner.here(&input)).flatten(), expected) {
-            (Some(ran), _) => ran,
-            (None, Some(expected)) if expected >= WORTH_SEVERAL_THREADS => match &inner.wide {
-                Some(wide) if wide.ready() && inner.alone().await => return wide.run(input, lane).await,
-                wide => {
-                    let ran = inner.workers.run(input, lane).await;
-                    // Made for the next one: this one would wait longer for it than it gains.
-                    wide.iter().filter(|wide| !wide.ready()).for_each(|wide| wide.add(None));
-                    ran
-                }
-            },
-            _ => inner.workers.run(input, lane).await,
+        let short = alone && inner.durations.expected(size).is_some_and(|expected| expected < inner.inline_below);
+        let ran = match short.then(|| inner.here(&input)).flatten() {
+            Some(ran) => ran,
+            None => inner.steady.run(input, lane).await,
         }?;
         inner.durations.learn(size, ran.timing.inference);
         Ok(ran)
@@ -187,7 +190,7 @@ fn size(input: &Input) -> usize {
     (input.text.len() + pair) * input.labels.len().max(1) + labels
 }
 
-/// How long runs took on one thread, by the binary magnitude of their size.
+/// How long runs of the first replica took, by the binary magnitude of their size.
 #[derive(Default)]
 struct Durations([AtomicU32; 32]);
 

@@ -37,7 +37,7 @@ use workers::Timing;
 pub struct EngineSettings {
     /// Longest time from a call's arrival to its answer.
     pub deadline: Duration,
-    /// Threads per model that answer callers, each with a session of its own; as many share one long run.
+    /// Threads per model: they share the run of a call alone, and are workers with a session of their own for many calls.
     pub workers: usize,
     /// Runs that are expected to be shorter take place on the runtime's own thread, if there is nothing else to do; zero
     /// for never. It bounds how long everything else may wait.

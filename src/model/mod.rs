@@ -19,6 +19,7 @@ mod pipeline;
 mod prepared;
 mod recall;
 mod session;
+mod threads;
 mod tokenizer;
 mod vocabulary;
 mod zero_shot;
@@ -127,15 +128,15 @@ pub enum Location {
 }
 
 /// What happens at load, ready to be handed to the engine.
-pub fn loader(name: String, location: Location, library: LibrarySettings) -> Load {
-    Arc::new(move || load(&name, &location, &library))
+pub fn loader(name: String, location: Location, library: LibrarySettings, threads: usize) -> Load {
+    Arc::new(move || load(&name, &location, &library, threads))
 }
 
-/// Reads the folder, opens the runtime, builds a session and runs it once.
+/// Reads the folder, opens the runtime, builds a session that computes with so many threads, and runs it once.
 ///
 /// # Errors
 /// Any of the folder, graph and library errors, each with its remedy.
-pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Result<Loaded, Error> {
+pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads: usize) -> Result<Loaded, Error> {
     let recall = Recall::below(library.cache_dir.as_deref());
     let read = || match location {
         Location::BuiltIn => embedded::files(),
@@ -151,7 +152,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings) -> Resul
         let open = || -> Result<_, Error> {
             let (environment, library_took) = joined(opening);
             let sessions = Sessions::new(environment?, &files, library.cache_dir.as_deref());
-            let (session, session_took) = timed(|| sessions.open(&files, 1));
+            let (session, session_took) = timed(|| sessions.open(&files, threads));
             (took.library, took.session) = (library_took, session_took);
             Ok((sessions, session?))
         };

@@ -4,7 +4,7 @@
 //! through the page cache. Where nothing can be written, or a graph is too large, each session does its own preparing.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use ort::environment::Environment;
@@ -22,6 +22,7 @@ const LAYOUT_VERSION: u32 = 1;
 /// Of graph and weights. A prepared fp32 graph is twice as large as its source, and two of the largest shall be kept.
 const LARGEST_GRAPH_BYTES: u64 = 512 << 20;
 const GRAPH: &str = "graph.onnx";
+pub(super) const WEIGHTS: &str = "weights.bin";
 /// Scores of a fixed input before the graph was prepared, bit for bit.
 const PROBE: &str = "probe.json";
 
@@ -72,9 +73,31 @@ impl Sessions {
             let source = Source::Preparing(&folder.join(GRAPH));
             let mut session = Session::new(&self.environment, files, source, 1).map_err(io::Error::other)?;
             let probe = session.probe().map_err(io::Error::other)?;
+            if cfg!(target_os = "linux") {
+                write_in_small_pieces(&folder.join(WEIGHTS))?;
+            }
             fs::write(folder.join(PROBE), serde_json::to_vec(probe)?)
         })?;
         self.finished(store, files, threads).ok_or_else(|| io::Error::other("it does not answer as the original does"))
+    }
+}
+
+/// Writes a file anew, if there is one. Linux maps what it has just written in the pieces that it was written in: a touched row of a
+/// table that the runtime wrote at once brings two megabytes of it into each process.
+fn write_in_small_pieces(path: &Path) -> io::Result<()> {
+    let mut from = match fs::File::open(path) {
+        // A small graph holds its weights itself.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let again = path.with_extension("again");
+    let mut to = fs::File::create(&again)?;
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut piece)? {
+            0 => return fs::rename(again, path),
+            read => to.write_all(&piece[..read])?,
+        }
     }
 }
 
@@ -93,7 +116,6 @@ fn bytes(files: &ModelFiles) -> u64 {
 /// What weights are packed for. Linux tells all features of the first processor; elsewhere a cache directory does not
 /// move between machines, and the probe notices.
 fn processor() -> Vec<u8> {
-    use std::io::Read;
     let mut told = std::env::consts::ARCH.as_bytes().to_vec();
     if let Ok(file) = fs::File::open("/proc/cpuinfo") {
         let mut start = String::new();

@@ -18,14 +18,19 @@ use crate::error::Error;
 use crate::model::Cancellation;
 use crate::model::folder::{Graph, ModelFiles};
 use crate::model::frame::Chunk;
+use crate::model::prepared::WEIGHTS;
+use crate::model::threads::IntraOpThreads;
 
 /// A run over a handful of tokens takes milliseconds; one that takes this long was made not to end.
 const LONGEST_SHORT_RUN: Duration = Duration::from_secs(10);
+/// Between two steps of one run. 50 do as well as 20,000.
+const LONGEST_SPIN_US: &str = "100";
 /// Of a graph whose inputs have a fixed length, in tokens. Longer ones are made to fill memory.
 const LONGEST_FIXED: usize = 1 << 20;
 
 pub(super) struct Session {
     inner: OrtSession,
+    threads: IntraOpThreads,
     inputs: Vec<(Role, Width)>,
     output: String,
     half: bool,
@@ -89,8 +94,12 @@ impl Session {
         source: Source<'_>,
         threads: usize,
     ) -> Result<Self, Error> {
-        let unusable = |error: ort::Error| unusable(files, error.message());
-        let mut builder = options(environment, &source, threads).map_err(unusable)?;
+        let intra_op = IntraOpThreads::default();
+        let unusable = |error: ort::Error| match intra_op.missing() {
+            Some(message) => Error::Thread { message },
+            None => unusable(files, error.message()),
+        };
+        let mut builder = options(environment, &source, threads, &intra_op).map_err(unusable)?;
         let inner = match (source, &files.graph) {
             (Source::Prepared(path), _) => builder.commit_from_file(path),
             (_, Graph::Memory(bytes)) => builder.commit_from_memory(bytes),
@@ -104,7 +113,7 @@ impl Session {
         let fixed = inputs.iter().find_map(|(_, _, length)| *length);
         let (output, half, rank) = logits(inner.outputs())?;
         let inputs = inputs.into_iter().map(|(role, width, _)| (role, width)).collect();
-        Ok(Self { inner, inputs, output, half, rank, fixed, first: None })
+        Ok(Self { inner, threads: intra_op, inputs, output, half, rank, fixed, first: None })
     }
 
     /// The scores of a fixed input, bit for bit, by which two sessions over the same graph are told to agree.
@@ -213,6 +222,7 @@ impl Session {
                 })
             })
             .collect::<ort::Result<Vec<SessionInputValue<'_>>>>()?;
+        self.threads.keep_off_this_processor();
         let outputs = self.inner.run_with_options(values.as_slice(), options)?;
         let output = &outputs[self.output.as_str()];
         // Scores are always made in f32, as transformers does with a graph of fp16.
@@ -234,7 +244,12 @@ impl Session {
 }
 
 /// Options for short texts in a process that sits beside an editor.
-fn options(environment: &Environment, source: &Source<'_>, threads: usize) -> ort::Result<SessionBuilder> {
+fn options(
+    environment: &Environment,
+    source: &Source<'_>,
+    threads: usize,
+    intra_op: &IntraOpThreads,
+) -> ort::Result<SessionBuilder> {
     let level = match source {
         Source::Prepared(_) => GraphOptimizationLevel::Disable,
         Source::Model | Source::Preparing(_) => GraphOptimizationLevel::All,
@@ -242,9 +257,13 @@ fn options(environment: &Environment, source: &Source<'_>, threads: usize) -> or
     let builder = OrtSession::builder(environment)?
         .with_optimization_level(level)?
         .with_intra_threads(threads)?
+        .with_thread_manager(intra_op.clone())?
         .with_inter_threads(1)?
-        // A thread that waits by spinning takes a whole core from everything else on the machine.
-        .with_intra_op_spinning(false)?
+        // Waking a thread takes as long as many a step that it helps with, so within a run they wait for the next step by
+        // spinning. After it they sleep: one that spins takes a whole core from everything else on the machine.
+        .with_intra_op_spinning(threads > 1)?
+        .with_config_entry("session.intra_op.spin_duration_us", LONGEST_SPIN_US)?
+        .with_config_entry("session.force_spinning_stop", "1")?
         .with_inter_op_spinning(false)?
         // One plan is kept for each input length that was ever seen, and nearly every text has another.
         .with_memory_pattern(false)?
@@ -252,7 +271,7 @@ fn options(environment: &Environment, source: &Source<'_>, threads: usize) -> or
     let Source::Preparing(graph) = source else { return Ok(builder) };
     Ok(builder
         .with_optimized_model_path(graph)?
-        .with_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")?
+        .with_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)?
         .with_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "16384")?
         // Packed as the processor wants them, so that no session packs (and so copies) them again.
         .with_config_entry("session.save_external_prepacked_constant_initializers", "1")?)

@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(long, global = true, value_name = "MS", env = "LOCAL_MODEL_MCP_DEADLINE_MS", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub deadline_ms: u64,
-    /// Threads per model, each with its own session; default: the processors, 1 to 4
+    /// Threads per model: together for one text, each with its own session for many; default: the processors, 1 to 4
     #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_WORKERS")]
     pub workers: Option<NonZero<usize>>,
     /// Texts that may wait for one model; more are refused at once
@@ -110,7 +110,7 @@ impl Options {
         EngineSettings {
             deadline: Duration::from_millis(self.deadline_ms),
             workers: self.workers.map_or_else(default_workers, NonZero::get),
-            inline_below: Duration::from_millis(5),
+            inline_below: Duration::from_millis(10),
             queue_capacity: self.queue_capacity.get(),
             cache_capacity_bytes: self.cache_bytes,
             max_text_bytes: self.max_text_bytes,

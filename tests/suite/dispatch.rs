@@ -51,6 +51,30 @@ async fn calls_that_come_together_go_to_workers() {
 }
 
 #[tokio::test]
+async fn a_few_calls_together_share_the_first_replica_and_a_crowd_gets_more() {
+    for (calls, weights_copied, replicas) in [(7, false, 1), (20, false, 3), (20, true, 1)] {
+        let script = Arc::new(Script { weights_copied, ..Script::default() });
+        let engine = start(&script, EngineSettings { workers: 2, ..with_inline() });
+        ask(&engine, "a b 0", Lane::Interactive).await;
+        let calls = (1..=calls).map(|number| {
+            let engine = Arc::clone(&engine);
+            tokio::spawn(async move { ask(&engine, &format!("held {number}"), Lane::Interactive).await })
+        });
+        let calls: Vec<_> = calls.collect();
+        let arrived = std::time::Instant::now();
+        let made = || script.replicas.load(Ordering::SeqCst);
+        while made() < replicas || arrived.elapsed() < Duration::from_millis(100) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(made(), replicas);
+        script.release();
+        for call in calls {
+            call.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn rows_of_a_file_and_calls_do_not_wait_for_each_other() {
     let script = Arc::new(Script::default());
     let engine = start(&script, with_inline());

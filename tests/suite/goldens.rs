@@ -36,7 +36,7 @@ pub(crate) fn with_settings(name: &str, settings: &str) -> tempfile::TempDir {
 
 pub(crate) fn load(folder: &Path) -> Result<Loaded, Error> {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    model::load("fixture", &Location::Folder(folder.to_owned()), &library)
+    model::load("fixture", &Location::Folder(folder.to_owned()), &library, 2)
 }
 
 pub(crate) fn verdict(loaded: &mut Loaded, input: &Input) -> Verdict {
@@ -166,7 +166,7 @@ fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
         let texts: Vec<Input> = texts.collect();
         let mut loaded = load(&fixture(name)).unwrap();
         let library = LibrarySettings { path: None, cache_dir: None };
-        let original = model::load("original", &Location::Folder(fixture(name)), &library).unwrap();
+        let original = model::load("original", &Location::Folder(fixture(name)), &library, 1).unwrap();
         assert_eq!((loaded.info.load.weights_shared, original.info.load.weights_shared), (true, false));
         let mut replicas = [(loaded.another)(1).unwrap(), (loaded.another)(2).unwrap(), original.first];
         let first: Vec<_> = texts.iter().map(|text| loaded.first.predict(text).unwrap()).collect();

@@ -13,7 +13,7 @@ use crate::goldens::fixture;
 
 fn load(name: &str, cache: &Path) -> Loaded {
     let library = LibrarySettings { path: None, cache_dir: Some(cache.to_owned()) };
-    model::load(name, &Location::Folder(fixture(name)), &library).unwrap()
+    model::load(name, &Location::Folder(fixture(name)), &library, 1).unwrap()
 }
 
 /// The folders of prepared graphs below a cache directory.

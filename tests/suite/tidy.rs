@@ -37,13 +37,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("shlex", &["cli"]),
     ("dirs", &["settings"]),
     ("signal_hook", &["main.rs"]),
-    ("libc", &["main.rs"]),
+    ("libc", &["engine", "main.rs"]),
     ("tracing_subscriber", &["telemetry.rs"]),
     (
         "tempfile",
         &["cli", "engine", "files", "job", "model", "onnxruntime", "artifacts.rs", "private_dir.rs", "stamp.rs"],
     ),
-    ("rustix", &["cli", "engine", "files", "mcp", "onnxruntime", "private_dir.rs", "telemetry.rs"]),
+    ("rustix", &["cli", "engine", "files", "mcp", "model", "onnxruntime", "private_dir.rs", "telemetry.rs"]),
 ];
 
 /// Which rooms a room may call: arrows run one way.

@@ -84,15 +84,15 @@ pub(super) fn starts(options: &Options, cache: &Path, empty: bool, times: usize)
 /// The model in this process.
 pub(super) struct Floor {
     loaded: Loaded,
-    wide: Option<Box<dyn Model>>,
+    single: Box<dyn Model>,
     pub workers: usize,
 }
 
 impl Floor {
     pub(super) fn new(location: &Location, library: &LibrarySettings, workers: usize) -> anyhow::Result<Self> {
-        let loaded = model::load("floor", location, library)?;
-        let wide = (workers > 1).then(|| (loaded.another)(workers)).transpose()?;
-        Ok(Self { loaded, wide, workers })
+        let loaded = model::load("floor", location, library, workers)?;
+        let single = (loaded.another)(1)?;
+        Ok(Self { loaded, single, workers })
     }
 
     pub(super) fn max_tokens(&self) -> usize {
@@ -125,6 +125,7 @@ pub(super) struct Uncached {
     pub floor_ms: Spread,
     /// The same on as many threads as there are workers.
     pub floor_wide_ms: Option<Spread>,
+    /// To the floor of one thread; below zero where several threads gain more than the server costs.
     pub added_ms: f64,
     /// Over the faster of the two floors.
     pub ratio: f64,
@@ -153,18 +154,18 @@ pub(super) fn uncached(
         // Another is first each time: whoever comes after another finds the weights in the processor's caches.
         for turn in 0..3 {
             thread::sleep(PAUSE);
-            match ((number + turn) % 3, &mut floor.wide) {
-                (0, _) => served.extend(server.one_by_one(&request)?),
-                (1, _) => single.push(run(&mut *floor.loaded.first)?),
-                (_, Some(replica)) => wide.push(run(&mut **replica)?),
-                (_, None) => {}
+            match (number + turn) % 3 {
+                0 => served.extend(server.one_by_one(&request)?),
+                1 => single.push(run(&mut *floor.single)?),
+                _ if floor.workers > 1 => wide.push(run(&mut *floor.loaded.first)?),
+                _ => {}
             }
         }
     }
     let (served_ms, floor_ms) = (Spread::of(served), Spread::of(single));
-    let floor_wide_ms = floor.wide.is_some().then(|| Spread::of(wide));
+    let floor_wide_ms = (floor.workers > 1).then(|| Spread::of(wide));
     let best = floor_wide_ms.map_or(floor_ms.p50, |wide| wide.p50.min(floor_ms.p50));
-    let added_ms = served_ms.p50 - best;
+    let added_ms = served_ms.p50 - floor_ms.p50;
     Ok(Uncached { tokens: read, served_ms, floor_ms, floor_wide_ms, added_ms, ratio: served_ms.p50 / best })
 }
 

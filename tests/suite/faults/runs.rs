@@ -165,7 +165,7 @@ async fn a_call_of_one_text_passes_the_texts_of_batches() {
 #[test]
 fn a_pass_through_the_graph_ends_when_it_is_cancelled_and_the_session_stays_right() {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    let mut model = model::load("m", &Location::BuiltIn, &library).unwrap().first;
+    let mut model = model::load("m", &Location::BuiltIn, &library, 1).unwrap().first;
     let (short, long) = (Input::single("I love this"), Input::single("word ".repeat(510)));
     let expected = [model.predict(&short).unwrap(), model.predict(&long).unwrap()];
     let started = Instant::now();
@@ -194,7 +194,7 @@ fn a_pass_through_the_graph_ends_when_it_is_cancelled_and_the_session_stays_righ
 #[test]
 fn a_large_text_that_is_withdrawn_while_it_is_made_tokens_frees_its_worker() {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    let mut model = model::load("m", &Location::BuiltIn, &library).unwrap().first;
+    let mut model = model::load("m", &Location::BuiltIn, &library, 1).unwrap().first;
     let large = Input::single("word ".repeat(200_000));
     let started = Instant::now();
     model.predict(&large).unwrap();
