@@ -25,9 +25,9 @@ pub enum Lane {
     Background,
 }
 
-/// So many calls at once are worth workers of their own, which take 20 ms to make and 5 MB each. A few that an assistant sends
-/// together are answered sooner one after the other, each on all threads (docs/performance.md).
-const CROWD: usize = 8;
+/// So many calls with others beside them, and none alone in between, are worth workers of their own, which take 20 ms to make and
+/// 5 MB each. Fewer are answered sooner one after the other, each on all threads (docs/performance.md).
+const CROWD: usize = 32;
 
 /// Calls of one conversation come closer together than this.
 const BURST: Duration = Duration::from_secs(10);
@@ -53,6 +53,8 @@ struct Inner {
     background: Option<Workers>,
     /// Interactive calls that wait or run.
     in_flight: AtomicUsize,
+    /// Calls since the last one that was alone.
+    together: AtomicUsize,
     idle: tokio::sync::Notify,
     durations: Durations,
 }
@@ -91,6 +93,7 @@ impl Dispatch {
             crowd,
             background,
             in_flight: AtomicUsize::new(0),
+            together: AtomicUsize::new(0),
             idle: tokio::sync::Notify::new(),
             durations: Durations::default(),
         }))
@@ -107,11 +110,13 @@ impl Dispatch {
         }
         let _counted = InFlight::enter(inner);
         let alone = inner.alone().await;
+        let together = if alone { 0 } else { 1 + inner.together.load(Ordering::Relaxed) };
+        inner.together.store(together, Ordering::Relaxed);
         if let Some(crowd) = inner.crowd.as_ref().filter(|_| !alone) {
             if crowd.ready() {
                 return crowd.run(input, lane).await;
             }
-            if inner.in_flight.load(Ordering::SeqCst) >= CROWD {
+            if together >= CROWD {
                 // For those that come later: this one would wait longer for it than it gains.
                 crowd.add(None);
             }

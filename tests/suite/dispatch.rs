@@ -52,7 +52,7 @@ async fn calls_that_come_together_go_to_workers() {
 
 #[tokio::test]
 async fn a_few_calls_together_share_the_first_replica_and_a_crowd_gets_more() {
-    for (calls, weights_copied, replicas) in [(7, false, 1), (20, false, 3), (20, true, 1)] {
+    for (calls, weights_copied, replicas) in [(30, false, 1), (40, false, 3), (40, true, 1)] {
         let script = Arc::new(Script { weights_copied, ..Script::default() });
         let engine = start(&script, EngineSettings { workers: 2, ..with_inline() });
         ask(&engine, "a b 0", Lane::Interactive).await;
