@@ -31,6 +31,11 @@ impl Crew {
         unanswered > self.workers()
     }
 
+    /// Whether a job waits or runs, wanted or not.
+    pub(super) fn busy(&self) -> bool {
+        self.unanswered.load(Ordering::SeqCst) > 0
+    }
+
     /// Counts a job off, whatever became of it.
     pub(super) fn answered(&self) {
         self.unanswered.fetch_sub(1, Ordering::SeqCst);

@@ -112,8 +112,10 @@ impl Dispatch {
         let alone = inner.alone().await;
         let together = if alone { 0 } else { 1 + inner.together.load(Ordering::Relaxed) };
         inner.together.store(together, Ordering::Relaxed);
-        if let Some(crowd) = inner.crowd.as_ref().filter(|_| !alone) {
-            if crowd.ready() {
+        // By a run that was given up and does not end: inside one step of a graph nothing can be stopped.
+        let taken = alone && inner.steady.busy();
+        if let Some(crowd) = inner.crowd.as_ref().filter(|_| !alone || taken) {
+            if taken || crowd.ready() {
                 return crowd.run(input, lane).await;
             }
             if together >= CROWD {

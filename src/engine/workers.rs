@@ -129,6 +129,11 @@ impl Workers {
         self.group.able.load(Ordering::SeqCst) > 0
     }
 
+    /// Whether a text waits or runs, be it one for which nobody waits any more.
+    pub(super) fn busy(&self) -> bool {
+        self.group.crew.busy()
+    }
+
     /// Starts a worker, unless there are as many as there may be; without a replica it makes its own, and answers the
     /// waiting texts with what went wrong where nobody else could.
     pub(super) fn add(&self, replica: Option<Replica>) {

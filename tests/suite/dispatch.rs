@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use local_model_mcp::engine::{Engine, EngineSettings, Lane, Request};
+use local_model_mcp::error::Error;
 use local_model_mcp::prediction::Input;
 
 use crate::fake::{Script, settings, start};
@@ -72,6 +73,18 @@ async fn a_few_calls_together_share_the_first_replica_and_a_crowd_gets_more() {
             call.await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_stopped_holds_up_nobody_but_its_caller() {
+    let script = Arc::new(Script::default());
+    let deadline = Duration::from_millis(300);
+    let engine = start(&script, EngineSettings { workers: 2, deadline, ..with_inline() });
+    let request = Request { input: Input::single("stuck"), ..Request::default() };
+    assert!(matches!(engine.predict(request).await, Err(Error::Deadline { .. })));
+    ask(&engine, "a text", Lane::Interactive).await;
+    ask(&engine, "another text", Lane::Interactive).await;
+    script.release();
 }
 
 #[tokio::test]

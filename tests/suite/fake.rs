@@ -1,6 +1,7 @@
 //! A scripted model: what it does with a text is said by the text, and what it did is counted.
 //!
-//! `panic`, `fail`: that. `held…`: waits until `Script::release`, or until it is cancelled. Anything else: answered at once, scores by length.
+//! `panic`, `fail`: that. `held…`: waits until `Script::release`, or until it is cancelled. `stuck…`: waits
+//! until the release alone. Anything else: answered at once, scores by length.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -123,6 +124,7 @@ impl Model for Fake {
             "panic" => panic!("the fake was told to"),
             "fail" => return Err(Error::Inference { model: "fake".into(), message: "it was told to".into() }),
             text if text.starts_with("held") => self.script.wait_for_release(cancellation),
+            text if text.starts_with("stuck") => self.script.wait_for_release(&Cancellation::default()),
             _ => {}
         }
         if cancellation.is_cancelled() {
