@@ -1,7 +1,7 @@
 //! How much memory the whole process may take, and in what pieces.
 //!
-//! There is a limit, so that a graph which asks for a hundred gigabytes is refused them and answers with
-//! an error, while the machine goes on. What files may ask for before that is `model`'s business.
+//! There is a limit, so that a graph which asks for a hundred gigabytes is refused them and answers with an error, while the
+//! machine goes on. What files may ask for before that is `model`'s business.
 
 /// Limits what this process can allocate; mapped weights and the executable itself do not count.
 ///

@@ -78,7 +78,7 @@ struct Group {
     make: Make,
     crew: Crew,
     /// Workers that have a replica.
-    able: AtomicUsize,
+    ready: AtomicUsize,
     /// When a worker could not be made.
     failed_at: Mutex<Option<Instant>>,
 }
@@ -94,7 +94,7 @@ impl Workers {
             patient: patient_jobs,
             make,
             crew: Crew::new(limits.workers),
-            able: AtomicUsize::new(0),
+            ready: AtomicUsize::new(0),
             failed_at: Mutex::default(),
         };
         Self { urgent, patient, group: Arc::new(group) }
@@ -126,7 +126,7 @@ impl Workers {
 
     /// Whether there is a worker that has its replica.
     pub(super) fn ready(&self) -> bool {
-        self.group.able.load(Ordering::SeqCst) > 0
+        self.group.ready.load(Ordering::SeqCst) > 0
     }
 
     /// Whether a text waits or runs, be it one for which nobody waits any more.
@@ -149,9 +149,9 @@ impl Workers {
             let made = replica.map_or_else(|| worker.make_replica().map(|made| Arc::new(Mutex::new(Some(made)))), Ok);
             match made {
                 Ok(replica) => {
-                    worker.able.fetch_add(1, Ordering::SeqCst);
+                    worker.ready.fetch_add(1, Ordering::SeqCst);
                     worker.work(&replica);
-                    worker.able.fetch_sub(1, Ordering::SeqCst);
+                    worker.ready.fetch_sub(1, Ordering::SeqCst);
                     drop(replica);
                     // Not at a low priority: all threads that want memory meanwhile would wait for this one's turn.
                     if !worker.limits.background {
@@ -192,16 +192,13 @@ impl Group {
                 None => self.next(None),
             };
             let Some(Job { input, cancellation, queued_at, reply }) = job else { return };
-            if !reply.is_closed() {
-                let outcome = self.answer(replica, &cancellation, &input, queued_at.elapsed());
-                swollen = true;
-                // Before the answer: whoever asks for the next text then shall not find a worker too few.
-                self.crew.answered();
-                // An error here only says that the caller has gone.
-                let _ = reply.send(outcome);
-            } else {
-                self.crew.answered();
-            }
+            let wanted = !reply.is_closed();
+            let outcome = wanted.then(|| self.answer(replica, &cancellation, &input, queued_at.elapsed()));
+            swollen |= wanted;
+            // Before the answer: whoever asks for the next text then shall not find a worker too few.
+            self.crew.answered();
+            // An error here only says that the caller has gone.
+            let _ = outcome.map(|outcome| reply.send(outcome));
         }
     }
 

@@ -82,7 +82,7 @@ mod linux {
         pub(in crate::model) fn keep_off_this_processor(&self) {
             let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
             let here = sched_getcpu();
-            if placed.beside != Some(here) {
+            if placed.beside != Some(here) && !placed.threads.is_empty() {
                 placed.keep_off(here);
             }
         }

@@ -354,10 +354,7 @@ impl Transport<RoleServer> for Lenient {
             if self.leaves_at.is_none() {
                 let waited_for = !self.written_before && self.gate.requests.all_answered();
                 let Self { lines, conversing, lookout, .. } = self;
-                let line = match waited_for {
-                    true => look_out(lines, *lookout, conversing).await,
-                    false => lines.next().await,
-                };
+                let line = if waited_for { look_out(lines, *lookout, conversing).await } else { lines.next().await };
                 match line {
                     Some(Line::Whole(line)) => {
                         if let Some(message) = self.gate.accept(line) {
