@@ -3,11 +3,12 @@
 //!
 //! What is short rests on how long runs of about this size took before, so it fits any model and machine.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use crate::engine::EngineSettings;
+use crate::engine::durations::Durations;
 use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute};
 use crate::error::Error;
 use crate::model::{Cancellation, Model, Replicas};
@@ -56,6 +57,7 @@ struct Inner {
     /// Calls since the last one that was alone.
     together: AtomicUsize,
     idle: tokio::sync::Notify,
+    /// Of the first replica.
     durations: Durations,
 }
 
@@ -123,13 +125,12 @@ impl Dispatch {
                 crowd.add(None);
             }
         }
-        let size = size(&input);
-        let short = alone && inner.durations.expected(size).is_some_and(|expected| expected < inner.inline_below);
+        let short = alone && inner.durations.expected(&input).is_some_and(|expected| expected < inner.inline_below);
         let ran = match short.then(|| inner.here(&input)).flatten() {
             Some(ran) => ran,
-            None => inner.steady.run(input, lane).await,
+            None => inner.steady.run(Arc::clone(&input), lane).await,
         }?;
-        inner.durations.learn(size, ran.timing.inference);
+        inner.durations.learn(&input, ran.timing.inference);
         Ok(ran)
     }
 
@@ -187,55 +188,5 @@ impl Drop for InFlight<'_> {
         if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_one();
         }
-    }
-}
-
-/// Bytes to read: the text once a candidate label, and the labels.
-fn size(input: &Input) -> usize {
-    let pair = input.text_pair.as_ref().map_or(0, String::len);
-    let labels: usize = input.labels.iter().map(String::len).sum();
-    (input.text.len() + pair) * input.labels.len().max(1) + labels
-}
-
-/// How long runs of the first replica took, by the binary magnitude of their size.
-#[derive(Default)]
-struct Durations([AtomicU32; 32]);
-
-impl Durations {
-    fn slot(&self, size: usize) -> &AtomicU32 {
-        &self.0[(size.max(1).ilog2() as usize).min(self.0.len() - 1)]
-    }
-
-    /// `None` before the first run of this magnitude.
-    fn expected(&self, size: usize) -> Option<Duration> {
-        let micros = self.slot(size).load(Ordering::Relaxed);
-        (micros > 0).then(|| Duration::from_micros(micros.into()))
-    }
-
-    /// Each run counts a quarter, so that one disturbed run does not change the choice for long.
-    fn learn(&self, size: usize, took: Duration) {
-        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
-        let slot = self.slot(size);
-        let known = slot.load(Ordering::Relaxed);
-        let learnt = if known == 0 { took } else { known - known / 4 + took / 4 };
-        slot.store(learnt.max(1), Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_learnt_by_magnitude() {
-        let durations = Durations::default();
-        assert_eq!(durations.expected(100), None);
-        durations.learn(100, Duration::from_millis(4));
-        assert_eq!(durations.expected(127), Some(Duration::from_millis(4)));
-        assert_eq!(durations.expected(128), None);
-        durations.learn(64, Duration::from_millis(8));
-        assert_eq!(durations.expected(100), Some(Duration::from_millis(5)));
-        durations.learn(0, Duration::ZERO);
-        assert_eq!(durations.expected(1), Some(Duration::from_micros(1)));
     }
 }

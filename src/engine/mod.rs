@@ -3,9 +3,11 @@
 //! Callers come from `mcp` and `cli`; models are reached only through the trait at `model`'s door. Nothing outside this
 //! folder may name `moka`.
 
+mod answers;
 mod cache;
 mod crew;
 mod dispatch;
+mod durations;
 mod explain;
 mod precompute;
 mod readiness;
@@ -137,7 +139,7 @@ impl Engine {
             answer.explanation = Some(self.explain(&answer).await?);
             Ok(answer)
         };
-        tokio::time::timeout(deadline, explained).await.unwrap_or(Err(late))
+        tokio::time::timeout(deadline, Box::pin(explained)).await.unwrap_or(Err(late))
     }
 
     async fn once(&self, request: Request) -> Result<Answer, Error> {

@@ -84,6 +84,7 @@ impl Served {
         self.phase.send_replace(Phase::Loading);
         let (name, load, phase) = (self.name.clone(), Arc::clone(&self.load), Arc::clone(&self.phase));
         let settings = self.settings.clone();
+        let runtime = tokio::runtime::Handle::current();
         // Not joined anywhere: a process that is asked to end must not wait for a load.
         let spawned = thread::Builder::new().name("load".into()).spawn(move || {
             let started = Instant::now();
@@ -99,6 +100,7 @@ impl Served {
                 }
             };
             tracing::info!(model = name, load_ms, graph = info.graph.file, "model_loaded");
+            let _entered = runtime.enter();
             let dispatch = Dispatch::new(&name, first, another, info.load.weights_shared, &settings);
             phase.send_replace(Phase::Ready(Ready { info: Arc::new(info), dispatch }));
         });

@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, never, select_biased};
 use tokio::sync::oneshot;
 
+use crate::engine::answers::{Answers, MANY, Reply};
 use crate::engine::crew::Crew;
 use crate::engine::dispatch::Lane;
+use crate::engine::durations::Durations;
 use crate::error::Error;
 use crate::model::{Cancellation, Model};
 use crate::prediction::{Input, Prediction};
@@ -46,7 +48,7 @@ struct Job {
     input: Arc<Input>,
     cancellation: Cancellation,
     queued_at: Instant,
-    reply: oneshot::Sender<Result<Ran, Error>>,
+    reply: Reply,
 }
 
 /// What a group of workers is like.
@@ -77,6 +79,8 @@ struct Group {
     patient: Receiver<Job>,
     make: Make,
     crew: Crew,
+    answers: Answers,
+    durations: Durations,
     /// Workers that have a replica.
     ready: AtomicUsize,
     /// When a worker could not be made.
@@ -94,6 +98,8 @@ impl Workers {
             patient: patient_jobs,
             make,
             crew: Crew::new(limits.workers),
+            answers: Answers::new(),
+            durations: Durations::default(),
             ready: AtomicUsize::new(0),
             failed_at: Mutex::default(),
         };
@@ -197,8 +203,8 @@ impl Group {
             swollen |= wanted;
             // Before the answer: whoever asks for the next text then shall not find a worker too few.
             self.crew.answered();
-            // An error here only says that the caller has gone.
-            let _ = outcome.map(|outcome| reply.send(outcome));
+            let many = self.urgent.len() + self.patient.len() >= MANY * self.limits.workers;
+            self.answers.add(outcome.map(|outcome| (reply, outcome)), many);
         }
     }
 
@@ -210,11 +216,14 @@ impl Group {
         input: &Input,
         queued: Duration,
     ) -> Result<Ran, Error> {
+        self.answers.before_run(self.durations.expected(input));
         let mut replica = replica.lock().unwrap_or_else(PoisonError::into_inner);
         if replica.is_none() {
             *replica = Some(self.make_replica()?);
         }
-        execute(&self.model, &mut replica, cancellation, input, queued)
+        let ran = execute(&self.model, &mut replica, cancellation, input, queued)?;
+        self.durations.learn(input, ran.timing.inference);
+        Ok(ran)
     }
 
     /// The next job, an urgent one if there is any; `None` after so long, or when there will be none.

@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -170,14 +170,14 @@ impl ServerHandler for Server {
             return Err(ErrorData::invalid_params(text, None));
         }
         if request.name == tools::PREDICT_FILE {
-            let outcome = caught(files::call(self, request, &context)).await?;
+            let outcome = caught(Box::pin(files::call(self, request, &context))).await?;
             return Ok(outcome.unwrap_or_else(failed).into());
         }
         let model = tools::model_of(&request);
         let outcome = tokio::select! {
             // The call first: it may set a failed model to loading, which the report then sees.
             biased;
-            outcome = caught(tools::call(&self.engine, self.jobs.in_flight, request)) => outcome?,
+            outcome = caught(Box::pin(tools::call(&self.engine, self.jobs.in_flight, request))) => outcome?,
             () = context.ct.cancelled() => Err(Error::Cancelled),
             never = self.report_loading(model, &context) => match never {},
         };
@@ -227,7 +227,7 @@ impl Server {
                 let progress = ProgressNotificationParam::new(token.clone(), waits)
                     .with_message(format!("model `{name}` is loading"));
                 // A client that cannot be reached any more ends the call elsewhere.
-                let _ = context.peer.notify_progress(progress).await;
+                let _ = Box::pin(context.peer.notify_progress(progress)).await;
             }
         }
         std::future::pending().await
@@ -245,8 +245,9 @@ fn failed(error: Error) -> CallToolResult {
 }
 
 /// Turns a panic of the future into an error response; rmcp would leave the request without any.
-async fn caught<T>(future: impl Future<Output = T>) -> Result<T, ErrorData> {
-    let mut future = pin!(future);
+///
+/// Boxed, since rmcp moves what a call takes several times, as large as the largest kind of call.
+async fn caught<T>(mut future: Pin<Box<impl Future<Output = T>>>) -> Result<T, ErrorData> {
     std::future::poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))).map_or_else(
             |_| {

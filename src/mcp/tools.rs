@@ -106,7 +106,7 @@ pub(super) async fn call(
     let arguments = Value::Object(request.arguments.unwrap_or_default());
     if request.name == PREDICT_BATCH {
         let batch = parse(arguments, "`texts`, and optionally `model`, `labels`, `top_k`")?;
-        return Ok(result(&predict_batch(engine, in_flight, batch).await?, MetaObject::new()));
+        return Ok(result(&Box::pin(predict_batch(engine, in_flight, batch)).await?, MetaObject::new()));
     }
     if request.name == STATUS {
         let StatusArguments {} = parse(arguments, "no arguments")?;
