@@ -19,17 +19,17 @@ pub(super) const MANY: usize = 8;
 
 /// Where the caller of a run waits.
 pub(super) type Reply = oneshot::Sender<Result<Ran, Error>>;
-type Answered = Vec<(Reply, Result<Ran, Error>)>;
+type Answer = (Reply, Result<Ran, Error>);
 
 /// Those of one group of workers.
 pub(super) struct Answers {
     kept: Mutex<Kept>,
-    out: UnboundedSender<Answered>,
+    out: UnboundedSender<Vec<Answer>>,
 }
 
 #[derive(Default)]
 struct Kept {
-    answers: Answered,
+    answers: Vec<Answer>,
     /// When the first of them came.
     since: Option<Instant>,
 }
@@ -37,7 +37,7 @@ struct Kept {
 impl Answers {
     /// Must be called inside a tokio runtime: callers are told there, at one wake-up for all answers that go out together.
     pub(super) fn new() -> Self {
-        let (out, mut ready) = unbounded_channel::<Answered>();
+        let (out, mut ready) = unbounded_channel::<Vec<Answer>>();
         tokio::spawn(async move {
             while let Some(answers) = ready.recv().await {
                 for (reply, outcome) in answers {
@@ -50,7 +50,7 @@ impl Answers {
     }
 
     /// Takes what became of a text, if anybody still wants to know. All that is kept goes out unless `many` texts wait.
-    pub(super) fn add(&self, answer: Option<(Reply, Result<Ran, Error>)>, many: bool) {
+    pub(super) fn add(&self, answer: Option<Answer>, many: bool) {
         let mut kept = self.kept();
         if answer.is_some() {
             kept.since.get_or_insert_with(Instant::now);
@@ -87,7 +87,7 @@ mod tests {
 
     const SHORT: Option<Duration> = Some(Duration::from_micros(1));
 
-    fn answer() -> ((Reply, Result<Ran, Error>), oneshot::Receiver<Result<Ran, Error>>) {
+    fn answer() -> (Answer, oneshot::Receiver<Result<Ran, Error>>) {
         let (reply, answer) = oneshot::channel();
         ((reply, Err(Error::Cancelled)), answer)
     }

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use crate::engine::EngineSettings;
 use crate::engine::dispatch::{Dispatch, Lane};
 use crate::engine::statistics::Counters;
-use crate::engine::workers::{Ran, crashed};
+use crate::engine::workers::{Ran, crashed, let_heaps_shrink};
 use crate::error::{Error, Kind};
 use crate::model::{Load, Loaded};
 use crate::prediction::{Input, ModelInfo};
@@ -100,6 +100,8 @@ impl Served {
                 }
             };
             tracing::info!(model = name, load_ms, graph = info.graph.file, "model_loaded");
+            let_heaps_shrink();
+            // Dispatch tells callers on it.
             let _entered = runtime.enter();
             let dispatch = Dispatch::new(&name, first, another, info.load.weights_shared, &settings);
             phase.send_replace(Phase::Ready(Ready { info: Arc::new(info), dispatch }));

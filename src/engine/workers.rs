@@ -280,6 +280,17 @@ fn give_back_free_memory() {
     }
 }
 
+/// Loading is over: from here on heaps begin as small as malloc has them, and what is freed at their ends goes back, which malloc
+/// leaves to them up to the size that they begin with. 8 MB where a graph was prepared, 0.6 MB where it was there.
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
+pub(super) fn let_heaps_shrink() {
+    // SAFETY: it writes one word, of which other threads may see the old or the new value at any time.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::mallopt(libc::M_TOP_PAD, 128 << 10);
+    }
+}
+
 /// Runs the model on this thread. A replica that panics is gone: nobody knows what it was in the middle of.
 pub(super) fn execute(
     model: &str,

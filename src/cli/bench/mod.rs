@@ -168,8 +168,14 @@ fn readable(report: &Report) -> String {
         format!("p50 {:.1} ms, p95 {:.1} ms, {} errors", soak.latency_ms.p50, soak.latency_ms.p95, soak.errors),
     );
     line(
-        "resident memory after 500 of them, and all",
-        format!("{} MB, {} MB, {} MB/min", shown(soak.early_mb), shown(soak.late_mb), shown(soak.slope_mb_per_min)),
+        "resident memory after 500, 10000, and all",
+        format!(
+            "{}, {}, {} MB; {} MB/min",
+            shown(soak.early_mb),
+            shown(soak.after_10000_mb),
+            shown(soak.late_mb),
+            shown(soak.slope_mb_per_min)
+        ),
     );
     lines.extend(report.missed.iter().map(|missed| format!("missed: {missed}")));
     lines.join("\n")

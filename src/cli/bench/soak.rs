@@ -18,8 +18,9 @@ pub(super) struct Soak {
     pub calls: usize,
     pub errors: usize,
     pub latency_ms: Spread,
-    /// Resident, after the first 500 calls and at the end.
+    /// Resident, after the first 500 calls, after 10,000 and at the end.
     pub early_mb: Option<f64>,
+    pub after_10000_mb: Option<f64>,
     pub late_mb: Option<f64>,
     /// Least squares over the second half.
     pub slope_mb_per_min: Option<f64>,
@@ -48,13 +49,14 @@ pub(super) fn soak(server: &mut Server, duration: Duration, least: usize, longes
             samples.push((calls, started.elapsed().as_secs_f64() / 60.0, memory.resident));
         }
     }
-    let early = samples.iter().find(|(calls, ..)| *calls >= 500).map(|sample| megabytes(sample.2));
+    let after = |least| samples.iter().find(|(calls, ..)| *calls >= least).map(|sample| megabytes(sample.2));
     Ok(Soak {
         duration_s: (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
         calls,
         errors,
         latency_ms: Spread::of(times),
-        early_mb: early,
+        early_mb: after(500),
+        after_10000_mb: after(10_000),
         late_mb: samples.last().map(|sample| megabytes(sample.2)),
         slope_mb_per_min: slope(&samples[samples.len() / 2..]),
     })

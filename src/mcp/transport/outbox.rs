@@ -3,8 +3,10 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
+
+use super::duplex::Writer;
 
 /// So much may wait for a client that does not read; then nothing more is taken from it either. As many answers as there
 /// may be requests in flight fit.
@@ -27,8 +29,6 @@ struct State {
     writer: Option<Writer>,
     broken: Option<Arc<io::Error>>,
 }
-
-type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// The work of writing what waits; nothing is written unless it is driven to its end.
 #[must_use]
