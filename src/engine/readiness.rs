@@ -101,7 +101,7 @@ impl Served {
             };
             tracing::info!(model = name, load_ms, graph = info.graph.file, "model_loaded");
             let_heaps_shrink();
-            // Dispatch tells callers on it.
+            // Workers hand their answers to a task there.
             let _entered = runtime.enter();
             let dispatch = Dispatch::new(&name, first, another, info.load.weights_shared, &settings);
             phase.send_replace(Phase::Ready(Ready { info: Arc::new(info), dispatch }));
