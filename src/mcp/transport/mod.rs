@@ -3,6 +3,7 @@
 //! rmcp serves what it can parse. What it would lose is met here: lines that are no message, identifiers that are taken,
 //! more requests than there may be, notifications too early, a client that does not read, and the end of input.
 
+mod call;
 mod duplex;
 mod lines;
 mod outbox;
@@ -138,7 +139,7 @@ impl Gate {
         if line.is_empty() {
             return None;
         }
-        match serde_json::from_slice(line) {
+        match call::read(line).map_or_else(|| serde_json::from_slice(line), Ok) {
             Ok(message) => self.admit(message, line.len()),
             Err(problem) if line[0] == b'[' && self.batch.is_none() => self.open_batch(line, &problem),
             Err(problem) => {
