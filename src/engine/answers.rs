@@ -15,7 +15,7 @@ use crate::error::Error;
 /// How long an answer is kept at most.
 const KEPT: Duration = Duration::from_millis(8);
 /// Answers are kept while so many texts wait for each worker: that makes the last of them wait for as many runs.
-pub(super) const MANY: usize = 8;
+const MANY: usize = 8;
 
 /// Where the caller of a run waits.
 pub(super) type Reply = oneshot::Sender<Result<Ran, Error>>;
@@ -23,6 +23,8 @@ type Answer = (Reply, Result<Ran, Error>);
 
 /// Those of one group of workers.
 pub(super) struct Answers {
+    /// Texts that wait while answers are kept, at least.
+    many: usize,
     kept: Mutex<Kept>,
     out: UnboundedSender<Vec<Answer>>,
 }
@@ -36,7 +38,7 @@ struct Kept {
 
 impl Answers {
     /// Must be called inside a tokio runtime: callers are told there, at one wake-up for all answers that go out together.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(workers: usize) -> Self {
         let (out, mut ready) = unbounded_channel::<Vec<Answer>>();
         tokio::spawn(async move {
             while let Some(answers) = ready.recv().await {
@@ -46,17 +48,17 @@ impl Answers {
                 }
             }
         });
-        Self { kept: Mutex::default(), out }
+        Self { many: MANY * workers, kept: Mutex::default(), out }
     }
 
-    /// Takes what became of a text, if anybody still wants to know. All that is kept goes out unless `many` texts wait.
-    pub(super) fn add(&self, answer: Option<Answer>, many: bool) {
+    /// Takes what became of a text, if anybody still wants to know, while so many others wait.
+    pub(super) fn add(&self, answer: Option<Answer>, waiting: usize) {
         let mut kept = self.kept();
         if answer.is_some() {
             kept.since.get_or_insert_with(Instant::now);
         }
         kept.answers.extend(answer);
-        self.send(kept, |so_far| !many || so_far > KEPT);
+        self.send(kept, |so_far| waiting < self.many || so_far > KEPT);
     }
 
     /// Sends what would be kept too long by a run that takes `expected`.
@@ -98,40 +100,40 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_goes_out_at_once_unless_many_texts_wait() {
-        let answers = Answers::new();
+        let answers = Answers::new(1);
         let (one, mut first) = answer();
-        answers.add(Some(one), false);
+        answers.add(Some(one), 0);
         assert!(came(&mut first).await);
         let ((two, mut second), (three, mut third)) = (answer(), answer());
-        answers.add(Some(two), true);
+        answers.add(Some(two), MANY);
         answers.before_run(SHORT);
         assert!(!came(&mut second).await);
-        answers.add(Some(three), false);
+        answers.add(Some(three), 0);
         assert!(came(&mut second).await && came(&mut third).await);
     }
 
     #[tokio::test]
     async fn no_answer_is_kept_through_a_long_run_nor_for_long() {
-        let answers = Answers::new();
+        let answers = Answers::new(1);
         for expected in [None, Some(KEPT * 2)] {
             let (one, mut first) = answer();
-            answers.add(Some(one), true);
+            answers.add(Some(one), MANY);
             answers.before_run(expected);
             assert!(came(&mut first).await);
         }
         let ((one, mut first), (two, mut second)) = (answer(), answer());
-        answers.add(Some(one), true);
+        answers.add(Some(one), MANY);
         tokio::time::sleep(KEPT).await;
-        answers.add(Some(two), true);
+        answers.add(Some(two), MANY);
         assert!(came(&mut first).await && came(&mut second).await);
     }
 
     #[tokio::test]
     async fn the_last_of_many_texts_to_be_withdrawn_lets_kept_answers_go() {
-        let answers = Answers::new();
+        let answers = Answers::new(1);
         let (one, mut first) = answer();
-        answers.add(Some(one), true);
-        answers.add(None, false);
+        answers.add(Some(one), MANY);
+        answers.add(None, 0);
         assert!(came(&mut first).await);
     }
 }

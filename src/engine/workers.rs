@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, never, select_biased};
 use tokio::sync::oneshot;
 
-use crate::engine::answers::{Answers, MANY, Reply};
+use crate::engine::answers::{Answers, Reply};
 use crate::engine::crew::Crew;
 use crate::engine::dispatch::Lane;
 use crate::engine::durations::Durations;
@@ -98,7 +98,7 @@ impl Workers {
             patient: patient_jobs,
             make,
             crew: Crew::new(limits.workers),
-            answers: Answers::new(),
+            answers: Answers::new(limits.workers),
             durations: Durations::default(),
             ready: AtomicUsize::new(0),
             failed_at: Mutex::default(),
@@ -203,8 +203,8 @@ impl Group {
             swollen |= wanted;
             // Before the answer: whoever asks for the next text then shall not find a worker too few.
             self.crew.answered();
-            let many = self.urgent.len() + self.patient.len() >= MANY * self.limits.workers;
-            self.answers.add(outcome.map(|outcome| (reply, outcome)), many);
+            let waiting = self.urgent.len() + self.patient.len();
+            self.answers.add(outcome.map(|outcome| (reply, outcome)), waiting);
         }
     }
 
