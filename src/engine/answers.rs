@@ -51,7 +51,7 @@ impl Answers {
         Self { many: MANY * workers, kept: Mutex::default(), out }
     }
 
-    /// Takes what became of a text, if anybody still wants to know, while so many others wait.
+    /// Takes what became of a text, if anybody still wants to know. All that is kept goes out unless many others are `waiting`.
     pub(super) fn add(&self, answer: Option<Answer>, waiting: usize) {
         let mut kept = self.kept();
         if answer.is_some() {

@@ -83,13 +83,12 @@ mod tests {
 
     /// Messages cannot be compared, what they show of themselves can.
     fn shown(message: Option<RxJsonRpcMessage<RoleServer>>) -> String {
-        let meta = match &message {
-            Some(JsonRpcMessage::Request(request)) => match &request.request {
-                ClientRequest::CallToolRequest(call) => call.extensions.get::<RequestMetaObject>().cloned(),
-                _ => None,
-            },
-            _ => None,
-        };
+        let mut meta = None;
+        if let Some(JsonRpcMessage::Request(request)) = &message
+            && let ClientRequest::CallToolRequest(call) = &request.request
+        {
+            meta = call.extensions.get::<RequestMetaObject>();
+        }
         format!("{message:?} {meta:?}")
     }
 
