@@ -3,10 +3,6 @@
 //! The official library is inside the PyPI wheel `onnxruntime`, which pip or uv can reach from nearly every network;
 //! it is pinned here by version and SHA-256. `ORT_DYLIB_PATH` names another library to embed instead.
 
-#[path = "src/model/graph.rs"]
-#[allow(dead_code, reason = "only what reads a graph is needed here")]
-mod graph;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -67,7 +63,6 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ORT_DYLIB_PATH");
     println!("cargo::rerun-if-changed={BUILT_IN_GRAPH}");
-    println!("cargo::rerun-if-changed=src/model/graph.rs");
     println!("cargo::rustc-env=BUILT_IN_GRAPH_SHA256={}", sha256(Path::new(BUILT_IN_GRAPH)));
     println!("cargo::rustc-env=BUILT_IN_GRAPH_FACTS={}", built_in_facts());
     match library() {
@@ -86,7 +81,7 @@ fn main() {
 
 fn built_in_facts() -> String {
     let content = fs::read(BUILT_IN_GRAPH).expect("the built-in graph belongs to the sources");
-    let facts = graph::read(&content).expect("the built-in graph is an ONNX model");
+    let facts = onnx_facts::read(&content).expect("the built-in graph is an ONNX model");
     serde_json::to_string(&facts).expect("facts are names and numbers")
 }
 

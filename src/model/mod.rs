@@ -12,7 +12,6 @@ mod embedded;
 mod entities;
 mod folder;
 mod frame;
-mod graph;
 mod growth;
 mod overflow;
 mod pipeline;
@@ -52,7 +51,7 @@ pub mod fuzzing {
     use super::config::{Config, Settings, TokenizerConfig, json};
 
     pub fn graph(bytes: &[u8]) {
-        let _ = super::graph::read(bytes);
+        let _ = onnx_facts::read(bytes);
     }
 
     /// Builds a tokenizer and encodes a text with it.

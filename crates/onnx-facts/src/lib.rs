@@ -14,7 +14,7 @@ const MAX_NODES: u64 = 1 << 17;
 const FLOAT16: u64 = 10;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct GraphFacts {
+pub struct GraphFacts {
     pub ir_version: u64,
     /// Version of the standard operator set.
     pub opset: u64,
@@ -28,7 +28,7 @@ pub(super) struct GraphFacts {
 
 impl GraphFacts {
     /// `int8`, `fp16` or `fp32`, by operators and weights that only such graphs contain.
-    pub(super) fn precision(&self) -> &'static str {
+    pub fn precision(&self) -> &'static str {
         let integer = ["DynamicQuantizeLinear", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul"];
         if integer.iter().any(|name| self.operators.contains(*name)) {
             "int8"
@@ -44,7 +44,7 @@ impl GraphFacts {
 ///
 /// # Errors
 /// What is wrong with the file, as part of a sentence, where it is no ONNX model.
-pub(super) fn read(bytes: &[u8]) -> Result<GraphFacts, String> {
+pub fn read(bytes: &[u8]) -> Result<GraphFacts, String> {
     let mut facts = GraphFacts::default();
     let mut has_graph = false;
     let mut nodes = Nodes::new();
