@@ -9,12 +9,13 @@ use futures_util::stream::{self, StreamExt};
 use tokio::runtime::Handle;
 
 use crate::digest;
-use crate::engine::{Answer, Engine};
+use crate::engine::{Answer, Engine, Lane};
 use crate::error::Error;
 use crate::evaluation::{self, Gold, Judged, Reader};
 use crate::files::{Cell, Extent, Places, Reading, Reads, Source, Wanted};
-use crate::job::predict::{ask, concerns_all, ready};
+use crate::job::predict::ready;
 use crate::job::review::shortened;
+use crate::job::rows::{RowOptions, classify, concerns_every_row};
 use crate::job::summary::{Noted, REASONS};
 use crate::job::watch::{self, Progress, Running, Stage, Watch};
 use crate::prediction::{Input, ModelInfo, Task};
@@ -187,9 +188,10 @@ impl LabelledFile {
             Ok(read) => read,
             Err(problem) => return Ok(Row::Failed(problem)),
         };
-        match ask(engine, self.model.as_deref(), input).await {
+        let options = RowOptions { model: self.model.clone(), priority: Lane::Background, ..RowOptions::default() };
+        match classify(engine, &options, input).await {
             Ok(answer) => Ok(Row::Judged(gold, Box::new(answer))),
-            Err(error) if concerns_all(&error) => Err(error),
+            Err(error) if concerns_every_row(&error) => Err(error),
             Err(problem) => Ok(Row::Failed(problem)),
         }
     }

@@ -10,6 +10,7 @@ mod names;
 mod output;
 mod predict;
 mod review;
+mod rows;
 mod summary;
 mod watch;
 
@@ -26,6 +27,7 @@ pub use corrections::Corrected;
 use journal::Journal;
 pub use labelled::{Labelled, LabelledFile};
 pub use review::{Review, ReviewRow};
+pub use rows::{RowOptions, classify_rows, concerns_every_row};
 pub use summary::{Noted, Summary};
 use watch::Watch;
 pub use watch::{Progress, Running, Stage};

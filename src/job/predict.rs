@@ -2,21 +2,19 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::runtime::Handle;
 
-use crate::engine::{Answer, Engine, Lane, Request};
-use crate::error::{Error, Kind};
+use crate::engine::{Engine, Lane};
+use crate::error::Error;
 use crate::files::{Cell, Extent, Rows, Source, Wanted};
 use crate::job::FileJob;
 use crate::job::journal::{Journal, Record, digest};
+use crate::job::rows::{RowOptions, classify_rows, concerns_every_row};
 use crate::job::watch::{Progress, SHOWN_EVERY, Stage, Watch};
 use crate::prediction::{Input, ModelInfo};
-
-/// How long a row waits before it asks again, where the engine had no room: other calls go first.
-const PAUSES_MS: [u64; 6] = [20, 100, 500, 1000, 2000, 4000];
 
 /// Reads through the file once, so that what cannot be read to its end is known before hours are spent on it.
 pub(super) fn count(source: &mut Source, wanted: &[Wanted], watch: &mut Watch) -> Result<u64, Error> {
@@ -74,74 +72,44 @@ impl Run<'_> {
         }
         let started = Instant::now();
         watch.enter(self.progress(resumed, resumed, started))?;
+        let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
+        let rows = stream::iter(texts).map(|cell| {
+            let cell = cell.flatten();
+            (digest(&cell), cell.map(input))
+        });
+        let options = RowOptions {
+            model: self.job.model.clone(),
+            priority: Lane::Background,
+            in_flight: self.job.settings.in_flight,
+            ..RowOptions::default()
+        };
         runtime.block_on(async {
-            let answered = stream::iter(texts).map(|cell| self.record(cell)).buffered(self.job.settings.in_flight);
-            let mut answered = pin!(answered);
+            let mut answered = pin!(classify_rows(Arc::clone(self.engine), rows, options));
             let mut stopped = pin!(watch.stopped());
             // Also while one long row holds up the rest.
             let mut ticks = tokio::time::interval(SHOWN_EVERY);
             loop {
-                let record = tokio::select! {
+                let row = tokio::select! {
                     biased;
                     () = &mut stopped => return Err(Error::Cancelled),
                     _ = ticks.tick() => {
                         watch.enter(self.progress(journal.rows(), resumed, started))?;
                         continue;
                     }
-                    record = answered.next() => record,
+                    row = answered.next() => row,
                 };
-                let Some(record) = record else { return Ok(()) };
-                journal.append(&record?)?;
+                match row {
+                    None => return Ok(()),
+                    Some((_, Err(error))) if concerns_every_row(&error) => return Err(error),
+                    Some((digest, outcome)) => journal.append(&Record::new(digest, outcome))?,
+                }
             }
         })
-    }
-
-    /// What becomes of one row; an error only where no row can go on.
-    async fn record(&self, cell: Result<Cell, Error>) -> Result<Record, Error> {
-        let cell = cell?;
-        let digest = digest(&cell);
-        let outcome = match cell {
-            Ok(text) => {
-                let input = Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
-                ask(self.engine, self.job.model.as_deref(), input).await
-            }
-            Err(problem) => Err(problem),
-        };
-        match outcome {
-            // It is said once.
-            Err(error) if concerns_all(&error) => Err(error),
-            outcome => Ok(Record::new(digest, outcome)),
-        }
     }
 
     fn progress(&self, done: u64, resumed: u64, started: Instant) -> Progress {
         Progress::predicting(done, resumed, self.total, started)
     }
-}
-
-/// The one place where a row meets the engine.
-pub(super) async fn ask(engine: &Engine, model: Option<&str>, input: Input) -> Result<Answer, Error> {
-    let mut pauses = PAUSES_MS.into_iter();
-    let mut late = false;
-    loop {
-        let model = model.map(str::to_owned);
-        let request = Request { model, input: input.clone(), lane: Lane::Background, ..Request::default() };
-        let pause = match engine.predict(request).await {
-            Err(error @ (Error::Overloaded { .. } | Error::StillBusy { .. })) => pauses.next().ok_or(error)?,
-            Err(Error::Deadline { .. }) if !late => {
-                late = true;
-                0
-            }
-            outcome => return outcome,
-        };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-    }
-}
-
-/// Whether an error says what is wrong with every row.
-pub(super) fn concerns_all(error: &Error) -> bool {
-    matches!(error, Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. })
-        || error.kind() == Kind::Model
 }
 
 /// The first cell of every row.

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::digest;
 use crate::error::Error;
 use crate::model::config::{Config, Settings, TokenizerConfig, json};
-use onnx_facts::{self as graph, GraphFacts};
 use crate::model::recall::Recall;
+use onnx_facts::{self as graph, GraphFacts};
 
 pub(super) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
      (or token-classification)";

@@ -3,10 +3,17 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
+use local_model_mcp::engine::{EngineSettings, Lane};
+use local_model_mcp::error::Error;
+use local_model_mcp::job::{RowOptions, classify_rows};
+use local_model_mcp::prediction::Input;
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, text};
+use crate::fake::{self, Script};
 use crate::place::Place;
 
 fn predict(place: &Place, arguments: &[&str]) -> Command {
@@ -148,4 +155,23 @@ fn the_project_folder_of_the_client_is_where_files_may_be() {
     assert!(project.read("in.predicted.csv").contains("I love this,positive,"));
     assert_eq!(started_in.names(), ["in.txt"]);
     assert_eq!(server.finish(), (Some(0), String::new()));
+}
+
+/// Classifies texts of the fake with one worker and a queue of one.
+async fn classified(script: &Arc<Script>, texts: Vec<&'static str>) -> Vec<(usize, Result<String, Error>)> {
+    let engine = fake::start(script, EngineSettings { queue_capacity: 1, ..fake::settings() });
+    let rows = texts.into_iter().enumerate().map(|(row, text)| (row, Ok(Input::single(text))));
+    let options = RowOptions { in_flight: 4, priority: Lane::Background, ..RowOptions::default() };
+    let answers = classify_rows(engine, stream::iter(rows), options);
+    answers.map(|(row, outcome)| (row, outcome.map(|answer| answer.verdict().prediction))).collect().await
+}
+
+#[tokio::test]
+async fn a_full_queue_costs_no_row_and_the_order_stays() {
+    let script = Arc::new(Script::default());
+    let answers = classified(&script, vec!["one", "one two three", "fail", "two", "three", "a b c d e f g"]).await;
+    let labels: Vec<_> = answers.iter().map(|(_, outcome)| outcome.as_deref().unwrap_or("failed")).collect();
+    assert_eq!(labels, ["short", "middle", "failed", "short", "short", "long"]);
+    assert!(answers.iter().map(|(row, _)| *row).eq(0..6));
+    assert!(answers.iter().all(|(_, outcome)| !matches!(outcome, Err(Error::Overloaded { .. }))));
 }

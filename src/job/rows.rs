@@ -1,0 +1,83 @@
+//! The one row loop: texts in, answers out in the same order, several in flight at a time.
+//!
+//! The filter, the file job and the evaluation all classify their rows here. Nothing here reads or writes a file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{Stream, StreamExt};
+
+use crate::engine::{Answer, Engine, Lane, Request};
+use crate::error::{Error, Kind};
+use crate::prediction::Input;
+
+/// Pauses before a row that met a full queue asks again. The last one repeats: a file has no deadline of its own.
+const RETRY_PAUSES_MS: [u64; 4] = [20, 100, 500, 1000];
+
+/// What all rows of one run have in common.
+#[derive(Clone, Debug, Default)]
+pub struct RowOptions {
+    /// `None` means the first model.
+    pub model: Option<String>,
+    pub priority: Lane,
+    /// Rows that may be in the engine at a time; at least one.
+    pub in_flight: usize,
+    /// As in [`Request::top_k`].
+    pub top_k: Option<usize>,
+    /// As in [`Request::explain`].
+    pub explain: bool,
+}
+
+/// Classifies a stream of rows. The answers come in the order of the rows.
+///
+/// Each row is a pair: a value that is handed back with the answer, and the input, or why there is none. A row that
+/// fails does not affect the others; [`concerns_every_row`] tells errors that every further row would meet. A row that
+/// meets a full queue waits and asks again, without a limit. Rows are taken from the stream only while fewer than
+/// `in_flight` are unanswered, so memory does not grow with the input. Dropping the stream cancels all rows in flight.
+pub fn classify_rows<T>(
+    engine: Arc<Engine>,
+    rows: impl Stream<Item = (T, Result<Input, Error>)>,
+    options: RowOptions,
+) -> impl Stream<Item = (T, Result<Answer, Error>)> {
+    let in_flight = options.in_flight.max(1);
+    let options = Arc::new(options);
+    rows.map(move |(row, input)| {
+        let (engine, options) = (Arc::clone(&engine), Arc::clone(&options));
+        async move {
+            let outcome = match input {
+                Ok(input) => classify(&engine, &options, input).await,
+                Err(problem) => Err(problem),
+            };
+            (row, outcome)
+        }
+    })
+    .buffered(in_flight)
+}
+
+pub(super) async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result<Answer, Error> {
+    let mut pauses = RETRY_PAUSES_MS.into_iter();
+    let mut pause = 0;
+    loop {
+        let request = Request {
+            model: options.model.clone(),
+            input: input.clone(),
+            top_k: options.top_k,
+            lane: options.priority,
+            explain: options.explain,
+        };
+        match engine.predict(request).await {
+            Err(Error::Overloaded { .. } | Error::StillBusy { .. }) => {}
+            outcome => return outcome,
+        }
+        pause = pauses.next().unwrap_or(pause);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// Returns whether every further row would meet this error, so that a run had better end with it.
+pub fn concerns_every_row(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. } | Error::FileBroken { .. }
+    ) || error.kind() == Kind::Model
+}
