@@ -1,32 +1,39 @@
 //! Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in process.
 //!
 //! # Layout
-//! Arrows run one way: `cli` → `mcp` → `job` → `engine` → `model` → `onnxruntime`; `job` also reads and writes `files`.
-//! - [`cli`]: one file per command; speaks to a person
-//! - [`mcp`]: the protocol, and what the assistant reads
-//! - [`job`]: whole files through the engine, and the rows that need a look
-//! - [`files`]: rows of CSV, JSON lines, text and Parquet; where files may be
-//! - [`engine`]: readiness, cache, workers, deadlines
+//! Imports run one way: `commands` → `mcp` → `job` → `engine` → `model` → `onnxruntime`; `job` also reads and writes
+//! `files`.
+//! - [`commands`]: the command line, one file per command; prints for people and scripts
+//! - [`args`], [`logging`], [`process`], [`output`]: global flags, logs, calls to the operating system, and the form in
+//!   which results are printed
+//! - [`mcp`]: the protocol, and all that the assistant reads
+//! - [`job`]: whole files through the engine, and the rows that need a review
+//! - [`evaluation`]: measures of quality, calibration, and the report
+//! - [`files`]: rows of CSV, JSON lines, text and Parquet; which paths are allowed
+//! - [`engine`]: model slots, cache, workers, deadlines
 //! - [`model`]: one text to scored labels, as transformers would
 //! - [`onnxruntime`]: the shared library, found or unpacked, opened once
-//! - [`settings`], [`telemetry`]: flags and logs
-//! - [`error`], [`prediction`], [`digest`], [`stamp`], [`private_dir`], [`artifacts`]: leaves that everyone may use
+//! - [`error`], [`prediction`], [`digest`], [`stamp`], [`private_dir`], [`artifacts`]: used by all of these
 //!
-//! The library exists for the executable and its tests; its interface may change with any version.
+//! The library exists for the executable and its tests. Its interface may change with any version.
 
+pub mod args;
 pub mod artifacts;
-pub mod cli;
+pub mod commands;
 pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod evaluation;
 pub mod files;
 pub mod job;
+pub mod logging;
 pub mod mcp;
 pub mod model;
 pub mod onnxruntime;
+pub mod output;
 pub mod prediction;
 pub mod private_dir;
-pub mod settings;
+pub mod process;
 pub mod stamp;
-pub mod telemetry;
+
+pub use commands as settings;

@@ -27,7 +27,7 @@ fn the_command_carries_every_flag_with_absolute_paths() {
     let first = text(&output.stdout).lines().next().unwrap().to_owned();
     let cache = crate::client::shared_cache().display();
     let expected = format!(
-        "claude mcp add --scope user local-model -- {EXECUTABLE} --model 'tone={root}/my model' --allow-dir {root} --cache-dir {cache} --deadline-ms 5000 --log-inputs"
+        "claude mcp add --scope user local-model -- {EXECUTABLE} --model 'tone={root}/my model' --deadline-ms 5000 --allow-dir {root} --cache-dir {cache} --log-inputs"
     );
     assert_eq!(first.replace("/. ", " "), expected);
 }
@@ -79,9 +79,9 @@ fn applying_runs_the_clients_own_command_and_reports_its_failure() {
     assert_eq!(failed.status.code(), Some(2));
     assert!(text(&failed.stderr).contains("`claude mcp remove --scope local local-model` ended with"));
     let missing = register(&["--client", "codex"]);
-    assert!(text(&missing.stderr).contains("`codex` could not be started; install it"), "{}", text(&missing.stderr));
-    assert!(text(&register(&["--client", "zed"]).stderr).contains("zed has no command for it"));
-    assert!(text(&register(&["--name", "a b"]).stderr).contains("is no name for a server"));
+    assert!(text(&missing.stderr).contains("cannot start `codex`; install it"), "{}", text(&missing.stderr));
+    assert!(text(&register(&["--client", "zed"]).stderr).contains("zed has no registration command"));
+    assert!(text(&register(&["--name", "a b"]).stderr).contains("is not a valid server name"));
 }
 
 #[test]

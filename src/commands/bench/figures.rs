@@ -10,13 +10,13 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::bench::process;
-use crate::cli::bench::server::{Server, Wire, predictions, request};
-use crate::cli::bench::texts::distinct;
+use crate::args::Options;
+use crate::commands::bench::process;
+use crate::commands::bench::server::{Server, Wire, predictions, request};
+use crate::commands::bench::texts::distinct;
 use crate::model::{self, Loaded, Location, Model};
 use crate::onnxruntime::LibrarySettings;
 use crate::prediction::Input;
-use crate::settings::Options;
 
 /// Before each run of a new text, the server's and the floor's alike: calls of an assistant do not come within microseconds of each
 /// other, so a run begins on a processor that slept, where it takes 0.1 to 0.3 ms longer than behind another one.

@@ -1,6 +1,6 @@
 //! Made-up texts of a wanted length, each different from all others.
 
-use crate::cli::bench::dice::Dice;
+use crate::commands::bench::dice::Dice;
 
 /// Short English words, one token each in the vocabularies of BERT and most others.
 const WORDS: [&str; 64] = [

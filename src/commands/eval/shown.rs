@@ -1,6 +1,6 @@
 //! An evaluation in words and aligned numbers.
 
-use crate::cli::eval::{Found, fit};
+use crate::commands::eval::{Found, fit};
 use crate::digest::hex;
 use crate::evaluation::{Class, Classification, Measures};
 

@@ -4,20 +4,74 @@
 use std::collections::VecDeque;
 use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, anyhow};
+use clap::Args;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::cli::answers::{aligned, fields};
-use crate::cli::{Outcome, engine, predict_file, runtime};
-use crate::engine::{Answer, Engine, EngineSettings, Request};
+use crate::args::{Options, delimiter};
+use crate::commands::{Outcome, engine, predict_file, runtime};
+use crate::engine::{Answer, Engine, Request};
 use crate::error::Error;
 use crate::files::{Line, Lines, Object, Reads, Wanted};
+use crate::output::{aligned, fields};
 use crate::prediction::Input;
-use crate::settings::{Options, PredictArgs};
+
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// Texts to classify; without any, each line of stdin is one text
+    pub texts: Vec<String>,
+    /// Classify a file: CSV, TSV, JSON lines, text lines or Parquet; gzip and zstd are detected
+    #[arg(long, value_name = "FILE", conflicts_with = "texts")]
+    pub file: Option<PathBuf>,
+    /// Column that holds the texts, by name or number (default: the only text column). On stdin: lines are JSON objects
+    /// and this field is classified
+    #[arg(long, value_name = "COLUMN")]
+    pub text_column: Option<String>,
+    /// Column with the correct labels, to report the accuracy
+    #[arg(long, value_name = "COLUMN", requires = "file")]
+    pub label_column: Option<String>,
+    /// Output file (default: NAME.predicted.csv in the folder of the input)
+    #[arg(short, long, value_name = "FILE", requires = "file")]
+    pub output: Option<PathBuf>,
+    /// Overwrite an existing output and discard any partial run
+    #[arg(long, requires = "file", conflicts_with = "resume")]
+    pub overwrite: bool,
+    /// Continue an interrupted run of the same command
+    #[arg(long, requires = "file")]
+    pub resume: bool,
+    /// CSV delimiter (default: detected)
+    #[arg(long, value_name = "CHARACTER", requires = "file", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// The CSV file has no header; columns are named 1, 2, 3 and so on
+    #[arg(long, requires = "file")]
+    pub no_header: bool,
+    /// Lines of stdin are JSON objects; the field `text` is classified and all others are passed on
+    #[arg(long, conflicts_with_all = ["texts", "file"])]
+    pub jsonl: bool,
+    /// Name of the model to use (default: the first)
+    #[arg(long, alias = "use", value_name = "NAME")]
+    pub model_name: Option<String>,
+    /// Show the N best labels
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<NonZero<usize>>,
+    /// Also show how much each word contributed, by leaving out one word at a time
+    #[arg(long, conflicts_with = "file")]
+    pub explain: bool,
+    /// Second text to combine with each text, for models trained on text pairs
+    #[arg(long, value_name = "TEXT")]
+    pub text_pair: Option<String>,
+    /// Candidate labels, separated by commas, for zero-shot (NLI) models
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    pub labels: Vec<String>,
+    /// Write JSON lines even to a terminal
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Lines that are read before they are taken up.
 const READ_AHEAD: usize = 64;
@@ -28,9 +82,9 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
     }
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
-        let settings = EngineSettings { precompute: false, snapshot_dir: None, ..options.engine() };
+        let settings = options.batch_engine();
         let in_flight = 2 * settings.workers;
-        let engine = engine(options, settings, arguments.use_model.as_deref())?;
+        let engine = engine(options, settings, arguments.model_name.as_deref())?;
         // A model that cannot be used is said once, before any text.
         engine.ready(None).await.map_err(|error| anyhow!(error))?;
         let rows = Rows { engine, arguments, pending: VecDeque::new(), in_flight };

@@ -15,14 +15,40 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use clap::Args;
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::settings::{BenchArgs, Options};
+use crate::args::Options;
+use crate::commands::Outcome;
 use faults::Faults;
 use figures::{Cached, Crowd, Floor, LENGTHS, MemoryUse, Starts, Uncached};
 use server::{Server, Wire};
 use soak::Soak;
+
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Go on with mixed texts for so long, to see what becomes of the memory
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub soak_s: u64,
+    /// Nothing but a soak with faults mixed in: withdrawn calls, garbage, ids used twice, clients that leave
+    #[arg(long)]
+    pub faults: bool,
+    /// Calls of a soak with faults, at least
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "faults")]
+    pub soak_calls: usize,
+    /// The same seed gives the same faults
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "faults")]
+    pub seed: u64,
+    /// How long to look at the processor time of an idle server
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    pub idle_s: u64,
+    /// A tenth of the repetitions
+    #[arg(long)]
+    pub quick: bool,
+    /// Write one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What no use should see exceeded, on any machine that is fit for the model.
 const MOST_P95_MS: f64 = 500.0;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-use crate::settings::Options;
+use crate::args::Options;
 
 /// What the child's standard streams are connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,17 +8,64 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::predict_file::{make_way, watched};
-use crate::cli::{Outcome, engine, runtime};
+use crate::args::{Options, delimiter};
+use crate::commands::predict_file::watched;
+use crate::commands::{Outcome, engine, runtime};
 use crate::digest::hex;
 use crate::evaluation::{Coverage, Fit, GENERATOR, MIN_ROWS, Measures, Page, Threshold, measure, mistakes};
 use crate::files::Reading;
 use crate::job::{JobSettings, Labelled, LabelledFile};
 use crate::model::{Location, write_calibration};
 use crate::prediction::Calibration;
-use crate::settings::{EvalArgs, Options};
+use crate::process;
+
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// A file with texts and right answers: CSV, TSV, JSON lines or Parquet, plain or as gzip or zstd
+    #[arg(value_name = "LABELLED")]
+    pub file: PathBuf,
+    /// Which column holds the texts, by name or number; default: the only one that can
+    #[arg(long, value_name = "COLUMN")]
+    pub text_column: Option<String>,
+    /// Which column holds second texts, for models trained on pairs
+    #[arg(long, value_name = "COLUMN")]
+    pub pair_column: Option<String>,
+    /// Which column holds the right answers; default: the one called `label` or alike
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
+    /// What separates the fields of a CSV file; default: found out
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+    /// The CSV file has no header; its columns are called 1, 2, 3 and so on
+    #[arg(long)]
+    pub no_header: bool,
+    /// Name of the model to use (default: the first)
+    #[arg(long, alias = "use", value_name = "NAME")]
+    pub model_name: Option<String>,
+    /// Labels to choose from, comma between, for NLI models
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    pub labels: Vec<String>,
+    /// Also write a page with charts and the worst mistakes
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Write the temperature and the threshold that were found into the model's `local-model.toml`
+    #[arg(long)]
+    pub calibrate: bool,
+    /// How many of the answers that are not marked uncertain shall be right
+    #[arg(long, value_name = "SHARE", default_value = "0.95", value_parser = probability)]
+    pub target_accuracy: f64,
+    /// Write one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn probability(argument: &str) -> Result<f64, String> {
+    let number = argument.parse().ok().filter(|number| *number > 0.0 && *number < 1.0);
+    number.ok_or_else(|| "expected a number between 0 and 1, such as 0.95".into())
+}
 
 /// All that was found out about a model with a file.
 struct Found {
@@ -34,7 +81,7 @@ struct Found {
 }
 
 pub(super) fn run(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Outcome> {
-    let (model, folder) = chosen(options, arguments.use_model.as_deref())?;
+    let (model, folder) = chosen(options, arguments.model_name.as_deref())?;
     if arguments.calibrate && folder.is_none() {
         return Err(anyhow!(
             "the built-in model is inside the executable and cannot be calibrated; calibrate a copy of its folder \
@@ -93,8 +140,8 @@ fn chosen(options: &Options, name: Option<&str>) -> anyhow::Result<(String, Opti
 /// Runs the model over the file.
 fn answered(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Labelled> {
     let runtime = runtime()?;
-    let settings = options.bulk_engine();
-    make_way();
+    let settings = options.batch_engine();
+    process::lower_priority();
     let file = LabelledFile {
         path: arguments.file.clone(),
         text_column: arguments.text_column.clone(),
@@ -106,7 +153,7 @@ fn answered(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Labelled>
         in_flight: JobSettings::in_flight(settings.workers),
     };
     let labelled = runtime.block_on(async {
-        let engine = engine(options, settings, arguments.use_model.as_deref())?;
+        let engine = engine(options, settings, arguments.model_name.as_deref())?;
         let mut running = file.start(engine)?;
         tokio::select! {
             outcome = watched(&mut running) => outcome,

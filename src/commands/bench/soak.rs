@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cli::bench::figures::{IN_FLIGHT, Spread, megabytes};
-use crate::cli::bench::process;
-use crate::cli::bench::server::{Server, predictions};
-use crate::cli::bench::texts::distinct;
+use crate::commands::bench::figures::{IN_FLIGHT, Spread, megabytes};
+use crate::commands::bench::process;
+use crate::commands::bench::server::{Server, predictions};
+use crate::commands::bench::texts::distinct;
 
 /// Calls between two looks at the memory.
 const ROUND: usize = 200;

@@ -8,17 +8,19 @@ use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use crate::cli::{Outcome, engine, runtime};
+use crate::args::Options;
+use crate::commands::predict::PredictArgs;
+use crate::commands::{Outcome, engine, runtime};
 use crate::files::{Existing, Places, Reading};
 use crate::job::{FileJob, JobSettings, Noted, Running, Stage, Summary};
-use crate::settings::{Options, PredictArgs};
+use crate::process;
 
 const BAR_MOVES_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> anyhow::Result<Outcome> {
     let runtime = runtime()?;
-    let settings = options.bulk_engine();
-    make_way();
+    let settings = options.batch_engine();
+    process::lower_priority();
     let job = FileJob {
         path: file.to_owned(),
         output: arguments.output.clone(),
@@ -36,7 +38,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         settings: JobSettings { places: Places::Anywhere, in_flight: JobSettings::in_flight(settings.workers) },
     };
     let summary = runtime.block_on(async {
-        let engine = engine(options, settings, arguments.use_model.as_deref())?;
+        let engine = engine(options, settings, arguments.model_name.as_deref())?;
         let mut running = job.start(engine)?;
         tokio::select! {
             outcome = watched(&mut running) => outcome,
@@ -56,14 +58,6 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         written => written.context("the summary could not be written to stdout")?,
     }
     Ok(if summary.failed.count > 0 { Outcome::SomeFailed } else { Outcome::Done })
-}
-
-/// Whatever else runs on this machine goes first; the file has time.
-pub(super) fn make_way() {
-    #[cfg(unix)]
-    if let Err(error) = rustix::process::nice(10) {
-        tracing::debug!(%error, "the priority could not be lowered");
-    }
 }
 
 /// Waits for the end; at a terminal, with a bar that shows how far it is.

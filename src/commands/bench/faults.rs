@@ -10,13 +10,13 @@ use anyhow::bail;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::bench::dice::Dice;
-use crate::cli::bench::figures::megabytes;
-use crate::cli::bench::process;
-use crate::cli::bench::server::{Server, Wire, call, id};
-use crate::cli::bench::soak::slope;
-use crate::cli::bench::texts::distinct;
-use crate::settings::Options;
+use crate::args::Options;
+use crate::commands::bench::dice::Dice;
+use crate::commands::bench::figures::megabytes;
+use crate::commands::bench::process;
+use crate::commands::bench::server::{Server, Wire, call, id};
+use crate::commands::bench::soak::slope;
+use crate::commands::bench::texts::distinct;
 
 /// Answers that are waited for at a time.
 const WINDOW: usize = 48;

@@ -1,17 +1,24 @@
 //! `check`: loads every model as `serve` would and reports what was found, or what is wrong and the way out.
 
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
+use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::{Outcome, runtime};
+use crate::args::Options;
+use crate::commands::{Outcome, print, runtime};
 use crate::digest::hex;
 use crate::engine::{Engine, EngineSettings, Request, milliseconds, resident_bytes};
 use crate::model;
 use crate::prediction::{Input, rounded};
-use crate::settings::{CheckArgs, Options};
+
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Write one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
 
 const SAMPLE: &str = "This is a sample text for a first prediction.";
 /// Runs that the shown latency is the median of.
@@ -43,7 +50,7 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
     } else {
         readable(&reports)
     };
-    writeln!(io::stdout().lock(), "{text}").context("the report could not be written to stdout")?;
+    print(format!("{text}\n").as_bytes())?;
     if unusable > 0 {
         return Err(anyhow!("{unusable} of {} models cannot be used", reports.len()));
     }

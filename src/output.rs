@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::prediction::{Entity, rounded};
 
 /// The fields of the tool's result, in its order.
-pub(super) fn fields(outcome: Result<&Answer, &Error>, top_k: usize) -> Vec<(&'static str, Value)> {
+pub(crate) fn fields(outcome: Result<&Answer, &Error>, top_k: usize) -> Vec<(&'static str, Value)> {
     let answer = match outcome {
         Ok(answer) => answer,
         Err(error) => return vec![("error", json!(error.to_string()))],
@@ -46,7 +46,7 @@ pub(super) fn fields(outcome: Result<&Answer, &Error>, top_k: usize) -> Vec<(&'s
 }
 
 /// An answer, or why there is none, on one line with its columns aligned.
-pub(super) fn aligned(text: &str, outcome: Result<&Answer, &Error>, top_k: usize) -> String {
+pub(crate) fn aligned(text: &str, outcome: Result<&Answer, &Error>, top_k: usize) -> String {
     match outcome {
         Err(error) => format!("error: {error}  {text}"),
         Ok(answer) => {

@@ -1,0 +1,152 @@
+//! The command line: one file per command, each with its arguments next to its `run`. The only module that prints.
+
+mod bench;
+mod check;
+mod eval;
+mod predict;
+mod predict_file;
+mod register;
+mod serve;
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use clap::builder::Resettable;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::args::{Options, is_empty_variable};
+use crate::engine::{Engine, EngineSettings};
+use crate::error::Error;
+use crate::{model, process};
+
+const NAME: &str = "local-model-mcp";
+
+/// Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in process
+#[derive(Debug, Parser)]
+#[command(name = NAME, version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+impl Cli {
+    /// Reads the command line and the environment. Where they are invalid, prints why and ends the process.
+    ///
+    /// An empty variable counts as unset: clients that fill in optional settings leave it empty.
+    pub fn read() -> (Self, ArgMatches) {
+        let command = Self::command().mut_args(|argument| match argument.get_env() {
+            Some(variable) if is_empty_variable(variable) => argument.env(Resettable::Reset),
+            _ => argument,
+        });
+        let matches = command.get_matches();
+        (Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), matches)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the MCP server on stdin and stdout (what Claude Code starts)
+    Serve,
+    /// Classify texts from arguments, stdin or a file
+    Predict(Box<predict::PredictArgs>),
+    /// Load the models as `serve` would and report what was found
+    Check(check::CheckArgs),
+    /// Evaluate accuracy and calibration on a labelled file
+    Eval(Box<eval::EvalArgs>),
+    /// Register the server with Claude Code or another MCP client
+    Register(register::RegisterArgs),
+    /// Benchmark `serve` against in-process inference (takes minutes)
+    Bench(bench::BenchArgs),
+    /// Print shell completions
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
+}
+
+/// How a command ended; the number is the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done = 0,
+    /// Done, but some rows failed or some targets were missed.
+    SomeFailed = 1,
+}
+
+/// Exit status of a command that could not run.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Runs the command, prints the error that stopped it, and returns the exit status. `matches` are those that
+/// `arguments` come from.
+pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
+    let options = &arguments.options;
+    process::limit_memory(options.max_memory_bytes);
+    let outcome = match arguments.command {
+        Some(Command::Serve) => serve::run(options),
+        Some(Command::Predict(predict)) => predict::run(options, &predict),
+        Some(Command::Check(check)) => check::run(options, &check),
+        Some(Command::Eval(eval)) => eval::run(options, &eval),
+        Some(Command::Register(register)) => register::run(options, &register, matches),
+        Some(Command::Bench(bench)) => bench::run(options, &bench),
+        Some(Command::Completions { shell }) => {
+            print_generated(|out| clap_complete::generate(shell, &mut Cli::command(), NAME, out))
+        }
+        Some(Command::Man) => print_generated(|out| {
+            // Writing to memory cannot fail.
+            let _ = clap_mangen::Man::new(Cli::command()).render(out);
+        }),
+        // A client that starts the server passes no command; a person who does wants the list of commands.
+        None if std::io::stdin().is_terminal() => {
+            Cli::command().print_help().map(|()| Outcome::Done).context("cannot write to stdout")
+        }
+        None => serve::run(options),
+    };
+    // Each command has already handled a closed stdout.
+    let _ = std::io::stdout().flush();
+    match outcome {
+        Ok(outcome) => outcome as u8,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            COULD_NOT_RUN
+        }
+    }
+}
+
+/// Prints generated text in one piece.
+fn print_generated(generate: impl FnOnce(&mut Vec<u8>)) -> anyhow::Result<Outcome> {
+    let mut content = Vec::new();
+    generate(&mut content);
+    print(&content)?;
+    Ok(Outcome::Done)
+}
+
+/// Writes to stdout. A reader that has closed the pipe, such as `head`, is not an error.
+fn print(content: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(content).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to stdout"),
+    }
+}
+
+/// Returns a runtime with one thread. Everything outside the model is short, so a second thread would only add
+/// hand-overs.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")
+}
+
+/// Starts the engine with every model of the options, or `only` one of them. Must be called inside the runtime.
+fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> anyhow::Result<Arc<Engine>> {
+    let models = options.models().map_err(|problem| anyhow!(problem))?;
+    let known: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
+    if let Some(name) = only.filter(|name| known.iter().all(|known| known != name)) {
+        return Err(Error::UnknownModel { name: name.to_owned(), known }.into());
+    }
+    let chosen = models.into_iter().filter(|(name, _)| only.is_none_or(|only| name == only));
+    let models = chosen.map(|(name, location)| {
+        let load = model::loader(name.clone(), location, options.library(), settings.workers);
+        (name, load)
+    });
+    Ok(Engine::start(models.collect(), settings))
+}

@@ -1,0 +1,262 @@
+//! `register`: prints the command and the configuration that register this server with a client, or runs the client's
+//! command. Never edits a client's file.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, anyhow};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, ValueEnum, ValueHint};
+use serde_json::{Map, Value, json};
+
+use crate::args::Options;
+use crate::commands::{Cli, NAME, Outcome, print};
+use crate::model::Location;
+
+#[derive(Args, Debug)]
+pub struct RegisterArgs {
+    /// Client to register with
+    #[arg(long, value_name = "CLIENT", default_value = "claude-code")]
+    pub client: Client,
+    /// Who gets the server: `local` (you, in this project), `user` (you, in all projects) or `project` (everyone in
+    /// this project)
+    #[arg(long, value_name = "SCOPE", default_value = "local")]
+    pub scope: Scope,
+    /// Name of the server in the client
+    #[arg(long, value_name = "NAME", default_value = "local-model")]
+    pub name: String,
+    /// Run the client's own registration command instead of printing it
+    #[arg(long)]
+    pub apply: bool,
+    /// Remove the registration
+    #[arg(long)]
+    pub remove: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Client {
+    ClaudeCode,
+    ClaudeDesktop,
+    Cursor,
+    Vscode,
+    Codex,
+    Zed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scope {
+    Local,
+    User,
+    Project,
+}
+
+/// The entry that a client needs to start this server.
+struct Server {
+    name: String,
+    command: String,
+    arguments: Vec<String>,
+}
+
+pub(super) fn run(options: &Options, arguments: &RegisterArgs, matches: &ArgMatches) -> anyhow::Result<Outcome> {
+    let command = executable(arguments)?;
+    let flags = flags(options, matches)?;
+    let server = Server { name: arguments.name.clone(), command, arguments: flags };
+    if !server.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) || server.name.is_empty() {
+        return Err(anyhow!("`{}` is not a valid server name; use letters, digits, `-` and `_`", server.name));
+    }
+    let own = client_command(&server, arguments);
+    if arguments.apply {
+        let words = own.ok_or_else(|| {
+            let client = arguments.client.to_possible_value().map_or_else(String::new, |value| value.get_name().into());
+            anyhow!("{client} has no registration command; omit `--apply` and paste the printed configuration")
+        })?;
+        return apply(&words);
+    }
+    let mut text = String::new();
+    if let Some(words) = own {
+        text += &format!("{}\n", quoted(&words));
+    }
+    if !arguments.remove {
+        let (place, content) = configuration(&server, arguments);
+        let or = if text.is_empty() { "" } else { "\nor " };
+        text += &format!("{or}in {place}:\n\n{content}\n");
+    } else if text.is_empty() {
+        text += &format!("remove the entry `{}` from {}\n", server.name, configuration(&server, arguments).0);
+    }
+    print(text.as_bytes())?;
+    Ok(Outcome::Done)
+}
+
+/// Returns the command that starts this program. A project's file is shared with people who have the program at other
+/// paths; for one person, the absolute path is the most reliable.
+fn executable(arguments: &RegisterArgs) -> anyhow::Result<String> {
+    if arguments.client == Client::ClaudeCode && arguments.scope == Scope::Project {
+        return Ok(NAME.into());
+    }
+    let path = std::env::current_exe().context("cannot determine the path of this executable")?;
+    Ok(utf8(path.as_os_str())?.to_owned())
+}
+
+/// Returns the global flags that were set for this call, by flag or by variable. Paths are made absolute, since a
+/// client starts the server in any directory.
+fn flags(options: &Options, matches: &ArgMatches) -> anyhow::Result<Vec<String>> {
+    let mut flags = Vec::new();
+    for argument in Cli::command().get_arguments().filter(|argument| argument.is_global_set()) {
+        let (id, Some(name)) = (argument.get_id().as_str(), argument.get_long()) else { continue };
+        if !matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            continue;
+        }
+        let flag = format!("--{name}");
+        if id == "model" {
+            flags.extend(models(options)?.into_iter().flat_map(|model| [flag.clone(), model]));
+        } else if !argument.get_action().takes_values() {
+            flags.extend(matches.get_flag(id).then_some(flag));
+        } else {
+            let is_path = matches!(argument.get_value_hint(), ValueHint::DirPath | ValueHint::FilePath);
+            let values = matches.get_raw(id).into_iter().flatten().filter(|value| !value.is_empty());
+            for value in values {
+                let value = if is_path { absolute(value)? } else { utf8(value)?.to_owned() };
+                flags.extend([flag.clone(), value]);
+            }
+        }
+    }
+    Ok(flags)
+}
+
+/// Returns the values of `--model`, as `NAME=DIR`.
+fn models(options: &Options) -> anyhow::Result<Vec<String>> {
+    let models = options.models().map_err(|problem| anyhow!(problem))?.into_iter();
+    let folders = models.filter_map(|(name, location)| match location {
+        Location::Folder(folder) => Some((name, folder)),
+        Location::BuiltIn => None,
+    });
+    folders.map(|(name, folder)| Ok(format!("{name}={}", utf8(folder.as_os_str())?))).collect()
+}
+
+fn absolute(path: &OsStr) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path).with_context(|| format!("`{}`", Path::new(path).display()))?;
+    Ok(utf8(absolute.as_os_str())?.to_owned())
+}
+
+/// Returns the client's own command, as words.
+fn client_command(server: &Server, arguments: &RegisterArgs) -> Option<Vec<String>> {
+    let scope = arguments.scope.to_possible_value()?.get_name().to_owned();
+    let name = server.name.clone();
+    let started = || std::iter::once(server.command.clone()).chain(server.arguments.iter().cloned());
+    let words = |start: &[&str]| -> Vec<String> { start.iter().map(ToString::to_string).collect() };
+    match (arguments.client, arguments.remove) {
+        (Client::ClaudeCode, false) => {
+            let mut all = words(&["claude", "mcp", "add", "--scope", &scope, &name, "--"]);
+            all.extend(started());
+            Some(all)
+        }
+        (Client::ClaudeCode, true) => Some(words(&["claude", "mcp", "remove", "--scope", &scope, &name])),
+        (Client::Codex, false) => {
+            let mut all = words(&["codex", "mcp", "add", &name, "--"]);
+            all.extend(started());
+            Some(all)
+        }
+        (Client::Codex, true) => Some(words(&["codex", "mcp", "remove", &name])),
+        (Client::Vscode, false) => {
+            let entry = json!({ "name": name, "command": server.command, "args": server.arguments });
+            Some(words(&["code", "--add-mcp", &entry.to_string()]))
+        }
+        (Client::Vscode | Client::ClaudeDesktop | Client::Cursor | Client::Zed, _) => None,
+    }
+}
+
+/// Returns where a client keeps its servers, and the entry to add there.
+fn configuration(server: &Server, arguments: &RegisterArgs) -> (&'static str, String) {
+    let entry = json!({ "command": server.command, "args": server.arguments });
+    let under = |key: &str| {
+        let servers = Value::Object(Map::from_iter([(server.name.clone(), entry.clone())]));
+        let file = Value::Object(Map::from_iter([(key.to_owned(), servers)]));
+        serde_json::to_string_pretty(&file).unwrap_or_default()
+    };
+    let project = arguments.scope == Scope::Project;
+    match arguments.client {
+        Client::ClaudeCode if project => (".mcp.json, at the root of the project", under("mcpServers")),
+        Client::ClaudeCode => (".mcp.json, at the root of a project", under("mcpServers")),
+        Client::ClaudeDesktop => ("claude_desktop_config.json (Settings, Developer, Edit Config)", under("mcpServers")),
+        Client::Cursor if project => (".cursor/mcp.json, at the root of the project", under("mcpServers")),
+        Client::Cursor => ("~/.cursor/mcp.json", under("mcpServers")),
+        Client::Vscode => (".vscode/mcp.json, at the root of the project", under("servers")),
+        Client::Zed => ("Zed's settings.json", under("context_servers")),
+        Client::Codex => {
+            // JSON strings and lists of strings are valid TOML.
+            let content =
+                format!("[mcp_servers.{}]\ncommand = {}\nargs = {}", server.name, entry["command"], entry["args"]);
+            ("~/.codex/config.toml", content)
+        }
+    }
+}
+
+fn apply(words: &[String]) -> anyhow::Result<Outcome> {
+    let missing = || format!("cannot start `{}`; install it, or run elsewhere: {}", words[0], quoted(words));
+    let status = Command::new(&words[0]).args(&words[1..]).status().with_context(missing)?;
+    if status.success() {
+        return Ok(Outcome::Done);
+    }
+    Err(anyhow!("`{}` ended with {status}; see its output above", quoted(words)))
+}
+
+/// Quotes words for a shell.
+fn quoted(words: &[String]) -> String {
+    // Only a NUL cannot be quoted, and no argument can contain one.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+fn utf8(value: &OsStr) -> anyhow::Result<&str> {
+    value
+        .to_str()
+        .ok_or_else(|| anyhow!("`{}` is not UTF-8, which configurations must be", OsString::from(value).display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    fn flags_of(arguments: &[&str]) -> Vec<String> {
+        let matches = Cli::command().try_get_matches_from([&[NAME, "register"], arguments].concat()).unwrap();
+        flags(&Cli::from_arg_matches(&matches).unwrap().options, &matches).unwrap()
+    }
+
+    /// Returns the first of some sample values that the argument accepts.
+    fn sample_value(argument: &clap::Arg) -> String {
+        let choices = argument.get_possible_values();
+        let choices = choices.iter().map(|value| value.get_name().to_owned());
+        let samples = choices.chain(["/a/folder", "7", "300000000"].map(str::to_owned));
+        let flag = format!("--{}", argument.get_long().unwrap());
+        let accepted = |value: &String| Cli::command().try_get_matches_from([NAME, "register", &flag, value]).is_ok();
+        samples.filter(accepted).next().unwrap_or_else(|| panic!("{flag} accepts no sample value"))
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn every_global_flag_is_registered() {
+        let command = Cli::command();
+        let global: Vec<_> = command.get_arguments().filter(|argument| argument.is_global_set()).collect();
+        assert!(global.len() >= 14, "{global:?}");
+        for argument in global {
+            let flag = format!("--{}", argument.get_long().unwrap());
+            if argument.get_action().takes_values() {
+                let value = sample_value(argument);
+                let registered = if flag == "--model" { format!("folder={value}") } else { value.clone() };
+                assert_eq!(flags_of(&[&flag, &value]), [flag, registered]);
+            } else {
+                assert_eq!(flags_of(&[&flag]), [flag]);
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn registered_paths_are_absolute() {
+        let here = std::env::current_dir().unwrap();
+        let expected = ["--model", &format!("a={}/m", here.display()), "--cache-dir", &format!("{}/c", here.display())];
+        assert_eq!(flags_of(&["--cache-dir", "c", "--model", "a=m"]), expected);
+    }
+}

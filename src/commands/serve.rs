@@ -1,0 +1,39 @@
+//! `serve`: runs the MCP server on stdin and stdout until the input ends or a signal arrives.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+
+use crate::args::Options;
+use crate::commands::{Outcome, engine, runtime};
+use crate::engine::Engine;
+use crate::{mcp, process};
+
+pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    process::disable_huge_pages();
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        // First, so that a signal that arrives during the start ends the process cleanly too.
+        let shutdown = process::shutdown_signal();
+        let settings = options.engine();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
+        let engine = engine(options, settings, None)?;
+        for name in engine.names() {
+            tokio::spawn(report_failure(engine.clone(), name));
+        }
+        let served = mcp::serve(engine.clone(), options.jobs(), mcp::stdio(), shutdown).await;
+        engine.save();
+        served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
+    });
+    // The process exits next. Dropping the runtime would wait for a blocking read of stdin and for models that are
+    // loading, and would drop a thousand calls one by one.
+    std::mem::forget(runtime);
+    outcome
+}
+
+/// Logs a model that cannot be loaded. Clients keep stderr in their own log; calls report the error as well.
+async fn report_failure(engine: Arc<Engine>, name: String) {
+    if let Err(error) = engine.ready(Some(&name)).await {
+        tracing::error!(model = name, %error, "model_failed");
+    }
+}

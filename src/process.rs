@@ -1,0 +1,115 @@
+//! Everything this program asks of the operating system about its own process: malloc's settings, the memory limit,
+//! priority, huge pages, signals and the exit. The only file of the program with `unsafe` code.
+
+/// Makes the settings that libraries take from the environment and from malloc; must be the first call in `main`.
+#[expect(unsafe_code, reason = "environment and malloc can be set safely only while no other thread runs")]
+pub fn prepare() {
+    // SAFETY: the first call in `main`, while this is the only thread; `mallopt` accepts any numbers.
+    unsafe {
+        // ONNX Runtime's official libraries since 1.29 report models, machine and timings to their maker.
+        std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        {
+            // Blocks of 1 MB and more go back to the system when they are freed. By default glibc raises this threshold
+            // with the first large block, and the memory of one long text stays with the process.
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+            // Each thread's heap starts with 8 MB. Beyond its start a heap grows page by page, and all threads wait
+            // each time; ONNX Runtime's environment alone takes 6 MB.
+            libc::mallopt(libc::M_TOP_PAD, 8 << 20);
+        }
+    }
+}
+
+/// Gives free memory inside malloc's heaps back to the system: 2 to 4 MB after loading a model.
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
+pub fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: documented as thread-safe.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Undoes [`prepare`]'s large heap starts once a model is loaded, so that malloc returns memory freed at the ends of
+/// heaps: 8 MB where a graph was prepared, 0.6 MB otherwise.
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
+pub fn reset_heap_growth() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: glibc's `mallopt` takes the lock of the main heap and then stores one word. Other heaps read that word
+    // without a lock and see the old or the new value, either of which is valid.
+    unsafe {
+        libc::mallopt(libc::M_TOP_PAD, 128 << 10);
+    }
+}
+
+/// Ends the process without the C++ library's exit handlers, which crash while a thread is still inside ONNX Runtime:
+/// a model that is loading, or a run that was abandoned.
+pub fn exit(status: u8) -> ! {
+    signal_hook::low_level::exit(status.into())
+}
+
+/// Limits the memory this process can allocate, so that a graph which asks for 100 GB gets an error and the machine
+/// stays usable. Mapped weights and the executable do not count. A lower existing limit stays.
+///
+/// `bytes` defaults to half of the machine's memory, but at least 2 GiB, since loading takes more for a moment than
+/// half of a very small machine.
+#[cfg(target_os = "linux")]
+pub fn limit_memory(bytes: Option<u64>) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const MIN_DEFAULT_BYTES: u64 = 2 << 30;
+    let bytes = bytes.unwrap_or_else(|| {
+        let system = rustix::system::sysinfo();
+        let unit = u64::from(system.mem_unit.max(1));
+        (system.totalram.saturating_mul(unit) / 2).max(MIN_DEFAULT_BYTES)
+    });
+    let current = getrlimit(Resource::Data);
+    if [current.current, current.maximum].into_iter().flatten().all(|limit| limit > bytes) {
+        let limit = Rlimit { current: Some(bytes), maximum: current.maximum };
+        if let Err(error) = setrlimit(Resource::Data, limit) {
+            tracing::debug!(%error, "memory is not limited");
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn limit_memory(_: Option<u64>) {}
+
+/// Turns transparent huge pages off for this process. With pages of 2 MB, each thread's heap takes up to 2 MB more than
+/// it uses, and so does the embedding table, of which one text touches a few rows; every session has its own process.
+pub fn disable_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay enabled");
+    }
+}
+
+/// Lowers the priority of the whole process, so that a long file job does not slow down the machine's other work.
+pub fn lower_priority() {
+    #[cfg(unix)]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!(%error, "the priority is unchanged");
+    }
+}
+
+/// Installs handlers for SIGINT and SIGTERM at once; the future completes when either arrives. Needs a tokio runtime.
+pub fn shutdown_signal() -> impl Future<Output = ()> {
+    #[cfg(unix)]
+    let signals = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)))
+    };
+    async move {
+        #[cfg(unix)]
+        if let Ok((mut interrupt, mut terminate)) = signals {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+        // Without handlers, the system's default action ends the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
