@@ -1,31 +1,32 @@
-//! Temperature scaling: one number that divides all logits, so that confidence meets accuracy and no label changes
-//! (Guo et al. 2017); and the threshold below which answers are called uncertain.
+//! Temperature scaling (Guo et al. 2017): one number divides all logits so that confidence matches
+//! accuracy, and no label changes. Also picks the threshold below which predictions are uncertain.
 //!
-//! Works on probabilities: to divide logits by a temperature is to raise probabilities to its inverse and make them sum to 1.
+//! Works on probabilities: dividing logits by a temperature is the same as raising probabilities to
+//! the power of its inverse and normalizing them to sum 1.
 
 use serde::Serialize;
 
-use crate::evaluation::probability::{Coverage, Probability, Rows, coverage};
+use super::probability::{Coverage, LabelProbabilities, Probability, coverage_curve};
 
-/// Fewer rows fit noise.
+/// The least number of rows to fit a temperature on. Fewer fit noise.
 pub const MIN_ROWS: usize = 100;
-/// Parts of the rows, each measured with what was fitted on the others.
+/// Cross-validation folds: each is measured with what was fitted on the others.
 const FOLDS: usize = 5;
-/// Inverse temperatures considered; nobody's classifier is off by more.
-const INVERSE: std::ops::Range<f64> = 0.05..20.0;
-/// Halvings of that range: what is left of it is far below a score's own precision.
-const HALVINGS: u32 = 40;
-/// The least part of the log loss that has to be gained on rows that were not fitted.
-const WORTH_IT: f64 = 1e-4;
+/// Inverse temperatures considered. No usable classifier needs one outside this range.
+const INVERSE_RANGE: std::ops::Range<f64> = 0.05..20.0;
+/// Bisection steps. What remains of the range is far below the precision of a score.
+const BISECTIONS: u32 = 40;
+/// The least relative gain in log loss on held-out rows for a temperature to be used.
+const MIN_GAIN: f64 = 1e-4;
 
-/// A temperature fitted by minimising log loss, and what it brings on rows that it was not fitted on.
+/// A temperature fitted by minimizing log loss, and its effect on rows it was not fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fit {
-    /// Of all rows; 1 where held-out rows gain nothing by it.
+    /// Fitted on all rows; 1 if held-out rows gain nothing.
     pub temperature: f64,
-    /// At temperature 1.
+    /// The probabilities at temperature 1.
     pub before: Probability,
-    /// Each row with the temperature fitted on the other folds.
+    /// The probabilities of each row at the temperature fitted on the other folds.
     pub held_out: Probability,
     #[serde(skip)]
     held_out_top: Vec<(f64, bool)>,
@@ -33,134 +34,143 @@ pub struct Fit {
     top: Vec<(f64, bool)>,
 }
 
-/// From which confidence on so many answers are right.
+/// The confidence from which predictions reach the target accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Threshold {
+    /// The accuracy asked for, 0 to 1.
     pub target_accuracy: f64,
+    /// The lowest confidence that reaches it.
     pub threshold: f64,
-    /// Share of the rows at or above it.
+    /// Share of the rows at or above the threshold.
     pub coverage: f64,
-    /// How many of those are right.
+    /// Share of those rows that are correct.
     pub accuracy: f64,
-    /// The same on rows for which the threshold was chosen on the others.
+    /// `coverage` on rows whose threshold was chosen on the other folds.
     pub held_out_coverage: f64,
+    /// `accuracy` on those rows; absent if no row is at or above its threshold.
     pub held_out_accuracy: Option<f64>,
 }
 
 impl Fit {
-    /// `in_force` is the temperature that the scores were made with; `None` for too few rows.
-    pub(super) fn of(judged: &[(usize, &[f32])], in_force: f64) -> Option<Self> {
-        if judged.len() < MIN_ROWS {
+    /// Fits a temperature to scores that were computed at temperature `used`. Returns `None` for
+    /// fewer than [`MIN_ROWS`] rows.
+    pub(super) fn new(scored: &[(usize, &[f32])], used: f64) -> Option<Self> {
+        if scored.len() < MIN_ROWS {
             return None;
         }
-        let raw = at(judged, in_force);
-        let fold = |number: usize, inside: bool| -> Vec<(usize, &[f32])> {
-            let wanted = judged.iter().enumerate().filter(|(row, _)| (row % FOLDS == number) == inside);
-            wanted.map(|(_, row)| *row).collect()
+        let raw = undo_temperature(scored, used);
+        let other_folds = |fold: usize| -> Vec<(usize, &[f32])> {
+            let others = scored.iter().enumerate().filter(|(row, _)| row % FOLDS != fold);
+            others.map(|(_, row)| *row).collect()
         };
-        let folds: Vec<f64> = (0..FOLDS).map(|number| temperature(&at(&fold(number, false), in_force))).collect();
-        let held_out = |temperatures: &[f64]| Rows {
-            rows: raw
-                .rows
-                .iter()
-                .enumerate()
-                .map(|(row, (gold, scores))| (*gold, raised(scores, 1.0 / temperatures[row % FOLDS])))
-                .collect(),
-        };
-        let fitted = held_out(&folds);
+        let fit_without = |fold| fit_temperature(&undo_temperature(&other_folds(fold), used));
+        let temperatures: Vec<f64> = (0..FOLDS).map(fit_without).collect();
+        let held_out = apply_temperature(&raw, |row| temperatures[row % FOLDS]);
         let before = raw.measure();
-        if fitted.log_loss() > before.log_loss * (1.0 - WORTH_IT) {
+        if held_out.log_loss() > before.log_loss * (1.0 - MIN_GAIN) {
             let (held_out, top) = (before.clone(), raw.top());
             return Some(Self { temperature: 1.0, before, held_out, held_out_top: top.clone(), top });
         }
-        let temperature = rounded(temperature(&raw));
+        let temperature = round_temperature(fit_temperature(&raw));
         Some(Self {
             temperature,
             before,
-            held_out: fitted.measure(),
-            held_out_top: fitted.top(),
-            top: scaled(&raw, temperature).top(),
+            held_out: held_out.measure(),
+            held_out_top: held_out.top(),
+            top: apply_temperature(&raw, |_| temperature).top(),
         })
     }
 
-    /// The lowest threshold above which at least `target` of the answers are right; `Err` holds the best there is.
+    /// Returns the lowest threshold at which at least `target` of the remaining predictions are
+    /// correct.
+    ///
+    /// # Errors
+    /// The point with the best accuracy, if no threshold reaches `target`.
     pub fn threshold(&self, target: f64) -> Result<Threshold, Option<Coverage>> {
-        let chosen = lowest(&self.top, target)?;
-        let mut left: Vec<(f64, bool)> = Vec::new();
-        for number in 0..FOLDS {
-            let part = |inside: bool| {
-                let rows = self.held_out_top.iter().enumerate();
-                rows.filter(move |(row, _)| (row % FOLDS == number) == inside).map(|(_, row)| *row)
-            };
-            if let Ok(point) = lowest(&part(false).collect::<Vec<_>>(), target) {
-                left.extend(part(true).filter(|(confidence, _)| *confidence >= point.threshold));
+        let chosen = lowest_threshold(&self.top, target)?;
+        let mut remaining: Vec<(f64, bool)> = Vec::new();
+        for fold in 0..FOLDS {
+            let rows = || self.held_out_top.iter().enumerate();
+            let others = rows().filter(|(row, _)| row % FOLDS != fold).map(|(_, top)| *top);
+            if let Ok(point) = lowest_threshold(&others.collect::<Vec<_>>(), target) {
+                let own = rows().filter(|(row, _)| row % FOLDS == fold).map(|(_, top)| *top);
+                remaining.extend(own.filter(|(confidence, _)| *confidence >= point.threshold));
             }
         }
-        let right = left.iter().filter(|(_, correct)| *correct).count();
+        let correct = remaining.iter().filter(|(_, is_correct)| *is_correct).count();
+        let accuracy = || correct as f64 / remaining.len() as f64;
         Ok(Threshold {
             target_accuracy: target,
             threshold: chosen.threshold,
             coverage: chosen.coverage,
             accuracy: chosen.accuracy.unwrap_or_default(),
-            held_out_coverage: left.len() as f64 / self.top.len() as f64,
-            held_out_accuracy: (!left.is_empty()).then(|| right as f64 / left.len() as f64),
+            held_out_coverage: remaining.len() as f64 / self.top.len() as f64,
+            held_out_accuracy: (!remaining.is_empty()).then(accuracy),
         })
     }
 
-    /// What is left above each threshold with the temperature applied.
+    /// Returns coverage and accuracy by threshold, with the temperature applied.
     pub fn coverage(&self) -> Vec<Coverage> {
-        coverage(&self.top)
+        coverage_curve(&self.top)
     }
 }
 
-fn lowest(top: &[(f64, bool)], target: f64) -> Result<Coverage, Option<Coverage>> {
-    let points = coverage(top);
+fn lowest_threshold(top: &[(f64, bool)], target: f64) -> Result<Coverage, Option<Coverage>> {
+    let points = coverage_curve(top);
     let reaches = |point: &&Coverage| point.accuracy.is_some_and(|accuracy| accuracy >= target);
     let best = || {
+        let accuracy = |point: &Coverage| point.accuracy.unwrap_or_default();
         let answering = points.iter().filter(|point| point.accuracy.is_some());
-        answering.max_by(|a, b| a.accuracy.unwrap_or_default().total_cmp(&b.accuracy.unwrap_or_default())).copied()
+        answering.max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))).copied()
     };
     points.iter().find(reaches).copied().ok_or_else(best)
 }
 
-/// Scores as probabilities at temperature 1, or as they are for a factor of 1. `times` is the temperature they were made with.
-pub(super) fn at(judged: &[(usize, &[f32])], times: f64) -> Rows {
+/// Returns the probabilities at temperature 1 of scores computed at temperature `used`. With
+/// `used` 1 they stay as they are.
+pub(super) fn undo_temperature(scored: &[(usize, &[f32])], used: f64) -> LabelProbabilities {
     let row = |(gold, scores): &(usize, &[f32])| {
         let scores: Vec<f64> = scores.iter().map(|score| f64::from(*score)).collect();
-        (*gold, raised(&scores, times))
+        (*gold, normalized_power(&scores, used))
     };
-    Rows { rows: judged.iter().map(row).collect() }
+    LabelProbabilities { rows: scored.iter().map(row).collect() }
 }
 
-fn scaled(rows: &Rows, temperature: f64) -> Rows {
-    let row = |(gold, scores): &(usize, Box<[f64]>)| (*gold, raised(scores, 1.0 / temperature));
-    Rows { rows: rows.rows.iter().map(row).collect() }
+/// Returns the probabilities with each row at its own temperature.
+fn apply_temperature(raw: &LabelProbabilities, temperature: impl Fn(usize) -> f64) -> LabelProbabilities {
+    let scale = |(row, (gold, scores)): (usize, &(usize, Box<[f64]>))| {
+        (*gold, normalized_power(scores, 1.0 / temperature(row)))
+    };
+    LabelProbabilities { rows: raw.rows.iter().enumerate().map(scale).collect() }
 }
 
-/// `p^power`, made to sum to 1. A score of 0 is one that a float could not hold.
-fn raised(scores: &[f64], power: f64) -> Box<[f64]> {
-    let logs = scores.iter().map(|score| power * score.max(f64::from(f32::MIN_POSITIVE)).ln());
-    let logs: Vec<f64> = logs.collect();
+/// Returns `scores^power`, normalized to sum 1. A score of 0 is one too small for a float.
+fn normalized_power(scores: &[f64], power: f64) -> Box<[f64]> {
+    let log = |score: &f64| power * score.max(f64::from(f32::MIN_POSITIVE)).ln();
+    let logs: Vec<f64> = scores.iter().map(log).collect();
     let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let raised: Vec<f64> = logs.iter().map(|log| (log - largest).exp()).collect();
-    let sum: f64 = raised.iter().sum();
-    raised.iter().map(|value| value / sum).collect()
+    let powers: Vec<f64> = logs.iter().map(|log| (log - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|value| value / sum).collect()
 }
 
-/// Where the log loss is least. It is convex in the inverse temperature, so its slope is halved in on.
-fn temperature(raw: &Rows) -> f64 {
-    // By inverse temperature b: sum over rows of E_b[ln p] - ln p(gold), expectations under the scaled probabilities.
+/// Returns the temperature with the lowest log loss. The loss is convex in the inverse temperature,
+/// so bisecting its slope finds the minimum.
+fn fit_temperature(raw: &LabelProbabilities) -> f64 {
+    // The slope at inverse temperature b is the sum over rows of E_b[ln p] - ln p(gold), with the
+    // expectation under the scaled probabilities.
     let slope = |inverse: f64| -> f64 {
         let row = |(gold, scores): &(usize, Box<[f64]>)| {
             let log = |score: f64| score.max(f64::MIN_POSITIVE).ln();
-            let expected: f64 = raised(scores, inverse).iter().zip(scores).map(|(p, score)| p * log(*score)).sum();
+            let scaled = normalized_power(scores, inverse);
+            let expected: f64 = scaled.iter().zip(scores).map(|(p, score)| p * log(*score)).sum();
             expected - log(scores[*gold])
         };
         raw.rows.iter().map(row).sum()
     };
-    let (mut low, mut high) = (INVERSE.start, INVERSE.end);
-    for _ in 0..HALVINGS {
-        // In the middle of their magnitudes.
+    let (mut low, mut high) = (INVERSE_RANGE.start, INVERSE_RANGE.end);
+    for _ in 0..BISECTIONS {
+        // The geometric mean, because temperatures 0.5 and 2 are equally far from 1.
         let middle = (low * high).sqrt();
         if slope(middle) < 0.0 {
             low = middle;
@@ -171,7 +181,7 @@ fn temperature(raw: &Rows) -> f64 {
     1.0 / (low * high).sqrt()
 }
 
-/// Three decimals say all that some hundred rows know.
-fn rounded(temperature: f64) -> f64 {
+/// A few hundred rows determine no more than three decimals.
+fn round_temperature(temperature: f64) -> f64 {
     (temperature * 1e3).round() / 1e3
 }

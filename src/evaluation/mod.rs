@@ -1,84 +1,101 @@
-//! How good a model's answers are on rows whose right answer is known: measures, calibration, and a page that shows them.
+//! Measures how good a model's predictions are on rows whose correct answer is known: metrics by
+//! task, calibration, the worst mistakes, and an HTML report.
 //!
-//! Pure: rows and scores come in, numbers and HTML go out. Reading the file and running the model is `job`'s business.
+//! Everything here is pure: rows and scores go in, numbers and HTML come out. Reading the file and
+//! running the model happen elsewhere.
 
 mod calibration;
 mod classification;
 mod gold;
+mod labels;
 mod mistakes;
 mod multi_label;
 mod probability;
 mod regression;
 mod report;
 mod tagging;
+mod tags;
 
 pub use calibration::{Fit, MIN_ROWS, Threshold};
 pub use classification::{Class, Classification};
-pub use gold::{Expected, Gold, Reader};
-pub use mistakes::{Mistake, mistakes};
+pub use gold::{Gold, GoldKind, GoldParser, GoldScan};
+pub use mistakes::{Mistake, worst_mistakes};
 pub use multi_label::MultiLabel;
 pub use probability::{BINS, Bin, Coverage, Probability};
 pub use regression::Regression;
-pub use report::{GENERATOR, Page};
+pub use report::{GENERATOR, HtmlReport};
 pub use tagging::Tagging;
+
+use std::sync::Arc;
 
 use crate::prediction::{ModelInfo, Outcome, Prediction, Task};
 
-/// What a model's answers come to, by the measures of its task.
+/// The metrics of a model on one file. Each task has its own set.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Measures {
+    /// Exactly one label applies to a text.
     Classification(Box<Classification>),
+    /// Any number of labels applies to a text.
     MultiLabel(MultiLabel),
+    /// The model predicts a number.
     Regression(Regression),
+    /// The model labels parts of a text.
     Tagging(Tagging),
 }
 
-/// One row with its right answer and the model's.
+/// One row with its correct answer and the model's prediction.
 #[derive(Clone, Debug)]
-pub struct Judged {
-    /// From 1 on.
+pub struct ScoredRow {
+    /// The row number, starting at 1; the header is not counted.
     pub row: u64,
+    /// The correct answer.
     pub gold: Gold,
-    pub prediction: std::sync::Arc<Prediction>,
+    /// The model's prediction for the row's text.
+    pub prediction: Arc<Prediction>,
 }
 
-/// Measures the answers. `labels` are those that the scores stand for: the model's own, or the caller's candidates.
-pub fn measure(info: &ModelInfo, labels: &[std::sync::Arc<str>], rows: &[Judged]) -> Measures {
-    match expected(info, labels) {
-        Expected::Label(_) => Measures::Classification(Box::new(Classification::of(info, labels, rows))),
-        Expected::Labels(_) => Measures::MultiLabel(MultiLabel::of(info, labels, rows)),
-        Expected::Number => Measures::Regression(Regression::of(rows)),
-        Expected::Entities(_) => Measures::Tagging(Tagging::of(rows)),
+/// Computes the metrics of the model's task. `labels` are the labels the scores stand for: the
+/// model's own, or the candidate labels of the call.
+pub fn measure(info: &ModelInfo, labels: &[Arc<str>], rows: &[ScoredRow]) -> Measures {
+    match GoldKind::for_model(info, labels) {
+        GoldKind::Label(_) => Measures::Classification(Box::new(Classification::from_rows(info, labels, rows))),
+        GoldKind::Labels(_) => Measures::MultiLabel(MultiLabel::from_rows(info, labels, rows)),
+        GoldKind::Number => Measures::Regression(Regression::from_rows(rows)),
+        GoldKind::Entities(_) => Measures::Tagging(Tagging::from_rows(rows)),
     }
 }
 
-/// What a row's right answer looks like for this model.
-pub fn expected(info: &ModelInfo, labels: &[std::sync::Arc<str>]) -> Expected {
-    let candidates = labels != info.labels;
-    match info.task {
-        Task::SingleLabel if candidates && info.candidates_are_independent => Expected::Labels(labels.to_vec()),
-        Task::SingleLabel => Expected::Label(labels.to_vec()),
-        Task::MultiLabel => Expected::Labels(labels.to_vec()),
-        Task::Regression => Expected::Number,
-        Task::Tagging => Expected::Entities(labels.to_vec()),
+impl GoldKind {
+    /// Returns what a correct answer looks like for this model. `labels` as in [`measure`].
+    pub fn for_model(info: &ModelInfo, labels: &[Arc<str>]) -> Self {
+        let candidates = labels != info.labels;
+        match info.task {
+            Task::SingleLabel if candidates && info.candidates_are_independent => Self::Labels(labels.to_vec()),
+            Task::SingleLabel => Self::Label(labels.to_vec()),
+            Task::MultiLabel => Self::Labels(labels.to_vec()),
+            Task::Regression => Self::Number,
+            Task::Tagging => Self::Entities(labels.to_vec()),
+        }
     }
 }
 
-/// A row's scores; empty for a tagger, which has none.
-fn scores(judged: &Judged) -> &[f32] {
-    match &judged.prediction.outcome {
-        Outcome::Scores(scores) => scores,
-        Outcome::Entities(_) => &[],
+impl ScoredRow {
+    /// Returns the scores, one a label. Taggers have none.
+    fn scores(&self) -> &[f32] {
+        match &self.prediction.outcome {
+            Outcome::Scores(scores) => scores,
+            Outcome::Entities(_) => &[],
+        }
     }
 }
 
-/// A part of a whole; 0 of nothing, as scikit-learn has it with `zero_division=0`.
-fn share(part: f64, whole: f64) -> f64 {
+/// Returns `part / whole`, or 0 if `whole` is 0 (scikit-learn's `zero_division=0`).
+fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len();
-    share(values.sum(), count as f64)
+    ratio(values.sum(), count as f64)
 }

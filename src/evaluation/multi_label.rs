@@ -1,71 +1,55 @@
-//! Models of which any number of labels may apply: each label counted for itself.
+//! Metrics of models whose texts have any number of labels. Each label is measured on its own.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::evaluation::classification::f1;
-use crate::evaluation::{Class, Gold, Judged, mean, scores, share};
+use super::classification::LabelCounts;
+use super::{Class, Gold, ScoredRow, mean, ratio};
 use crate::prediction::{MULTI_LABEL_THRESHOLD, ModelInfo};
 
+/// Metrics of a multi-label model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MultiLabel {
     /// Labels with a score at or above it apply.
     pub threshold: f64,
-    /// Share of the rows of which all labels are right.
+    /// Share of the rows whose labels are all correct.
     pub exact_match: f64,
-    /// All decisions of all labels together.
+    /// F1 over all decisions for all labels together.
     pub micro_f1: f64,
-    /// Plain mean over labels.
+    /// Mean over labels.
     pub macro_f1: f64,
-    /// Mean over the labels that occur of the precision at each recall; needs no threshold.
+    /// Mean average precision over the labels that occur. Does not depend on the threshold.
     pub mean_average_precision: f64,
-    /// In the order of the model's labels.
+    /// One entry a label, in the model's order.
     pub classes: Vec<Class>,
-    /// The same for each label; absent where no row has it.
+    /// Average precision of each label; absent for a label that no row has.
     pub average_precision: Vec<Option<f64>>,
 }
 
 impl MultiLabel {
-    pub(super) fn of(info: &ModelInfo, labels: &[Arc<str>], rows: &[Judged]) -> Self {
+    pub(super) fn from_rows(info: &ModelInfo, labels: &[Arc<str>], rows: &[ScoredRow]) -> Self {
         let threshold = info.threshold.unwrap_or(MULTI_LABEL_THRESHOLD);
-        let judged: Vec<(&[usize], &[f32])> = rows
+        let scored: Vec<(&[usize], &[f32])> = rows
             .iter()
             .filter_map(|row| match &row.gold {
-                Gold::Labels(gold) => Some((gold.as_slice(), scores(row))),
+                Gold::Labels(gold) => Some((gold.as_slice(), row.scores())),
                 _ => None,
             })
             .collect();
-        let mut counts = vec![(0, 0, 0); labels.len()];
-        let mut exact = 0;
-        for (gold, scores) in &judged {
-            let mut all = true;
-            for (number, (hits, predicted, support)) in counts.iter_mut().enumerate() {
-                let (applies, given) = (gold.contains(&number), scores[number] >= threshold);
-                *hits += u64::from(applies && given);
-                *predicted += u64::from(given);
-                *support += u64::from(applies);
-                all &= applies == given;
-            }
-            exact += u64::from(all);
-        }
-        let class = |(label, (hits, predicted, support)): (&Arc<str>, &(u64, u64, u64))| {
-            let (precision, recall, f1) = f1(*hits, *predicted, *support);
-            Class { label: Arc::clone(label), precision, recall, f1, support: *support }
-        };
-        let classes: Vec<Class> = labels.iter().zip(&counts).map(class).collect();
-        let sum = |part: fn(&(u64, u64, u64)) -> u64| counts.iter().map(part).sum();
+        let (counts, exact) = count_decisions(&scored, labels.len(), threshold);
+        let classes: Vec<Class> = labels.iter().zip(&counts).map(|(label, counts)| counts.class(label)).collect();
         let average_precision: Vec<Option<f64>> = (0..labels.len())
-            .map(|number| {
-                let of_label = judged.iter().map(|(gold, scores)| (scores[number], gold.contains(&number)));
-                average_precision(of_label.collect())
+            .map(|label| {
+                let decide = |(gold, scores): &(&[usize], &[f32])| (scores[label], gold.contains(&label));
+                average_precision(scored.iter().map(decide).collect())
             })
             .collect();
         let present: Vec<f64> = average_precision.iter().flatten().copied().collect();
         Self {
             threshold: f64::from(threshold),
-            exact_match: share(exact as f64, judged.len() as f64),
-            micro_f1: f1(sum(|count| count.0), sum(|count| count.1), sum(|count| count.2)).2,
+            exact_match: ratio(exact as f64, scored.len() as f64),
+            micro_f1: counts.iter().copied().sum::<LabelCounts>().f1(),
             macro_f1: mean(classes.iter().map(|class| class.f1)),
             mean_average_precision: mean(present.iter().copied()),
             average_precision,
@@ -74,7 +58,25 @@ impl MultiLabel {
     }
 }
 
-/// Sum over thresholds of precision times the recall gained there; equal scores are one threshold.
+/// Counts each label's decisions, and the rows whose decisions are all correct.
+fn count_decisions(scored: &[(&[usize], &[f32])], labels: usize, threshold: f32) -> (Vec<LabelCounts>, u64) {
+    let mut counts = vec![LabelCounts::default(); labels];
+    let mut exact = 0;
+    for (gold, scores) in scored {
+        let mut all_correct = true;
+        for (label, counts) in counts.iter_mut().enumerate() {
+            let (applies, predicted) = (gold.contains(&label), scores[label] >= threshold);
+            counts.hits += u64::from(applies && predicted);
+            counts.predicted += u64::from(predicted);
+            counts.support += u64::from(applies);
+            all_correct &= applies == predicted;
+        }
+        exact += u64::from(all_correct);
+    }
+    (counts, exact)
+}
+
+/// Sums, over thresholds, the precision times the recall gained. Equal scores are one threshold.
 fn average_precision(mut rows: Vec<(f32, bool)>) -> Option<f64> {
     let positives = rows.iter().filter(|(_, applies)| *applies).count() as f64;
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -1,56 +1,63 @@
-//! How far scores can be taken for probabilities: log loss, Brier score, calibration error, and what is left above each
-//! threshold. Rows come as a label's number and one probability a label.
+//! How well scores serve as probabilities: log loss, Brier score, calibration error, and the
+//! accuracy above each threshold.
 
 use serde::Serialize;
 
-use crate::evaluation::{mean, share};
+use super::{mean, ratio};
 
-/// Bins of equal width for the calibration error, as in Guo et al., On Calibration of Modern Neural Networks (2017).
+/// Bins of equal width for the calibration error, as in Guo et al., On Calibration of Modern
+/// Neural Networks (2017).
 pub const BINS: usize = 15;
-/// Thresholds looked at: steps of a thousandth.
+/// Thresholds are tried in steps of a thousandth.
 const STEPS: usize = 1000;
 
-/// Rows with probabilities: the right label's number, and one probability a label that sum to 1.
-pub(super) struct Rows {
+/// Rows with probabilities: the index of the correct label, and one probability a label, which sum
+/// to 1.
+pub(super) struct LabelProbabilities {
     pub rows: Vec<(usize, Box<[f64]>)>,
 }
 
-/// How good the probabilities are.
+/// How well the scores serve as probabilities.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Probability {
-    /// Mean of minus the natural logarithm of the right label's probability.
+    /// Mean of the negative natural logarithm of the correct label's probability.
     pub log_loss: f64,
-    /// Mean over rows of the squared differences summed over labels; 0 to 2.
+    /// Mean over rows of the squared differences, summed over labels; 0 to 2.
     pub brier_score: f64,
-    /// Mean distance between confidence and accuracy in 15 bins, weighed by rows; 0 to 1.
+    /// Mean distance between confidence and accuracy over 15 bins, weighted by rows; 0 to 1.
     pub expected_calibration_error: f64,
+    /// The bins of the calibration error, from low to high confidence.
     #[serde(rename = "reliability")]
     pub bins: Vec<Bin>,
 }
 
-/// Answers of about the same confidence.
+/// Predictions of similar confidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Bin {
+    /// Rows in the bin.
     pub rows: u64,
+    /// Mean confidence of those rows; 0 for an empty bin.
     pub mean_confidence: f64,
+    /// Share of those rows that are correct; 0 for an empty bin.
     pub accuracy: f64,
 }
 
-/// What remains when answers below a threshold are left to somebody else.
+/// What remains if predictions below a threshold are left to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Coverage {
+    /// The least confidence of the rows that remain.
     pub threshold: f64,
-    /// Share of the rows that are still answered.
+    /// Share of the rows that remain.
     pub coverage: f64,
-    /// Share of those that are right; absent where none is left.
+    /// Share of the remaining rows that are correct; absent if none remains.
     pub accuracy: Option<f64>,
 }
 
-impl Rows {
-    /// The best label's probability and whether it is the right one, a row.
+impl LabelProbabilities {
+    /// Returns, for each row, the best label's probability and whether that label is correct.
     pub(super) fn top(&self) -> Vec<(f64, bool)> {
         let top = |(gold, probabilities): &(usize, Box<[f64]>)| {
-            let best = best(probabilities);
+            let best = best_label(probabilities);
             (probabilities[best], best == *gold)
         };
         self.rows.iter().map(top).collect()
@@ -58,65 +65,72 @@ impl Rows {
 
     pub(super) fn measure(&self) -> Probability {
         let top = self.top();
-        let bins = bins(&top);
+        let bins = fill_bins(&top);
         let error = |bin: &Bin| bin.rows as f64 * (bin.mean_confidence - bin.accuracy).abs();
+        let calibration_error = ratio(bins.iter().map(error).sum(), top.len() as f64);
         Probability {
             log_loss: self.log_loss(),
-            brier_score: mean(self.rows.iter().map(|(gold, probabilities)| {
-                let target = |label: usize| if label == *gold { 1.0 } else { 0.0 };
-                probabilities.iter().enumerate().map(|(label, p)| (p - target(label)).powi(2)).sum()
-            })),
-            expected_calibration_error: share(bins.iter().map(error).sum(), top.len() as f64),
+            brier_score: self.brier_score(),
+            expected_calibration_error: calibration_error,
             bins,
         }
     }
 
-    /// Probabilities below the smallest step of a double are taken for that, as scikit-learn does.
+    /// Clips probabilities at the smallest step of a double, as scikit-learn does.
     pub(super) fn log_loss(&self) -> f64 {
-        mean(self.rows.iter().map(|(gold, probabilities)| -probabilities[*gold].max(f64::EPSILON).ln()))
+        let loss = |(gold, probabilities): &(usize, Box<[f64]>)| -probabilities[*gold].max(f64::EPSILON).ln();
+        mean(self.rows.iter().map(loss))
+    }
+
+    fn brier_score(&self) -> f64 {
+        mean(self.rows.iter().map(|(gold, probabilities)| {
+            let target = |label: usize| if label == *gold { 1.0 } else { 0.0 };
+            let squared = |(label, p): (usize, &f64)| (p - target(label)).powi(2);
+            probabilities.iter().enumerate().map(squared).sum()
+        }))
     }
 }
 
-/// The first of the best labels.
-pub(super) fn best(scores: &[f64]) -> usize {
+/// Returns the label with the highest score; the first of equal ones.
+pub(super) fn best_label(scores: &[f64]) -> usize {
     (0..scores.len()).rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or_default()
 }
 
-/// Bins are open on the left: confidence 1 belongs to the last, and nothing to a sixteenth.
-fn bins(top: &[(f64, bool)]) -> Vec<Bin> {
+/// Bins are open on the left, so that confidence 1 belongs to the last one.
+fn fill_bins(top: &[(f64, bool)]) -> Vec<Bin> {
     let mut sums = [(0_u64, 0.0, 0_u64); BINS];
-    for (confidence, correct) in top {
+    for (confidence, is_correct) in top {
         let number = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-        let (rows, sum, right) = &mut sums[number];
+        let (rows, sum, correct) = &mut sums[number];
         *rows += 1;
         *sum += confidence;
-        *right += u64::from(*correct);
+        *correct += u64::from(*is_correct);
     }
-    let bin = |(rows, sum, right): (u64, f64, u64)| Bin {
+    let bin = |(rows, sum, correct): (u64, f64, u64)| Bin {
         rows,
-        mean_confidence: share(sum, rows as f64),
-        accuracy: share(right as f64, rows as f64),
+        mean_confidence: ratio(sum, rows as f64),
+        accuracy: ratio(correct as f64, rows as f64),
     };
     sums.map(bin).to_vec()
 }
 
-/// From threshold 0 to 1 in steps of a thousandth.
-pub(super) fn coverage(top: &[(f64, bool)]) -> Vec<Coverage> {
+/// Returns coverage and accuracy for thresholds from 0 to 1 in steps of a thousandth.
+pub(super) fn coverage_curve(top: &[(f64, bool)]) -> Vec<Coverage> {
     let mut sorted: Vec<(f64, bool)> = top.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut right = sorted.iter().filter(|(_, correct)| *correct).count();
+    let mut correct = sorted.iter().filter(|(_, is_correct)| *is_correct).count();
     let mut below = 0;
     let point = |step: usize| {
         let threshold = step as f64 / STEPS as f64;
         while below < sorted.len() && sorted[below].0 < threshold {
-            right -= usize::from(sorted[below].1);
+            correct -= usize::from(sorted[below].1);
             below += 1;
         }
-        let left = sorted.len() - below;
+        let remaining = sorted.len() - below;
         Coverage {
             threshold,
-            coverage: share(left as f64, sorted.len() as f64),
-            accuracy: (left > 0).then(|| right as f64 / left as f64),
+            coverage: ratio(remaining as f64, sorted.len() as f64),
+            accuracy: (remaining > 0).then(|| correct as f64 / remaining as f64),
         }
     };
     (0..=STEPS).map(point).collect()

@@ -1,64 +1,70 @@
-//! Taggers, counted as seqeval counts (its default mode): an entity is right if its label, its start and its end are.
+//! Metrics of taggers, counted as seqeval counts them (default mode): an entity is correct if its
+//! label, start and end are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::evaluation::classification::f1;
-use crate::evaluation::{Class, Gold, Judged, mean, share};
-use crate::prediction::Outcome;
+use super::classification::{LabelCounts, weighted_f1};
+use super::{Class, Gold, ScoredRow, mean};
+use crate::prediction::{Entity, Outcome};
 
+/// Metrics of a tagger.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tagging {
-    /// Entities of all labels together.
+    /// Precision over the entities of all labels together.
     pub micro_precision: f64,
+    /// Recall over the entities of all labels together.
     pub micro_recall: f64,
+    /// F1 over the entities of all labels together.
     pub micro_f1: f64,
-    /// Plain mean over labels.
+    /// Mean over labels.
     pub macro_f1: f64,
-    /// Mean over labels, weighed by their entities.
+    /// Mean over labels, weighted by their entities.
     pub weighted_f1: f64,
-    /// By name; support counts entities.
+    /// One entry a label, by name. Support counts entities.
     pub classes: Vec<Class>,
 }
 
 impl Tagging {
-    pub(super) fn of(rows: &[Judged]) -> Self {
-        // Of each label: found and right, found, there.
-        let mut counts: BTreeMap<Arc<str>, (u64, u64, u64)> = BTreeMap::new();
-        for row in rows {
-            let (Gold::Entities(gold), Outcome::Entities(found)) = (&row.gold, &row.prediction.outcome) else {
-                continue;
-            };
-            for (start, end, label) in gold {
-                let counted = counts.entry(Arc::clone(label)).or_default();
-                counted.2 += 1;
-                let same = |entity: &&crate::prediction::Entity| {
-                    entity.label == *label && (entity.start as usize, entity.end as usize) == (*start, *end)
-                };
-                counted.0 += u64::from(found.iter().any(|entity| same(&entity)));
-            }
-            for entity in found {
-                counts.entry(Arc::clone(&entity.label)).or_default().1 += 1;
-            }
-        }
-        let total = |part: fn(&(u64, u64, u64)) -> u64| -> u64 { counts.values().map(part).sum() };
-        let (micro_precision, micro_recall, micro_f1) =
-            f1(total(|count| count.0), total(|count| count.1), total(|count| count.2));
-        let there = total(|count| count.2) as f64;
-        let class = |(label, (hits, predicted, support)): (Arc<str>, (u64, u64, u64))| {
-            let (precision, recall, f1) = f1(hits, predicted, support);
-            Class { label, precision, recall, f1, support }
-        };
-        let classes: Vec<Class> = counts.into_iter().map(class).collect();
+    pub(super) fn from_rows(rows: &[ScoredRow]) -> Self {
+        let counts = count_entities(rows);
+        let total: LabelCounts = counts.values().copied().sum();
+        let classes: Vec<Class> = counts.iter().map(|(label, counts)| counts.class(label)).collect();
         Self {
-            micro_precision,
-            micro_recall,
-            micro_f1,
+            micro_precision: total.precision(),
+            micro_recall: total.recall(),
+            micro_f1: total.f1(),
             macro_f1: mean(classes.iter().map(|class| class.f1)),
-            weighted_f1: share(classes.iter().map(|class| class.support as f64 * class.f1).sum(), there),
+            weighted_f1: weighted_f1(&classes, total.support as f64),
             classes,
         }
     }
+}
+
+fn count_entities(rows: &[ScoredRow]) -> BTreeMap<Arc<str>, LabelCounts> {
+    let mut counts: BTreeMap<Arc<str>, LabelCounts> = BTreeMap::new();
+    for row in rows {
+        let (Gold::Entities(gold), Outcome::Entities(predicted)) = (&row.gold, &row.prediction.outcome) else {
+            continue;
+        };
+        for entity in gold {
+            let of_label = counts.entry(Arc::clone(&entity.2)).or_default();
+            of_label.support += 1;
+            of_label.hits += u64::from(contains(predicted, entity));
+        }
+        for entity in predicted {
+            counts.entry(Arc::clone(&entity.label)).or_default().predicted += 1;
+        }
+    }
+    counts
+}
+
+/// Returns whether a predicted entity has this start, end and label.
+pub(super) fn contains(predicted: &[Entity], (start, end, label): &(usize, usize, Arc<str>)) -> bool {
+    predicted.iter().any(|entity| {
+        let bounds = (entity.start as usize, entity.end as usize);
+        entity.label == *label && bounds == (*start, *end)
+    })
 }

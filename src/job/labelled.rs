@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::digest;
 use crate::engine::{Answer, Engine, Lane};
 use crate::error::Error;
-use crate::evaluation::{self, Gold, Judged, Reader};
+use crate::evaluation::{Gold, GoldKind, GoldParser, GoldScan, ScoredRow};
 use crate::files::{Cell, Extent, Places, Reading, Reads, Source, Wanted};
 use crate::job::predict::ready;
 use crate::job::review::shortened;
@@ -41,7 +41,7 @@ pub struct Labelled {
     pub info: Arc<ModelInfo>,
     /// What the scores stand for, in their order.
     pub labels: Vec<Arc<str>>,
-    pub judged: Vec<Judged>,
+    pub judged: Vec<ScoredRow>,
     /// The beginning of each judged row's text.
     pub texts: Vec<Box<str>>,
     /// All rows, those without a right answer included.
@@ -83,8 +83,8 @@ impl LabelledFile {
             [] => info.labels.clone(),
             labels => labels.iter().map(|label| label.as_str().into()).collect(),
         };
-        let mut gold = Reader::new(evaluation::expected(&info, &labels));
-        let total = see(&mut source, &label, &mut gold, watch)?;
+        let scan = GoldScan::new(GoldKind::for_model(&info, &labels));
+        let (total, gold) = scan_labels(&mut source, &label, scan, watch)?;
         let mut labelled = Labelled {
             labels,
             judged: Vec::new(),
@@ -140,7 +140,7 @@ impl LabelledFile {
         runtime: &Handle,
         source: &mut Source,
         wanted: &[Wanted],
-        gold: &Reader,
+        gold: &GoldParser,
         total: u64,
         watch: &mut Watch,
     ) -> Result<(), Error> {
@@ -167,7 +167,7 @@ impl LabelledFile {
     }
 
     /// One row's right answer and the model's; an error only where no row can go on.
-    async fn answer(&self, engine: &Engine, gold: &Reader, cells: Result<Vec<Cell>, Error>) -> Result<Row, Error> {
+    async fn answer(&self, engine: &Engine, gold: &GoldParser, cells: Result<Vec<Cell>, Error>) -> Result<Row, Error> {
         let mut cells = cells?.into_iter();
         let mut next = || cells.next().unwrap_or(Ok(String::new()));
         let (text, label, pair) = (next(), next(), next());
@@ -179,8 +179,8 @@ impl LabelledFile {
             Err(problem) => return Ok(Row::Failed(problem)),
         };
         let read = || -> Result<(Input, Gold), Error> {
-            let text = gold.text(text?);
-            let gold = gold.read(&label, &text)?;
+            let text = gold.join_words(text?);
+            let gold = gold.parse(&label, &text)?;
             let pair = Some(pair?).filter(|pair| !pair.is_empty());
             Ok((Input { text, text_pair: pair, labels: self.labels.clone() }, gold))
         };
@@ -219,14 +219,19 @@ impl Labelled {
                 let prediction = Arc::clone(&answer.prediction);
                 self.truncated += u64::from(prediction.tokens_read < prediction.tokens);
                 self.texts.push(shortened(&answer.input.text).into());
-                self.judged.push(Judged { row: self.rows, gold, prediction });
+                self.judged.push(ScoredRow { row: self.rows, gold, prediction });
             }
         }
     }
 }
 
 /// Reads through the file once, so that a label that the model does not know is found before the model has worked for hours.
-fn see(source: &mut Source, label: &Wanted, gold: &mut Reader, watch: &mut Watch) -> Result<u64, Error> {
+fn scan_labels(
+    source: &mut Source,
+    label: &Wanted,
+    mut gold: GoldScan,
+    watch: &mut Watch,
+) -> Result<(u64, GoldParser), Error> {
     watch.enter(Progress { stage: Stage::Reading, ..Progress::default() })?;
     let mut done = 0;
     for chunk in source.rows(std::slice::from_ref(label), Extent::Wanted)? {
@@ -235,7 +240,7 @@ fn see(source: &mut Source, label: &Wanted, gold: &mut Reader, watch: &mut Watch
             if let [Ok(cell)] = row.cells.as_slice()
                 && !cell.trim().is_empty()
             {
-                gold.see(cell);
+                gold.observe(cell);
             }
         }
         watch.show(|| Progress { done, ..Progress::default() })?;
@@ -243,6 +248,5 @@ fn see(source: &mut Source, label: &Wanted, gold: &mut Reader, watch: &mut Watch
     if done == 0 {
         return Err(Error::NoRows { found: "a header at most" });
     }
-    gold.close()?;
-    Ok(done)
+    Ok((done, gold.finish()?))
 }

@@ -15,7 +15,7 @@ use crate::args::{Options, delimiter};
 use crate::commands::predict_file::watched;
 use crate::commands::{Outcome, engine, runtime};
 use crate::digest::hex;
-use crate::evaluation::{Coverage, Fit, GENERATOR, MIN_ROWS, Measures, Page, Threshold, measure, mistakes};
+use crate::evaluation::{Coverage, Fit, GENERATOR, HtmlReport, MIN_ROWS, Measures, Threshold, measure, worst_mistakes};
 use crate::files::Reading;
 use crate::job::{JobSettings, Labelled, LabelledFile};
 use crate::model::{Location, write_calibration};
@@ -209,9 +209,9 @@ fn may_be_replaced(report: &Path) -> anyhow::Result<()> {
 
 fn page(found: &Found) -> String {
     let Labelled { info, labels, judged, texts, .. } = &found.labelled;
-    let mistakes = mistakes(info, labels, judged, texts);
+    let mistakes = worst_mistakes(info, labels, judged, texts);
     let notes = shown::notes(found);
-    let page = Page {
+    let page = HtmlReport {
         model: &found.model,
         data: &found.data,
         notes: &notes,
@@ -248,7 +248,7 @@ fn object(found: &Found) -> Value {
         "target_accuracy": found.target_accuracy,
         "threshold": found.threshold.as_ref().and_then(|threshold| threshold.as_ref().ok()),
         "written": found.written.as_ref().map(|path| path.display().to_string()),
-        "mistakes": mistakes(info, labels, judged, texts),
+        "mistakes": worst_mistakes(info, labels, judged, texts),
     });
     if let Some(fields) = object.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
