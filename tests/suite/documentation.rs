@@ -1,220 +1,135 @@
-//! What people read, against the program: README in both languages, docs/troubleshooting.md, models/README.md.
+//! Checks of the documents against the program and the repository: links, flags, examples and digests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
+use local_model_mcp::settings::Cli;
 use serde_json::Value;
 
 use crate::client::{run, text};
 
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+const MAX_README_LINES: usize = 160;
+/// Flags that the documents name and that belong to other programs.
+const FOREIGN_FLAGS: [&str; 2] = ["--task", "--self-test"];
 
 fn document(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+    fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Returns the repository's documents for people, as paths from its root.
+fn documents() -> Vec<String> {
+    let mut names = Vec::new();
+    for folder in ["", "docs", "models", "models/sentiment", "plugin", "skill", "skill/references", "benches/peers"] {
+        for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
+            let name = Path::new(folder).join(entry.unwrap().file_name());
+            names.extend(name.to_str().filter(|name| name.ends_with(".md")).map(str::to_owned));
+        }
+    }
+    assert!(names.len() >= 15, "{names:?}");
+    names
 }
 
 #[test]
-fn the_readmes_list_every_flag_with_its_variable_and_default() {
-    let help = run(&["serve", "--help"]);
-    let mut flags = Vec::new();
-    let mut current = String::new();
-    for line in text(&help.stdout).lines().map(str::trim) {
-        if line.starts_with("--") {
-            current = line.split_whitespace().next().unwrap().to_owned();
-            flags.push((current.clone(), None, None));
-        }
-        let inside = |name: &str| {
-            let start = line.find(&format!("[{name}: "))? + name.len() + 3;
-            line[start..].split(']').next().map(|value| value.trim_end_matches('=').to_owned())
-        };
-        if let Some(flag) = flags.iter_mut().find(|(flag, ..)| *flag == current) {
-            flag.1 = inside("env").or(flag.1.take());
-            flag.2 = inside("default").or(flag.2.take());
-        }
-    }
-    assert!(flags.len() >= 10, "{flags:?}");
+fn a_readme_has_at_most_160_lines() {
     for name in READMES {
-        let readme = document(name);
-        for (flag, variable, default) in &flags {
-            let row = readme.lines().find(|line| line.starts_with(&format!("| `{flag}`")));
-            let row = row.unwrap_or_else(|| panic!("{name} has no row for {flag}"));
-            for value in [variable, default].into_iter().flatten() {
-                assert!(row.contains(&format!("`{value}`")), "{name}'s row for {flag} lacks `{value}`: {row}");
-            }
-        }
+        let lines = document(name).lines().count();
+        assert!(lines <= MAX_README_LINES, "{name} has {lines} lines");
     }
 }
 
 #[test]
-fn the_readmes_first_example_is_what_the_program_answers() {
-    let shown: Vec<Value> =
-        document("README.md").lines().filter(|line| line.starts_with("{\"text\"")).map(parsed).collect();
-    let texts: Vec<&str> = shown.iter().map(|row| row["text"].as_str().unwrap()).collect();
-    let output = run(&[&["predict"], texts.as_slice()].concat());
-    let found: Vec<Value> = text(&output.stdout).lines().map(parsed).collect();
-    assert_eq!(found.len(), 2);
-    for (shown, found) in shown.iter().zip(&found) {
-        assert_eq!(shown["prediction"], found["prediction"]);
-        // An int8 graph rounds a little differently on processors without VNNI.
-        let difference = shown["confidence"].as_f64().unwrap() - found["confidence"].as_f64().unwrap();
-        assert!(difference.abs() < 0.02, "{shown} {found}");
-    }
-}
-
-fn parsed(line: &str) -> Value {
-    serde_json::from_str(line).unwrap()
-}
-
-#[test]
-fn the_readme_names_both_commands() {
+fn the_readme_names_the_first_command_and_the_test_command() {
     let readme = document("README.md");
-    for command in ["cargo run -- predict", "cargo test --release", "claude mcp add local-model -- "] {
+    for command in ["cargo run -- predict", "cargo test --workspace"] {
         assert!(readme.contains(command), "{command}");
     }
 }
 
 #[test]
-fn the_model_card_names_the_graph_that_is_shipped() {
-    use sha2::{Digest, Sha256};
-    let graph = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment/model.onnx")).unwrap();
-    let digest: String = Sha256::digest(&graph).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(document("models/sentiment/README.md").contains(&digest), "{digest}");
-}
-
-/// It may have more, for its own readers, but lacks nothing: the same sections, tables and commands in the same order.
-#[test]
-fn the_chinese_readme_keeps_step() {
-    let [english, chinese] = READMES.map(document);
-    let mut following = shown(&chinese).into_iter();
-    for line in shown(&english) {
-        assert!(following.any(|other| other == line), "README.zh-CN.md lacks, or has in another place: {line}");
+fn the_readmes_first_example_shows_what_the_program_answers() {
+    let parsed = |line: &str| -> Value { serde_json::from_str(line).unwrap() };
+    let readme = document("README.md");
+    let shown: Vec<Value> = readme.lines().filter(|line| line.starts_with("{\"text\"")).map(parsed).collect();
+    let texts: Vec<&str> = shown.iter().map(|row| row["text"].as_str().unwrap()).collect();
+    let output = run(&[&["predict"], texts.as_slice()].concat());
+    let answers: Vec<Value> = text(&output.stdout).lines().map(parsed).collect();
+    assert_eq!((shown.len(), answers.len()), (2, 2));
+    for (shown, answer) in shown.iter().zip(&answers) {
+        assert_eq!(shown["prediction"], answer["prediction"]);
+        // An int8 graph rounds a little differently on processors without VNNI.
+        let difference = shown["confidence"].as_f64().unwrap() - answer["confidence"].as_f64().unwrap();
+        assert!(difference.abs() < 0.02, "{shown} {answer}");
     }
-    let headings = |readme: &str| {
-        let mut outside = true;
-        let levels = readme.lines().filter_map(|line| {
-            outside ^= line.starts_with("```");
-            Some(line.split_once(' ')?.0.len()).filter(|_| outside && line.starts_with('#'))
-        });
-        levels.collect::<Vec<_>>()
-    };
-    assert_eq!(headings(&english), headings(&chinese), "the levels of the headings");
 }
 
-/// What is the same in every language: lines of code blocks, their comments aside, and the code in the first cells of tables.
-fn shown(readme: &str) -> Vec<String> {
-    let mut shown = Vec::new();
-    let mut inside = false;
-    for line in readme.lines() {
-        if line.starts_with("```") {
-            inside = !inside;
-        } else if inside {
-            shown.push(line.split(" # ").next().unwrap().trim_end().to_owned());
-        } else if line.starts_with("| `") {
-            let cells = line.split(" | ").take(3);
-            let code = cells.map(|cell| cell.split('`').skip(1).step_by(2).collect::<Vec<_>>().join(" "));
-            shown.push(code.collect::<Vec<_>>().join(" | "));
+#[test]
+fn every_flag_in_the_documents_exists() {
+    let command = Cli::command();
+    let commands = command.get_subcommands().chain([&command]);
+    let mut known: BTreeSet<String> = ["--help", "--version"].map(str::to_owned).into();
+    for argument in commands.flat_map(clap::Command::get_arguments) {
+        known.extend(argument.get_long().map(|long| format!("--{long}")));
+    }
+    let mut checked = 0;
+    for name in documents().iter().filter(|name| !name.starts_with("benches")) {
+        for flag in own_flags(&document(name)) {
+            checked += 1;
+            assert!(known.contains(&flag) || FOREIGN_FLAGS.contains(&flag.as_str()), "{name} names {flag}");
         }
     }
-    shown
+    assert!(checked >= 40, "only {checked} flags were found");
+}
+
+/// Returns the flags in code spans that begin with one, and in commands that start this program.
+fn own_flags(content: &str) -> Vec<String> {
+    let spans = content.split('`').skip(1).step_by(2).filter(|span| span.starts_with("--"));
+    let starts = ["local-model-mcp ", "$ local-model-mcp ", "./local-model-mcp ", "cargo run -- "];
+    let commands = content.lines().filter_map(|line| {
+        let line = line.trim_start_matches("$ ");
+        starts.iter().find_map(|start| line.strip_prefix(start))?.split(" # ").next()
+    });
+    let flag = |word: &str| word.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let words = spans.chain(commands).flat_map(str::split_whitespace);
+    words.filter(|word| word.starts_with("--") && word.len() > 2).map(flag).collect()
 }
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    let names = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/troubleshooting.md"];
-    for name in READMES.into_iter().chain(names) {
-        let content = document(name);
+    let mut links = 0;
+    for name in documents() {
+        let content = document(&name);
+        let quoted = ["src=\"", "srcset=\""].into_iter().flat_map(|start| content.split(start).skip(1));
+        let sources = quoted.filter_map(|rest| rest.split('"').next());
         let targets = content.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for target in targets.filter(|target| !target.contains("://")) {
+        for target in targets.chain(sources).filter(|target| !target.contains("://")) {
+            links += 1;
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-            let path = if file.is_empty() { from.clone() } else { from.parent().unwrap().join(file) };
+            let own = Path::new(ROOT).join(&name);
+            let path = if file.is_empty() { own } else { own.parent().unwrap().join(file) };
             assert!(path.exists(), "{name} links to {target}");
-            let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-            let known = || {
-                fs::read_to_string(&path).unwrap().lines().any(|line| line.starts_with('#') && anchor(line) == heading)
-            };
-            assert!(heading.is_empty() || known(), "{name} links to {target}");
+            assert!(heading.is_empty() || anchors(&path).iter().any(|anchor| anchor == heading), "{name}: {target}");
         }
     }
+    assert!(links >= 60, "only {links} links were found");
 }
 
-/// Where messages stand in the sources: the files, and what stands right before each message.
-const MESSAGES: &[(&str, &[&str])] = &[
-    ("src/error.rs", &["#[error("]),
-    ("src/mcp/transport/refusal.rs", &["format!(", "=> ", "let message ="]),
-    (
-        "src/mcp/mod.rs",
-        &["let text =", "let text = format!(", "_params(format!(", "METHOD_NOT_FOUND, format!(", "Err(format!("],
-    ),
-    ("src/mcp/skill.rs", &["not_found(format!(", "not_found(\n        format!("]),
-    ("build.rs", &["Err(format!(", "|error| format!(", "ok_or_else(|| {\n        format!("]),
-];
+/// Returns the anchors of a document's headings, as GitHub makes them.
+fn anchors(path: &PathBuf) -> Vec<String> {
+    let content = fs::read_to_string(path).unwrap();
+    let headings = content.lines().filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    titles.map(|title| title.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
 
-/// Every message has its row, so that whoever meets one finds what to do.
 #[test]
-fn the_troubleshooting_page_has_every_message() {
-    let page = document("docs/troubleshooting.md");
-    let cells: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
-    let mut missing = Vec::new();
-    for (place, openers) in MESSAGES {
-        let mut found = 0;
-        for file in sources(Path::new(place)) {
-            let source = document(file.to_str().unwrap());
-            let code = source.split("#[cfg(test)]").next().unwrap();
-            for message in openers.iter().flat_map(|opener| messages(code, opener)) {
-                found += 1;
-                if !cells.iter().any(|cell| cell.contains(&message)) {
-                    missing.push(format!("{}: {message}", file.display()));
-                }
-            }
-        }
-        assert!(found > 0, "no message was found in {place}");
-    }
-    assert!(missing.is_empty(), "docs/troubleshooting.md has no row for:\n{}", missing.join("\n"));
-}
-
-/// The file, or all below a folder except `bench`, whose messages are for whoever works on this program.
-fn sources(place: &Path) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if root.join(place).is_file() {
-        return vec![place.to_owned()];
-    }
-    let entries = fs::read_dir(root.join(place)).unwrap().map(|entry| place.join(entry.unwrap().file_name()));
-    entries.filter(|entry| !entry.ends_with("bench")).flat_map(|entry| sources(&entry)).collect()
-}
-
-/// What is said of the problem, without the way out, by every message that follows the opener; `…` for what varies.
-fn messages(code: &str, opener: &str) -> Vec<String> {
-    let literals = code.match_indices(opener).filter_map(|(at, _)| literal(&code[at + opener.len()..]));
-    let mut found = Vec::new();
-    for text in literals {
-        let mut plain = String::new();
-        for (number, part) in text.split('{').enumerate() {
-            let fixed = if number == 0 { part } else { part.split_once('}').unwrap().1 };
-            plain.push_str(if number == 0 { "" } else { "…" });
-            plain.push_str(fixed);
-        }
-        // Up to the semicolon that the remedy follows, unless there is hardly a word before it.
-        let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
-        let ends = plain.match_indices(';').map(|(at, _)| at).chain([plain.len()]);
-        let said = ends.map(|end| &plain[..end]).find(|said| letters(said) >= 10);
-        found.extend(said.map(str::to_owned));
-    }
-    found
-}
-
-/// The string literal at the beginning, its escapes undone.
-fn literal(code: &str) -> Option<String> {
-    let mut rest = code.trim_start().strip_prefix('"')?.chars().peekable();
-    let mut text = String::new();
-    loop {
-        match rest.next()? {
-            '"' => return Some(text),
-            '\\' => match rest.next()? {
-                '\n' => while rest.next_if(|c| c.is_whitespace()).is_some() {},
-                escaped => text.push(escaped),
-            },
-            c => text.push(c),
-        }
-    }
+fn the_model_card_names_the_graph_that_is_shipped() {
+    use sha2::{Digest, Sha256};
+    let graph = fs::read(Path::new(ROOT).join("models/sentiment/model.onnx")).unwrap();
+    let digest: String = Sha256::digest(&graph).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(document("models/sentiment/README.md").contains(&digest), "{digest}");
 }
