@@ -57,39 +57,10 @@ pub enum Error {
     )]
     Batch { found: usize, limit: usize },
 
-    #[error("`{path}` cannot be opened: {message}; check the path and its permissions")]
-    FileNotOpened { path: PathBuf, message: String },
-    #[error("`{path}` is {found}; expected a regular file; {remedy}")]
-    NotAFile { path: PathBuf, found: &'static str, remedy: &'static str },
-    #[error(
-        "`{path}` {found}; the rule: files are read and written below {}, through no link and no `..`; use a path there, or start the server with `--allow-dir`",
-        paths(allowed)
-    )]
-    PlaceRefused { path: PathBuf, found: &'static str, allowed: Vec<PathBuf> },
-    #[error("`{path}` has {bytes} bytes, more than the {limit} allowed; split it, or raise `--max-file-bytes`")]
-    FileTooLarge { path: PathBuf, bytes: u64, limit: u64 },
-    #[error("`{path}` is {found}; expected CSV, TSV, JSON lines, text lines (`.txt`) or Parquet in UTF-8; {remedy}")]
-    FormatUnknown { path: PathBuf, found: String, remedy: String },
-    #[error("`{path}` cannot be read on after row {rows}: {message}; get a complete copy of the file")]
-    FileBroken { path: PathBuf, rows: u64, message: String },
+    #[error(transparent)]
+    Tables(#[from] tables::Error),
     #[error("`{path}` changed at row {row} while or since it was classified; run it again with `overwrite`")]
     FileChanged { path: PathBuf, row: u64 },
-    #[error("the file has no rows; it has {found}")]
-    NoRows { found: &'static str },
-    #[error("no column is called `{name}`; the file has {columns}")]
-    ColumnUnknown { name: String, columns: String },
-    #[error("{found} columns are called `{name}`; rename one, or give its number from 1 on; the file has {columns}")]
-    ColumnAmbiguous { name: String, found: usize, columns: String },
-    #[error(
-        "which column holds the texts is not clear; name one with `text_column` (`--text-column`); the file has {columns}"
-    )]
-    ColumnUnclear { columns: String },
-    #[error(
-        "which column holds the right answers is not clear; name one with `label_column` (`--label-column`); the file has {columns}"
-    )]
-    LabelColumnUnclear { columns: String },
-    #[error("column `{name}` holds {found}; expected text; name another one, the file has {columns}")]
-    ColumnNotText { name: String, found: String, columns: String },
     #[error(
         "the file has {} that the model does not know: {}; it knows {}; rename those in the file, or the model's with `labels` in local-model.toml",
         count(unknown.len(), "label"), shown(unknown), shown(known)
@@ -99,28 +70,12 @@ pub enum Error {
     BadGold { found: String, expected: String },
     #[error("no row has a right answer in column `{column}`; name the column that has them with `--label-column`")]
     NothingLabelled { column: String },
-    #[error("`{column}` is {found}; expected {expected}")]
-    BadCell { column: String, found: String, expected: &'static str },
-    #[error("the row {found}; expected {expected}")]
-    BadRow { found: String, expected: String },
-    #[error("`{path}` exists already; give another output path, or allow it to be replaced with `overwrite`")]
-    OutputExists { path: PathBuf },
-    #[error("the output `{path}` is the input itself; give another output path")]
-    OutputIsInput { path: PathBuf },
-    #[error(
-        "the output `{path}` is named as {found}; expected {expected}, since the output has the format of the input"
-    )]
-    OutputFormat { path: PathBuf, found: &'static str, expected: String },
     #[error(
         "the file has columns of the name `{name}` already, as an output of this program has; classify the file it was made from"
     )]
     OutputColumns { name: String },
     #[error("`{path}` cannot be written: {message}; what was there before is untouched")]
     NotWritten { path: PathBuf, message: String },
-    #[error("`{path}` is of a run that did not finish; go on with `resume`, or start again with `overwrite`")]
-    Unfinished { path: PathBuf },
-    #[error("another run is writing `{path}`; wait for it, or give another output path")]
-    AlreadyRunning { path: PathBuf },
     #[error("`{path}` was begun with another model or other arguments; use the same, or start again with `overwrite`")]
     ResumeOther { path: PathBuf },
     #[error("there is no output `{path}` to work on; classify the file first")]
@@ -232,7 +187,8 @@ impl Error {
     /// Whose problem it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::TextBlank
+            Self::Tables(_)
+            | Self::TextBlank
             | Self::TextTooLarge { .. }
             | Self::TextTooLong { .. }
             | Self::PairNotTaken { .. }
@@ -243,31 +199,12 @@ impl Error {
             | Self::TopK { .. }
             | Self::Arguments { .. }
             | Self::Batch { .. }
-            | Self::FileNotOpened { .. }
-            | Self::NotAFile { .. }
-            | Self::PlaceRefused { .. }
-            | Self::FileTooLarge { .. }
-            | Self::FormatUnknown { .. }
-            | Self::FileBroken { .. }
             | Self::FileChanged { .. }
-            | Self::NoRows { .. }
-            | Self::ColumnUnknown { .. }
-            | Self::ColumnAmbiguous { .. }
-            | Self::ColumnUnclear { .. }
-            | Self::LabelColumnUnclear { .. }
-            | Self::ColumnNotText { .. }
             | Self::LabelsUnknown { .. }
             | Self::BadGold { .. }
             | Self::NothingLabelled { .. }
-            | Self::BadCell { .. }
-            | Self::BadRow { .. }
-            | Self::OutputExists { .. }
-            | Self::OutputIsInput { .. }
-            | Self::OutputFormat { .. }
             | Self::OutputColumns { .. }
             | Self::NotWritten { .. }
-            | Self::Unfinished { .. }
-            | Self::AlreadyRunning { .. }
             | Self::ResumeOther { .. }
             | Self::OutputMissing { .. }
             | Self::NotAnOutput { .. }
@@ -333,13 +270,6 @@ fn shown(names: &[String]) -> String {
 
 fn count(number: usize, name: &str) -> String {
     if number == 1 { format!("1 {name}") } else { format!("{number} {name}s") }
-}
-
-fn paths(paths: &[PathBuf]) -> String {
-    if paths.is_empty() {
-        return "no directory (no project folder is known)".into();
-    }
-    paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

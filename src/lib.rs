@@ -24,7 +24,6 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod evaluation;
-pub mod files;
 pub mod job;
 pub mod logging;
 pub mod mcp;
@@ -37,3 +36,4 @@ pub mod process;
 pub mod stamp;
 
 pub use commands as settings;
+pub use tables as files;

@@ -119,14 +119,14 @@ impl Row {
     fn of_line(line: &Line) -> Self {
         match line.text() {
             Ok(text) => Self::of_text(text.to_owned()),
-            Err(error) => Self { text: Err(error), shown: kept("text", line) },
+            Err(error) => Self { text: Err(error.into()), shown: kept("text", line) },
         }
     }
 
     fn of_json(line: &Line, field: &Wanted) -> Self {
         match Object::parse(line) {
-            Ok(object) => Self { text: object.cell(field), shown: object },
-            Err(error) => Self { text: Err(error), shown: kept("line", line) },
+            Ok(object) => Self { text: object.cell(field).map_err(Error::from), shown: object },
+            Err(error) => Self { text: Err(error.into()), shown: kept("line", line) },
         }
     }
 }

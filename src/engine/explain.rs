@@ -41,7 +41,7 @@ impl Engine {
             let input = Input { text: without(text, &range), ..Input::clone(&answer.input) };
             // A text of one word leaves nothing to compare with.
             if input.text.trim().is_empty() {
-                return Ok(None);
+                return Ok::<_, Error>(None);
             }
             let model = Some(answer.model.clone());
             let without = self.once(Request { model, input, lane: Lane::Batch, ..Request::default() }).await?;

@@ -64,7 +64,10 @@ pub(super) fn correct(job: &FileJob, corrections: Vec<(u64, String)>, watch: &mu
         Ok(partial)
     })();
     match outcome {
-        Ok(partial) => target.commit(partial, &output).map(|()| Corrected { output: path, rows }),
+        Ok(partial) => {
+            target.commit(partial, &output)?;
+            Ok(Corrected { output: path, rows })
+        }
         Err(error) => {
             target.discard();
             Err(error)

@@ -86,7 +86,7 @@ impl Record {
 }
 
 /// What a row's text is known by; 96 bits of SHA-256, since nothing but an accident is to be noticed.
-pub(super) fn digest(cell: &Cell) -> String {
+pub(super) fn digest(cell: &Result<String, impl std::fmt::Display>) -> String {
     let digest = match cell {
         Ok(text) => Sha256::digest(text),
         Err(error) => Sha256::digest(error.to_string()),

@@ -12,7 +12,7 @@ use crate::digest;
 use crate::engine::{Answer, Engine, Lane};
 use crate::error::Error;
 use crate::evaluation::{Gold, GoldKind, GoldParser, GoldScan, ScoredRow};
-use crate::files::{Cell, Extent, Places, Reading, Reads, Source, Wanted};
+use crate::files::{self, Cell, Extent, Places, Reading, Reads, Source, Wanted};
 use crate::job::predict::ready;
 use crate::job::review::shortened;
 use crate::job::rows::{RowOptions, classify, concerns_every_row};
@@ -95,7 +95,7 @@ impl LabelledFile {
             reasons: Vec::new(),
             truncated: 0,
             digest: digest::of_file(source.path())
-                .map_err(|error| Error::FileNotOpened { path: self.path.clone(), message: error.to_string() })?,
+                .map_err(|error| files::Error::FileNotOpened { path: self.path.clone(), message: error.to_string() })?,
             text_column: text.column.clone(),
             label_column: label.column.clone(),
             duration: Duration::ZERO,
@@ -120,14 +120,14 @@ impl LabelledFile {
     ) -> Result<Wanted, Error> {
         let tagging = info.task == Task::Tagging;
         match &self.text_column {
-            Some(name) => source.column(name, if tagging { Reads::List } else { Reads::Text }),
+            Some(name) => Ok(source.column(name, if tagging { Reads::List } else { Reads::Text })?),
             None if tagging && source.columns().iter().any(|column| column == "tokens") => {
-                source.column("tokens", Reads::List)
+                Ok(source.column("tokens", Reads::List)?)
             }
             None => {
                 let except: Vec<&str> =
                     std::iter::once(label).chain(pair).map(|wanted| wanted.column.as_str()).collect();
-                source.text_column(&except)
+                Ok(source.text_column(&except)?)
             }
         }
     }
@@ -147,7 +147,7 @@ impl LabelledFile {
         let started = Instant::now();
         let rows = source.rows(wanted, Extent::Wanted)?.flat_map(|chunk| match chunk {
             Ok(chunk) => chunk.rows.into_iter().map(|row| Ok(row.cells)).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
+            Err(error) => vec![Err(error.into())],
         });
         runtime.block_on(async {
             let answered = stream::iter(rows).map(|cells| self.answer(engine, gold, cells)).buffered(self.in_flight);
@@ -175,8 +175,8 @@ impl LabelledFile {
             Ok(label) if !label.trim().is_empty() => label,
             Ok(_) => return Ok(Row::Unlabelled),
             // What a format says of a value that is not there.
-            Err(Error::BadCell { found, .. }) if found == "null" => return Ok(Row::Unlabelled),
-            Err(problem) => return Ok(Row::Failed(problem)),
+            Err(files::Error::BadCell { found, .. }) if found == "null" => return Ok(Row::Unlabelled),
+            Err(problem) => return Ok(Row::Failed(problem.into())),
         };
         let read = || -> Result<(Input, Gold), Error> {
             let text = gold.join_words(text?);
@@ -246,7 +246,7 @@ fn scan_labels(
         watch.show(|| Progress { done, ..Progress::default() })?;
     }
     if done == 0 {
-        return Err(Error::NoRows { found: "a header at most" });
+        return Err(files::Error::NoRows { found: "a header at most" }.into());
     }
     Ok((done, gold.finish()?))
 }

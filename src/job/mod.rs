@@ -144,7 +144,7 @@ impl FileJob {
         let source = Source::open(&self.path, &self.settings.places, self.reading)?;
         let path = output_path(&source, self.output.as_deref(), &self.settings.places)?;
         if Path::exists(&path) {
-            return Source::open(&path, &self.settings.places, Reading { header: true, ..self.reading });
+            return Ok(Source::open(&path, &self.settings.places, Reading { header: true, ..self.reading })?);
         }
         if self.output.is_none() && names::Names::of(&source).is_some() {
             return Ok(source);

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::engine::{Engine, Lane};
 use crate::error::Error;
-use crate::files::{Cell, Extent, Rows, Source, Wanted};
+use crate::files::{self, Cell, Extent, Rows, Source, Wanted};
 use crate::job::FileJob;
 use crate::job::journal::{Journal, Record, digest};
 use crate::job::rows::{RowOptions, classify_rows, concerns_every_row};
@@ -24,7 +24,7 @@ pub(super) fn count(source: &mut Source, wanted: &[Wanted], watch: &mut Watch) -
         watch.show(|| Progress { done, ..Progress::default() })?;
     }
     if done == 0 {
-        return Err(Error::NoRows { found: "a header at most" });
+        return Err(files::Error::NoRows { found: "a header at most" }.into());
     }
     Ok(done)
 }
@@ -74,7 +74,7 @@ impl Run<'_> {
         watch.enter(self.progress(resumed, resumed, started))?;
         let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
         let rows = stream::iter(texts).map(|cell| {
-            let cell = cell.flatten();
+            let cell = cell.and_then(|cell| cell.map_err(Error::from));
             (digest(&cell), cell.map(input))
         });
         let options = RowOptions {
@@ -128,7 +128,7 @@ impl Iterator for Texts {
             }
             match self.rows.next()? {
                 Ok(chunk) => self.pending = chunk.rows.into_iter(),
-                Err(error) => return Some(Err(error)),
+                Err(error) => return Some(Err(error.into())),
             }
         }
     }

@@ -118,11 +118,11 @@ pub(super) fn names(output: &Source) -> Result<Names, Error> {
 
 fn text_column(job: &FileJob, output: &mut Source, names: Names) -> Result<Wanted, Error> {
     if let Some(name) = &job.text_column {
-        return output.column(name, Reads::Text);
+        return Ok(output.column(name, Reads::Text)?);
     }
     let own = names.all();
     let except: Vec<&str> = own.iter().map(String::as_str).chain(job.label_column.as_deref()).collect();
-    output.text_column(&except)
+    Ok(output.text_column(&except)?)
 }
 
 pub(super) fn shortened(text: &str) -> String {

@@ -78,6 +78,6 @@ pub(super) async fn classify(engine: &Engine, options: &RowOptions, input: Input
 pub fn concerns_every_row(error: &Error) -> bool {
     matches!(
         error,
-        Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. } | Error::FileBroken { .. }
+        Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. } | Error::Tables(tables::Error::FileBroken { .. })
     ) || error.kind() == Kind::Model
 }

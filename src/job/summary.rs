@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::Error;
 use crate::files::Cell;
 use crate::job::journal::Record;
 use crate::prediction::ModelInfo;
@@ -102,7 +101,7 @@ impl Summary {
     }
 
     /// Rows whose right label is blank or cannot be read say nothing.
-    fn compare(&mut self, record: &Record, label: &Result<String, Error>) {
+    fn compare(&mut self, record: &Record, label: &Cell) {
         let Ok(label) = label.as_deref().map(str::trim) else { return };
         if label.is_empty() {
             return;

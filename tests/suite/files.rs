@@ -59,9 +59,9 @@ async fn an_output_is_replaced_only_when_that_is_asked_for() {
     place.write("in.csv", "text\nhello\n");
     place.write("in.predicted.csv", "mine");
     let error = place.run(place.job("in.csv")).await.unwrap_err();
-    assert!(matches!(error, Error::OutputExists { .. }), "{error}");
+    assert!(matches!(error, Error::Tables(tables::Error::OutputExists { .. })), "{error}");
     let resuming = FileJob { existing: Existing::Resume, ..place.job("in.csv") };
-    assert!(matches!(place.run(resuming).await.unwrap_err(), Error::OutputExists { .. }));
+    assert!(matches!(place.run(resuming).await.unwrap_err(), Error::Tables(tables::Error::OutputExists { .. })));
     assert_eq!(place.read("in.predicted.csv"), "mine");
     let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
     place.run(job).await.unwrap();
@@ -165,7 +165,7 @@ async fn two_jobs_do_not_write_one_output() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
-    assert!(matches!(place.run(job).await.unwrap_err(), Error::AlreadyRunning { .. }));
+    assert!(matches!(place.run(job).await.unwrap_err(), Error::Tables(tables::Error::AlreadyRunning { .. })));
     place.script.release();
     first.finished().await.unwrap();
 }
@@ -246,6 +246,6 @@ async fn a_full_disk_leaves_the_output_that_was_there() {
     let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
     let error = place.run(job).await.unwrap_err();
     fs::set_permissions(place.root(), fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(matches!(error, Error::NotWritten { .. }), "{error}");
+    assert!(matches!(error, Error::Tables(tables::Error::NotWritten { .. })), "{error}");
     assert_eq!(place.read("in.predicted.csv"), "mine");
 }

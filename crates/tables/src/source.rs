@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use arrow_schema::SchemaRef;
 use serde_json::Value;
 
-use crate::error::Error;
-use crate::files::columns::{guess, guess_labels, listed, position, read_as_text};
-use crate::files::compression::Compression;
-use crate::files::csv::Dialect;
-pub use crate::files::format::Reading;
-use crate::files::format::{Format, Layout};
-use crate::files::place::{Places, same_file};
-use crate::files::target::{Partial, not_written};
-use crate::files::{Added, Chunk, Reader, Reads, Wanted, Writer, csv, jsonl, parquet, text};
+use crate::Error;
+use crate::columns::{guess, guess_labels, listed, position, read_as_text};
+use crate::compression::Compression;
+use crate::csv::Dialect;
+pub use crate::format::Reading;
+use crate::format::{Format, Layout};
+use crate::place::{Places, same_file};
+use crate::target::{Partial, not_written};
+use crate::{Added, Chunk, Reader, Reads, Wanted, Writer, csv, jsonl, parquet, text};
 
 pub struct Source {
     file: File,
@@ -74,16 +74,16 @@ impl Source {
     }
 
     /// The extension that an output of the same kind has.
-    pub(super) fn extension(&self) -> String {
+    pub(crate) fn extension(&self) -> String {
         self.layout.extension()
     }
 
-    pub(super) fn is(&self, other: &Metadata) -> bool {
+    pub(crate) fn is(&self, other: &Metadata) -> bool {
         self.file.metadata().is_ok_and(|own| same_file(&own, other))
     }
 
     /// Those of the file, with the right to change it: an output is worked on further.
-    pub(super) fn permissions(&self) -> io::Result<Permissions> {
+    pub(crate) fn permissions(&self) -> io::Result<Permissions> {
         let own = self.file.metadata()?.permissions();
         #[cfg(unix)]
         let own = {

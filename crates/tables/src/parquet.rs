@@ -14,20 +14,19 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
-use crate::error::Error;
-use crate::files::{Added, CHUNK_ROWS, Cell, Chunk, Kept, Kind, Row, Wanted};
+use crate::{Error, Added, CHUNK_ROWS, Cell, Chunk, Kept, Kind, Row, Wanted};
 
 /// A row group is written out when it has grown to so much, or to so many rows: it is held in memory until then.
 const GROUP_BYTES: usize = 16 << 20;
 const GROUP_ROWS: usize = 128 << 10;
 
-pub(super) struct Reader {
+pub(crate) struct Reader {
     inner: ParquetRecordBatchReader,
     wanted: Vec<(usize, Wanted)>,
 }
 
 /// The schema, and the codec of the first column, which the output then takes for all.
-pub(super) fn describe(file: File) -> io::Result<(SchemaRef, Compression)> {
+pub(crate) fn describe(file: File) -> io::Result<(SchemaRef, Compression)> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     let groups = builder.metadata().row_groups();
     let codec = groups.first().and_then(|group| group.columns().first()).map(ColumnChunkMetaData::compression);
@@ -35,7 +34,7 @@ pub(super) fn describe(file: File) -> io::Result<(SchemaRef, Compression)> {
 }
 
 /// Whether values of this type are text, stored in one way or another.
-pub(super) fn is_text(kind: &DataType) -> bool {
+pub(crate) fn is_text(kind: &DataType) -> bool {
     match kind {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_text(values),
@@ -45,7 +44,7 @@ pub(super) fn is_text(kind: &DataType) -> bool {
 
 impl Reader {
     /// Opens the rows; with `all`, every column is read, otherwise those that are wanted.
-    pub(super) fn new(file: File, wanted: Vec<Wanted>, all: bool) -> io::Result<Self> {
+    pub(crate) fn new(file: File, wanted: Vec<Wanted>, all: bool) -> io::Result<Self> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
         let schema = Arc::clone(builder.schema());
         let position = |wanted: &Wanted| {
@@ -100,7 +99,7 @@ fn strings(column: &ArrayRef) -> io::Result<StringArray> {
     strings.cloned().ok_or_else(|| io::Error::other("a column is not text"))
 }
 
-pub(super) struct Writer {
+pub(crate) struct Writer {
     inner: ArrowWriter<File>,
     schema: SchemaRef,
     added: Vec<Added>,
@@ -108,7 +107,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(file: File, read: &Schema, codec: Compression, added: Vec<Added>) -> io::Result<Self> {
+    pub(crate) fn new(file: File, read: &Schema, codec: Compression, added: Vec<Added>) -> io::Result<Self> {
         let mut fields: Vec<Arc<Field>> = read.fields().iter().cloned().collect();
         let mut positions = Vec::new();
         for column in &added {

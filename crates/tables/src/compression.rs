@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
@@ -16,7 +16,7 @@ pub(super) enum Compression {
 const BUFFER_BYTES: usize = 1 << 16;
 
 impl Compression {
-    pub(super) fn of(first_bytes: &[u8]) -> Self {
+    pub(crate) fn of(first_bytes: &[u8]) -> Self {
         match first_bytes {
             [0x1F, 0x8B, ..] => Self::Gzip,
             [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstd,
@@ -25,7 +25,7 @@ impl Compression {
     }
 
     /// The compression that a name's last part asks for, and the name without it.
-    pub(super) fn named(name: &str) -> (Self, &str) {
+    pub(crate) fn named(name: &str) -> (Self, &str) {
         let cut = |suffix: &str| name.len().checked_sub(suffix.len()).filter(|at| name.is_char_boundary(*at));
         for (suffix, compression) in [(".gz", Self::Gzip), (".zst", Self::Zstd), (".zstd", Self::Zstd)] {
             if let Some(at) = cut(suffix).filter(|at| name[*at..].eq_ignore_ascii_case(suffix)) {
@@ -35,7 +35,7 @@ impl Compression {
         (Self::None, name)
     }
 
-    pub(super) fn suffix(self) -> &'static str {
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::None => "",
             Self::Gzip => ".gz",
@@ -43,7 +43,7 @@ impl Compression {
         }
     }
 
-    pub(super) fn decoder(self, file: File) -> io::Result<Box<dyn Read + Send>> {
+    pub(crate) fn decoder(self, file: File) -> io::Result<Box<dyn Read + Send>> {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
         Ok(match self {
             Self::None => Box::new(file),
@@ -52,7 +52,7 @@ impl Compression {
         })
     }
 
-    pub(super) fn encoder(self, file: File) -> io::Result<Encoder> {
+    pub(crate) fn encoder(self, file: File) -> io::Result<Encoder> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(match self {
             Self::None => Encoder::None(file),
@@ -63,14 +63,14 @@ impl Compression {
 }
 
 /// A file being written, which has to be finished: what is dropped before is cut short.
-pub(super) enum Encoder {
+pub(crate) enum Encoder {
     None(BufWriter<File>),
     Gzip(GzEncoder<BufWriter<File>>),
     Zstd(zstd::Encoder<'static, BufWriter<File>>),
 }
 
 impl Encoder {
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         let mut file = match self {
             Self::None(file) => file,
             Self::Gzip(encoder) => encoder.finish()?,

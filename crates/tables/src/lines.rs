@@ -2,9 +2,9 @@
 
 use std::io::{self, BufRead};
 
-use crate::error::Error;
-use crate::files::MAX_ROW_BYTES;
-use crate::files::csv::BOM;
+use crate::Error;
+use crate::MAX_ROW_BYTES;
+use crate::csv::BOM;
 
 /// One line, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Line {
     }
 }
 
-pub(super) fn too_long(bytes: u64) -> Error {
+pub(crate) fn too_long(bytes: u64) -> Error {
     Error::BadRow {
         found: format!("has {bytes} bytes and was passed over"),
         expected: format!("at most {MAX_ROW_BYTES}; split it"),

@@ -7,10 +7,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::error::Error;
-use crate::files::compression::Encoder;
-use crate::files::lines::{Line, Lines};
-use crate::files::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Reads, Row, Wanted};
+use crate::Error;
+use crate::compression::Encoder;
+use crate::lines::{Line, Lines};
+use crate::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Reads, Row, Wanted};
 
 /// An object whose fields keep their order and their spelling.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl Object {
         serde_json::from_str(text).map_err(broken)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str())
     }
 
@@ -111,18 +111,18 @@ impl Object {
     }
 }
 
-pub(super) struct Reader {
+pub(crate) struct Reader {
     lines: Lines<BufReader<Box<dyn Read + Send>>>,
     wanted: Vec<Wanted>,
 }
 
 impl Reader {
-    pub(super) fn new(stream: Box<dyn Read + Send>, wanted: Vec<Wanted>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Read + Send>, wanted: Vec<Wanted>) -> Self {
         Self { lines: Lines::new(BufReader::new(stream)), wanted }
     }
 
     /// Names of the fields in the next rows, in the order of their first appearance; none at the end of the file.
-    pub(super) fn names(&mut self) -> io::Result<Option<Vec<String>>> {
+    pub(crate) fn names(&mut self) -> io::Result<Option<Vec<String>>> {
         let Some(chunk) = super::Reader::next(self)? else { return Ok(None) };
         let Kept::Lines(lines) = chunk.kept else { return Ok(None) };
         let mut names: Vec<String> = Vec::new();
@@ -157,13 +157,13 @@ impl super::Reader for Reader {
     }
 }
 
-pub(super) struct Writer {
+pub(crate) struct Writer {
     file: Encoder,
     added: Vec<Added>,
 }
 
 impl Writer {
-    pub(super) fn new(file: Encoder, added: Vec<Added>) -> Self {
+    pub(crate) fn new(file: Encoder, added: Vec<Added>) -> Self {
         Self { file, added }
     }
 }

@@ -5,14 +5,14 @@ use std::io::{self, Read};
 
 use csv_core::{ReadRecordResult, ReaderBuilder};
 
-use crate::error::Error;
-use crate::files::MAX_ROW_BYTES;
-use crate::files::lines::too_long;
+use crate::Error;
+use crate::MAX_ROW_BYTES;
+use crate::lines::too_long;
 
 const READ_BYTES: usize = 1 << 16;
 
 /// One record's fields, and what is wrong with it, if anything is.
-pub(super) struct Record {
+pub(crate) struct Record {
     pub fields: csv::ByteRecord,
     pub problem: Option<Error>,
 }
@@ -21,7 +21,7 @@ pub(super) struct Record {
 ///
 /// Why not `csv::Reader`? It reads a record as far as it goes: one quote that is never closed swallows the rest of the
 /// file, without a word and into memory.
-pub(super) struct Records {
+pub(crate) struct Records {
     inner: Box<dyn Read + Send>,
     delimiter: u8,
     parser: csv_core::Reader,
@@ -54,7 +54,7 @@ enum Found {
 }
 
 impl Records {
-    pub(super) fn new(inner: Box<dyn Read + Send>, delimiter: u8) -> Self {
+    pub(crate) fn new(inner: Box<dyn Read + Send>, delimiter: u8) -> Self {
         Self {
             inner,
             delimiter,
@@ -68,7 +68,7 @@ impl Records {
     }
 
     /// The next record that is not an empty line.
-    pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Record>> {
         loop {
             let (length, problem) = match self.scan()? {
                 Found::Nothing => return Ok(None),

@@ -5,23 +5,23 @@ use std::io::{self, Read, Write};
 use csv::{ByteRecord, QuoteStyle, Terminator, WriterBuilder};
 use serde_json::Value;
 
-use crate::error::Error;
-use crate::files::compression::Encoder;
-use crate::files::records::{Record, Records};
-use crate::files::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Row, Wanted};
+use crate::Error;
+use crate::compression::Encoder;
+use crate::records::{Record, Records};
+use crate::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Row, Wanted};
 
-pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// How a CSV file is written, so that its output is written alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     pub delimiter: u8,
     pub header: bool,
     pub bom: bool,
     pub crlf: bool,
 }
 
-pub(super) struct Reader {
+pub(crate) struct Reader {
     records: Records,
     /// The first record of a file without a header.
     first: Option<Record>,
@@ -32,7 +32,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Opens the rows below the header; a file without one has columns called 1, 2, 3 and so on.
-    pub(super) fn new(stream: Box<dyn Read + Send>, dialect: Dialect) -> io::Result<Self> {
+    pub(crate) fn new(stream: Box<dyn Read + Send>, dialect: Dialect) -> io::Result<Self> {
         let mut records = Records::new(stream, dialect.delimiter);
         let first = records.next()?;
         let names = |record: &Record| {
@@ -50,7 +50,7 @@ impl Reader {
         Ok(Self { records, first, header, delimiter: dialect.delimiter, wanted: Vec::new() })
     }
 
-    pub(super) fn want(mut self, wanted: Vec<Wanted>) -> Self {
+    pub(crate) fn want(mut self, wanted: Vec<Wanted>) -> Self {
         self.wanted = wanted;
         self
     }
@@ -123,7 +123,7 @@ impl super::Reader for Reader {
     }
 }
 
-pub(super) struct Writer {
+pub(crate) struct Writer {
     inner: csv::Writer<Encoder>,
     /// Where each added column goes.
     positions: Vec<usize>,
@@ -131,7 +131,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(mut file: Encoder, dialect: Dialect, header: &[String], added: &[Added]) -> io::Result<Self> {
+    pub(crate) fn new(mut file: Encoder, dialect: Dialect, header: &[String], added: &[Added]) -> io::Result<Self> {
         if dialect.bom {
             file.write_all(BOM)?;
         }

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use crate::error::Error;
-use crate::files::compression::Compression;
-use crate::files::csv::{BOM, Dialect};
-use crate::files::records::Records;
+use crate::Error;
+use crate::compression::Compression;
+use crate::csv::{BOM, Dialect};
+use crate::records::Records;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Csv(Dialect),
     JsonLines,
     /// Plain lines; their output is CSV, since a line has no room for a second column.
@@ -19,7 +19,7 @@ pub(super) enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     pub format: Format,
     pub compression: Compression,
 }
@@ -43,7 +43,7 @@ const SAMPLE_BYTES: u64 = 64 << 10;
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 impl Layout {
-    pub(super) fn of(file: &mut File, path: &Path, reading: Reading) -> Result<Self, Error> {
+    pub(crate) fn of(file: &mut File, path: &Path, reading: Reading) -> Result<Self, Error> {
         let broken =
             |error: io::Error| Error::FileBroken { path: path.to_owned(), rows: 0, message: error.to_string() };
         let unknown = |found: &str, remedy: &str| Error::FormatUnknown {
@@ -110,7 +110,7 @@ impl Layout {
     }
 
     /// The usual extension of an output, compression included.
-    pub(super) fn extension(self) -> String {
+    pub(crate) fn extension(self) -> String {
         let format = match self.format {
             Format::Csv(Dialect { delimiter: b'\t', .. }) => ".tsv",
             Format::Csv(_) | Format::Text => ".csv",

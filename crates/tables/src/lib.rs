@@ -6,6 +6,7 @@
 mod columns;
 mod compression;
 mod csv;
+mod error;
 mod format;
 mod jsonl;
 mod lines;
@@ -18,7 +19,7 @@ mod text;
 
 use serde_json::Value;
 
-use crate::error::Error;
+pub use error::Error;
 pub use jsonl::Object;
 pub use lines::{Line, Lines};
 pub use place::Places;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use crate::error::Error;
-use crate::files::compression::Compression;
-use crate::files::place::{Places, check_kind};
-use crate::files::source::Source;
+use crate::Error;
+use crate::compression::Compression;
+use crate::place::{Places, check_kind};
+use crate::source::Source;
 
 /// What to do where an output, or the journal of an unfinished run, is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,12 +189,12 @@ pub struct Partial {
 }
 
 impl Partial {
-    pub(super) fn file(&self) -> io::Result<File> {
+    pub(crate) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 }
 
-pub(super) fn not_written(path: &Path, error: &io::Error) -> Error {
+pub(crate) fn not_written(path: &Path, error: &io::Error) -> Error {
     Error::NotWritten { path: path.to_owned(), message: error.to_string() }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::Error;
+use crate::Error;
 
 /// What the rules are for one caller.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Places {
     }
 
     /// The path to use for a path that a caller gave, which need not exist.
-    pub(super) fn resolve(&self, path: &Path) -> Result<PathBuf, Error> {
+    pub(crate) fn resolve(&self, path: &Path) -> Result<PathBuf, Error> {
         let Self::Below { roots, .. } = self else {
             return std::path::absolute(path).map_err(|error| not_opened(path, &error));
         };
@@ -57,7 +57,7 @@ impl Places {
     }
 
     /// Opens a file for reading and checks what was opened.
-    pub(super) fn open(&self, path: &Path) -> Result<(File, PathBuf), Error> {
+    pub(crate) fn open(&self, path: &Path) -> Result<(File, PathBuf), Error> {
         let place = self.resolve(path)?;
         let failed = |error: io::Error| not_opened(path, &error);
         // Before opening, because opening some devices does something.
@@ -75,7 +75,7 @@ impl Places {
     }
 
     /// Checks that an open file is the one at this path, and that the path leads to no other place than it says.
-    pub(super) fn check_opened(&self, file: &File, place: &Path) -> Result<(), Error> {
+    pub(crate) fn check_opened(&self, file: &File, place: &Path) -> Result<(), Error> {
         let Self::Below { roots, .. } = self else { return Ok(()) };
         let failed = |error: io::Error| not_opened(place, &error);
         let real = fs::canonicalize(place).map_err(failed)?;
@@ -87,7 +87,7 @@ impl Places {
     }
 
     /// How files are opened: through no link where links are refused, and without waiting for the other end of a pipe.
-    pub(super) fn options(&self) -> OpenOptions {
+    pub(crate) fn options(&self) -> OpenOptions {
         #[cfg_attr(not(unix), expect(unused_mut, reason = "flags are for Unix"))]
         let mut options = OpenOptions::new();
         #[cfg(unix)]
@@ -108,7 +108,7 @@ impl Places {
             Self::Anywhere => Vec::new(),
             Self::Below { roots, .. } => roots.iter().map(|root| root.given.clone()).collect(),
         };
-        Error::PlaceRefused { path: path.to_owned(), found, allowed }
+        Error::PathNotAllowed { path: path.to_owned(), found, allowed }
     }
 }
 
@@ -116,7 +116,7 @@ fn not_opened(path: &Path, error: &io::Error) -> Error {
     Error::FileNotOpened { path: path.to_owned(), message: error.to_string() }
 }
 
-pub(super) fn check_kind(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+pub(crate) fn check_kind(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     let refused = |found, remedy| Err(Error::NotAFile { path: path.to_owned(), found, remedy });
     let kind = metadata.file_type();
     if kind.is_file() {
@@ -145,13 +145,13 @@ fn special(_: FileType) -> &'static str {
 }
 
 #[cfg(unix)]
-pub(super) fn same_file(a: &Metadata, b: &Metadata) -> bool {
+pub(crate) fn same_file(a: &Metadata, b: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 /// Numbers of files are not to be had here; sizes and times are.
 #[cfg(not(unix))]
-pub(super) fn same_file(a: &Metadata, b: &Metadata) -> bool {
+pub(crate) fn same_file(a: &Metadata, b: &Metadata) -> bool {
     a.len() == b.len() && a.modified().ok() == b.modified().ok() && a.created().ok() == b.created().ok()
 }

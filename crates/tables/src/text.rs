@@ -4,15 +4,15 @@ use std::io::{self, BufReader, Read};
 
 use csv::ByteRecord;
 
-use crate::files::lines::{Line, Lines};
-use crate::files::{CHUNK_BYTES, CHUNK_ROWS, Chunk, Kept, Row};
+use crate::lines::{Line, Lines};
+use crate::{CHUNK_BYTES, CHUNK_ROWS, Chunk, Kept, Row};
 
-pub(super) struct Reader {
+pub(crate) struct Reader {
     lines: Lines<BufReader<Box<dyn Read + Send>>>,
 }
 
 impl Reader {
-    pub(super) fn new(stream: Box<dyn Read + Send>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Read + Send>) -> Self {
         Self { lines: Lines::new(BufReader::new(stream)) }
     }
 }

@@ -1,6 +1,6 @@
 //! Which column is meant: by name, by number, or by being the only sensible one.
 
-use crate::error::Error;
+use crate::Error;
 
 /// Names that a column of texts is given. More than one of them in a file is a choice for the caller.
 const USUAL_NAMES: [&str; 12] = [
@@ -27,7 +27,7 @@ const SHOWN: usize = 12;
 const SHOWN_CHARACTERS: usize = 40;
 
 /// A column's position by its name, or by its number from 1 on where no name is the same.
-pub(super) fn position(columns: &[String], name: &str) -> Result<usize, Error> {
+pub(crate) fn position(columns: &[String], name: &str) -> Result<usize, Error> {
     let found: Vec<usize> = (0..columns.len()).filter(|&position| columns[position] == name).collect();
     match (found.as_slice(), name.parse::<usize>()) {
         ([position], _) => Ok(*position),
@@ -40,7 +40,7 @@ pub(super) fn position(columns: &[String], name: &str) -> Result<usize, Error> {
 }
 
 /// The position of the only column that can hold the texts. `reads_as_text` tells of each whether its first rows do.
-pub(super) fn guess(columns: &[String], reads_as_text: &[bool]) -> Result<usize, Error> {
+pub(crate) fn guess(columns: &[String], reads_as_text: &[bool]) -> Result<usize, Error> {
     let only = |fits: &dyn Fn(usize) -> bool| {
         let mut fitting = (0..columns.len()).filter(|&position| fits(position));
         fitting.next().filter(|_| fitting.next().is_none())
@@ -52,7 +52,7 @@ pub(super) fn guess(columns: &[String], reads_as_text: &[bool]) -> Result<usize,
 }
 
 /// The position of the only column that is called like one of right answers.
-pub(super) fn guess_labels(columns: &[String]) -> Result<usize, Error> {
+pub(crate) fn guess_labels(columns: &[String]) -> Result<usize, Error> {
     let mut fitting =
         (0..columns.len()).filter(|&position| USUAL_LABELS.contains(&columns[position].to_lowercase().as_str()));
     let first = fitting.next().filter(|_| fitting.next().is_none());
@@ -60,7 +60,7 @@ pub(super) fn guess_labels(columns: &[String]) -> Result<usize, Error> {
 }
 
 /// Whether most of these values are words with space between.
-pub(super) fn read_as_text<'a>(values: impl Iterator<Item = &'a str>) -> bool {
+pub(crate) fn read_as_text<'a>(values: impl Iterator<Item = &'a str>) -> bool {
     let (mut all, mut words) = (0, 0);
     for value in values.filter(|value| !value.trim().is_empty()) {
         all += 1;
@@ -71,7 +71,7 @@ pub(super) fn read_as_text<'a>(values: impl Iterator<Item = &'a str>) -> bool {
 }
 
 /// Names for an error: some of them, shortened.
-pub(super) fn listed(columns: &[String]) -> String {
+pub(crate) fn listed(columns: &[String]) -> String {
     if columns.is_empty() {
         return "no columns".into();
     }
