@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use local_model_mcp::engine::{Engine, EngineSettings, Request};
-use local_model_mcp::model::{self, Location};
+use local_model_mcp::model::{self, Cancellation, Location};
 use local_model_mcp::onnxruntime::LibrarySettings;
 use local_model_mcp::prediction::Input;
 
@@ -28,7 +28,7 @@ fn run(criterion: &mut Criterion) {
         for tokens in [8, 32, 128] {
             let input = Input::single(text(tokens - 2));
             criterion.bench_function(&format!("run of {tokens} tokens on {threads} threads"), |bencher| {
-                bencher.iter(|| replica.predict(&input).expect("the text runs"));
+                bencher.iter(|| replica.predict(&input, &Cancellation::default()).expect("the text runs"));
             });
         }
     }

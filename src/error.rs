@@ -30,18 +30,6 @@ pub enum Error {
         "text, pair and labels have {bytes} bytes together but the server takes at most {limit}; send a part of it, or split it into several calls"
     )]
     TextTooLarge { bytes: usize, limit: usize },
-    #[error(
-        "text has {tokens} tokens but the model takes at most {limit} and is set to refuse longer ones; shorten the text or split it"
-    )]
-    TextTooLong { tokens: usize, limit: usize },
-    #[error(
-        "`text_pair` was given but model `{model}` reads one text here, as taggers do and NLI models with `labels`; leave it out"
-    )]
-    PairNotTaken { model: String },
-    #[error(
-        "`labels` was given but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
-    )]
-    LabelsNotTaken { model: String },
     #[error("`explain` was given but model `{model}` is a tagger: its entities show what it went by; leave it out")]
     ExplainNotTaken { model: String },
     #[error("`labels` has {found} entries, {blank} of them blank; expected 1 to {limit}, none blank")]
@@ -95,14 +83,10 @@ pub enum Error {
     Deadline { model: String, deadline_ms: u64 },
     #[error("{limit} texts are waiting for model `{model}` already; send fewer at a time, or call again in a moment")]
     Overloaded { model: String, limit: usize },
-    #[error(
-        "model `{model}` is still making tokens of {left} texts that nobody waits for any more; call again in a moment; if it stays so, look at the patterns in `tokenizer.json`"
-    )]
-    StillBusy { model: String, left: usize },
-    #[error("there is not enough memory for a text of {bytes} bytes; send a shorter one, or close other programs")]
-    NoMemory { bytes: usize },
     #[error("the call was cancelled")]
     Cancelled,
+    #[error(transparent)]
+    Classifier(classifier::Error),
     #[error("model `{model}` cannot be used: {cause}")]
     ModelFailed { model: String, cause: Arc<Error> },
     #[error(
@@ -117,68 +101,8 @@ pub enum Error {
         "loading model `{model}` crashed ({message}); check its files with `local-model-mcp check`, and please report this with the model"
     )]
     LoadPanicked { model: String, message: String },
-    #[error(
-        "model `{model}` could not run this text: {message}; other texts are still answered, and `local-model-mcp check` shows whether the model is sound"
-    )]
-    Inference { model: String, message: String },
-    #[error(
-        "the text could not be tokenized: {message}; send it without unusual characters, or check `tokenizer.json`"
-    )]
-    Tokenization { message: String },
 
-    #[error("model folder `{folder}` does not exist; check the path given with `--model`")]
-    FolderMissing { folder: PathBuf },
-    #[error("`{path}` is a file, expected a model folder; give `--model` the folder that holds it")]
-    FolderIsFile { path: PathBuf },
-    #[error(
-        "model folder `{folder}` names `{file}`, which lies outside it, and nothing outside is read; copy the file into the folder (`cp -rL` follows links)"
-    )]
-    FileOutside { folder: PathBuf, file: String },
-    #[error("model folder `{folder}` has no `{file}`; {remedy}")]
-    FileMissing { folder: PathBuf, file: String, remedy: String },
-    #[error(
-        "model folder `{folder}` has several graphs and none called `model.onnx`: {}; name one with `graph = \"…\"` in `local-model.toml`",
-        list(found)
-    )]
-    GraphAmbiguous { folder: PathBuf, found: Vec<String> },
-    #[error("`{path}` cannot be read: {message}; check its permissions, and that it is text in UTF-8 if it should be")]
-    FileUnreadable { path: PathBuf, message: String },
-    #[error("`{path}` is not what it should be: {message}; {remedy}")]
-    FileInvalid { path: PathBuf, message: String, remedy: String },
-    #[error(
-        "the graph's input is `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32: export the model for text-classification or token-classification"
-    )]
-    InputUnknown { input: String },
-    #[error(
-        "the graph's outputs are {}; expected `logits`, or a single one, of shape [batch, labels] or [batch, tokens, labels] in fp32 or fp16: export the model for text-classification or token-classification",
-        list(found)
-    )]
-    LogitsMissing { found: Vec<String> },
-    #[error(
-        "`config.json` says the model is a `{architecture}`; expected one for sequence classification or token classification whose graph was exported for that task: fine-tune or choose such a model, and export it with the matching `--task`"
-    )]
-    OtherTask { architecture: String },
-    #[error(
-        "the model's limit is {limit} tokens but {special} special ones go around every text; raise `max_tokens` in `local-model.toml`, or export the graph for longer texts"
-    )]
-    NoRoom { limit: usize, special: usize },
-    #[error(
-        "the tokenizer has {tokens} tokens but the model embeds {embedded} (`vocab_size`); tokenizer and graph belong to different models, export both again"
-    )]
-    TokenizerLarger { tokens: usize, embedded: usize },
-    #[error(
-        "{named} labels are named but the graph gives {given} scores; correct `id2label`, or name all with `labels = […]` in `local-model.toml`"
-    )]
-    LabelCount { named: usize, given: usize },
 
-    #[error(
-        "ONNX Runtime cannot be opened from `{path}`: {message}; expected a library of version 1.22 or newer for this system; correct `ORT_DYLIB_PATH`, or leave it out to use the built-in one"
-    )]
-    LibraryUnusable { path: PathBuf, message: String },
-    #[error(
-        "the built-in ONNX Runtime can neither be unpacked into `{cache_dir}` ({file}) nor opened from memory ({memory}); point `--cache-dir` at a directory that you can write to, or set `ORT_DYLIB_PATH`"
-    )]
-    LibraryNowhere { cache_dir: PathBuf, file: String, memory: String },
     #[error("no operating system thread could be started: {message}; lower `--workers` or close other programs")]
     Thread { message: String },
 }
@@ -190,9 +114,6 @@ impl Error {
             Self::Tables(_)
             | Self::TextBlank
             | Self::TextTooLarge { .. }
-            | Self::TextTooLong { .. }
-            | Self::PairNotTaken { .. }
-            | Self::LabelsNotTaken { .. }
             | Self::ExplainNotTaken { .. }
             | Self::Labels { .. }
             | Self::UnknownModel { .. }
@@ -211,33 +132,49 @@ impl Error {
             | Self::Correction { .. } => Kind::Caller,
             Self::StillLoading { .. }
             | Self::Deadline { .. }
-            | Self::Overloaded { .. }
-            | Self::StillBusy { .. }
-            | Self::NoMemory { .. } => Kind::Overload,
+            | Self::Overloaded { .. } => Kind::Overload,
             Self::Cancelled => Kind::Cancelled,
             Self::Panicked { .. }
-            | Self::Inference { .. }
-            | Self::Tokenization { .. }
             | Self::JobFailed { .. }
             | Self::Thread { .. } => Kind::Internal,
             Self::ModelFailed { .. }
             | Self::OutOfService { .. }
-            | Self::LoadPanicked { .. }
-            | Self::FolderMissing { .. }
-            | Self::FolderIsFile { .. }
-            | Self::FileOutside { .. }
-            | Self::FileMissing { .. }
-            | Self::GraphAmbiguous { .. }
-            | Self::FileUnreadable { .. }
-            | Self::FileInvalid { .. }
-            | Self::InputUnknown { .. }
-            | Self::LogitsMissing { .. }
-            | Self::OtherTask { .. }
-            | Self::TokenizerLarger { .. }
-            | Self::NoRoom { .. }
-            | Self::LabelCount { .. }
-            | Self::LibraryUnusable { .. }
-            | Self::LibraryNowhere { .. } => Kind::Model,
+            | Self::LoadPanicked { .. } => Kind::Model,
+            Self::Classifier(error) => classifier_kind(error),
+        }
+    }
+}
+
+fn classifier_kind(error: &classifier::Error) -> Kind {
+    use classifier::Error::*;
+    match error {
+        TextTooLong { .. } | PairNotTaken { .. } | LabelsNotTaken { .. } | NotWritten { .. } => Kind::Caller,
+        StillBusy { .. } | NoMemory { .. } => Kind::Overload,
+        Cancelled => Kind::Cancelled,
+        Inference { .. } | Tokenization { .. } | Thread { .. } => Kind::Internal,
+        FolderMissing { .. }
+        | FolderIsFile { .. }
+        | FileOutside { .. }
+        | FileMissing { .. }
+        | GraphAmbiguous { .. }
+        | FileUnreadable { .. }
+        | FileInvalid { .. }
+        | InputUnknown { .. }
+        | LogitsMissing { .. }
+        | OtherTask { .. }
+        | TokenizerLarger { .. }
+        | NoRoom { .. }
+        | LabelCount { .. }
+        | Runtime(_) => Kind::Model,
+    }
+}
+
+/// A cancelled call is the same wherever the cancellation was noticed.
+impl From<classifier::Error> for Error {
+    fn from(error: classifier::Error) -> Self {
+        match error {
+            classifier::Error::Cancelled => Self::Cancelled,
+            other => Self::Classifier(other),
         }
     }
 }
@@ -282,7 +219,7 @@ mod tests {
             Error::TextBlank,
             Error::UnknownModel { name: "tone".into(), known: vec!["sentiment".into(), "topic".into()] },
             Error::Overloaded { model: "sentiment".into(), limit: 8 },
-            Error::LabelCount { named: 2, given: 3 },
+            classifier::Error::LabelCount { named: 2, given: 3 }.into(),
         ];
         for text in all.map(|error| error.to_string()) {
             assert!(!text.ends_with('.') && !text.starts_with(|c: char| c.is_uppercase()), "{text}");
@@ -297,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_failed_model_carries_its_cause_to_the_caller() {
-        let cause = Arc::new(Error::FolderMissing { folder: "/m".into() });
+        let cause = Arc::new(classifier::Error::FolderMissing { folder: "/m".into() }.into());
         let text = Error::ModelFailed { model: "mine".into(), cause }.to_string();
         assert_eq!(
             text,

@@ -13,27 +13,25 @@
 //! - [`engine`]: model slots, cache, workers, deadlines
 //! - [`model`]: one text to scored labels, as transformers would
 //! - [`onnxruntime`]: the shared library, found or unpacked, opened once
-//! - [`error`], [`prediction`], [`digest`], [`stamp`], [`private_dir`], [`artifacts`]: used by all of these
+//! - [`error`], [`prediction`], [`digest`], [`private_dir`], [`artifacts`]: used by all of these
 //!
 //! The library exists for the executable and its tests. Its interface may change with any version.
 
 pub mod args;
-pub mod artifacts;
 pub mod commands;
-pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod evaluation;
 pub mod job;
 pub mod logging;
 pub mod mcp;
-pub mod model;
-pub mod onnxruntime;
 pub mod output;
-pub mod prediction;
-pub mod private_dir;
 pub mod process;
-pub mod stamp;
 
 pub use commands as settings;
+// The names of modules that have become crates, until every user names the crate.
+pub use cache_dir::{artifacts, digest, private_dir};
+pub use classifier as model;
+pub use classifier::prediction;
+pub use onnx_runtime as onnxruntime;
 pub use tables as files;

@@ -94,7 +94,7 @@ def check(asked):
     if not asked.server.exists():
         sys.exit(f"{asked.server} is missing; build it with `cargo build --release`")
     # Else the commit in the report would not be the one that was measured.
-    for source in [ROOT / "Cargo.lock", ROOT / "build.rs", *ROOT.glob("src/**/*.rs")]:
+    for source in [ROOT / "Cargo.lock", *ROOT.glob("src/**/*.rs"), *ROOT.glob("crates/**/*.rs"), *ROOT.glob("models/*.rs")]:
         if asked.server == OURS and source.stat().st_mtime > OURS.stat().st_mtime:
             sys.exit(f"{OURS} is older than {source}; build it with `cargo build --release`")
 

@@ -13,22 +13,8 @@ fn every_order(test: impl Fn() + Sync + Send + 'static) {
     model.check(test);
 }
 
-#[path = "../../src/error.rs"]
-mod error;
-
 mod engine {
     #[path = "../../../src/engine/crew.rs"]
     mod crew;
     mod crew_orders;
-}
-
-mod model {
-    #[path = "../../../src/model/apart.rs"]
-    mod apart;
-    mod apart_orders;
-    #[path = "../../../src/model/cancellation.rs"]
-    mod cancellation;
-    mod cancellation_orders;
-
-    pub use cancellation::Cancellation;
 }

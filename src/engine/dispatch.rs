@@ -11,7 +11,7 @@ use crate::engine::EngineSettings;
 use crate::engine::durations::Durations;
 use crate::engine::workers::{Limits, Make, Ran, Replica, Workers, execute};
 use crate::error::Error;
-use crate::model::{Cancellation, Model, Replicas};
+use crate::model::{Cancellation, Model, ReplicaFactory};
 use crate::prediction::Input;
 
 /// Whether somebody waits for the answer.
@@ -66,14 +66,14 @@ impl Dispatch {
     pub(super) fn new(
         model: &str,
         first: Box<dyn Model>,
-        another: Replicas,
+        replicas: Box<dyn ReplicaFactory>,
         cheap: bool,
         settings: &EngineSettings,
     ) -> Self {
-        let another: Arc<dyn Fn(usize) -> _ + Send + Sync> = Arc::from(another);
+        let replicas: Arc<dyn ReplicaFactory> = Arc::from(replicas);
         let make = |threads: usize| -> Make {
-            let another = Arc::clone(&another);
-            Arc::new(move || another(threads))
+            let replicas = Arc::clone(&replicas);
+            Arc::new(move || replicas.replica(threads).map_err(Error::from))
         };
         let limits = |workers, background, ends_after| Limits {
             workers,

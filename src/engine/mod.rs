@@ -24,7 +24,7 @@ use tokio::time::timeout_at;
 
 use crate::digest::hex;
 use crate::error::Error;
-use crate::model::Load;
+use crate::model::ModelLoader;
 use crate::prediction::{Input, ModelInfo, Prediction, Source, Verdict};
 use cache::{Cache, Key};
 pub use dispatch::Lane;
@@ -103,7 +103,7 @@ impl Engine {
     /// Starts to load every model, each on a thread of its own, and returns at once.
     ///
     /// Must be called inside a tokio runtime, which then also carries the precomputing of frequent texts.
-    pub fn start(models: Vec<(String, Load)>, settings: EngineSettings) -> Arc<Self> {
+    pub fn start(models: Vec<(String, Arc<dyn ModelLoader>)>, settings: EngineSettings) -> Arc<Self> {
         let engine = Arc::new(Self {
             models: models.into_iter().map(|(name, load)| Arc::new(Served::new(name, load, &settings))).collect(),
             cache: Cache::new(settings.cache_capacity_bytes),

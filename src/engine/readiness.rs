@@ -13,7 +13,7 @@ use crate::engine::dispatch::{Dispatch, Lane};
 use crate::engine::statistics::Counters;
 use crate::engine::workers::{Ran, crashed, let_heaps_shrink};
 use crate::error::{Error, Kind};
-use crate::model::{Load, Loaded};
+use crate::model::{LoadedModel, ModelLoader};
 use crate::prediction::{Input, ModelInfo};
 
 /// A load that failed is not repeated sooner than this, so that a burst of calls costs one attempt.
@@ -26,7 +26,7 @@ const MOST_FAILURES: u32 = 10;
 pub(super) struct Served {
     pub name: String,
     pub statistics: Counters,
-    load: Load,
+    load: Arc<dyn ModelLoader>,
     settings: EngineSettings,
     /// One for every call that waits or runs; more are refused.
     permits: Semaphore,
@@ -60,7 +60,7 @@ pub enum State {
 }
 
 impl Served {
-    pub(super) fn new(name: String, load: Load, settings: &EngineSettings) -> Self {
+    pub(super) fn new(name: String, load: Arc<dyn ModelLoader>, settings: &EngineSettings) -> Self {
         Self {
             name,
             statistics: Counters::default(),
@@ -88,9 +88,10 @@ impl Served {
         // Not joined anywhere: a process that is asked to end must not wait for a load.
         let spawned = thread::Builder::new().name("load".into()).spawn(move || {
             let started = Instant::now();
-            let loaded = catch_unwind(AssertUnwindSafe(&*load)).unwrap_or_else(|panic| Err(crashed(&name, &*panic)));
+            let loaded = catch_unwind(AssertUnwindSafe(|| load.load()))
+                .map_or_else(|panic| Err(crashed(&name, &*panic)), |loaded| loaded.map_err(Error::from));
             let load_ms = started.elapsed().as_millis() as u64;
-            let Loaded { info, first, another } = match loaded {
+            let LoadedModel { info, first, replicas } = match loaded {
                 Ok(loaded) => loaded,
                 Err(error) => {
                     // Whoever waits for the model gets the error, and says it to whom it concerns.
@@ -103,7 +104,7 @@ impl Served {
             let_heaps_shrink();
             // Workers hand their answers to a task there.
             let _entered = runtime.enter();
-            let dispatch = Dispatch::new(&name, first, another, info.load.weights_shared, &settings);
+            let dispatch = Dispatch::new(&name, first, replicas, info.load.weights_shared, &settings);
             phase.send_replace(Phase::Ready(Ready { info: Arc::new(info), dispatch }));
         });
         if let Err(error) = spawned {

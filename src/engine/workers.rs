@@ -262,7 +262,7 @@ fn trim(replica: &Replica) {
     if let Some(mut trimmed) = replica.take() {
         // One that panics is not put back.
         *replica = catch_unwind(AssertUnwindSafe(|| {
-            trimmed.trim();
+            trimmed.release_memory();
             trimmed
         }))
         .ok();
@@ -303,7 +303,7 @@ pub(super) fn execute(
     let mut running = replica.take().ok_or_else(|| gone("it is being made anew".into()))?;
     let started = Instant::now();
     let run = catch_unwind(AssertUnwindSafe(|| {
-        let outcome = running.predict_unless(cancellation, input);
+        let outcome = running.predict(input, cancellation).map_err(Error::from);
         (running, outcome)
     }));
     let timing = Timing { queued, inference: started.elapsed() };

@@ -66,7 +66,7 @@ pub(super) async fn classify(engine: &Engine, options: &RowOptions, input: Input
             explain: options.explain,
         };
         match engine.predict(request).await {
-            Err(Error::Overloaded { .. } | Error::StillBusy { .. }) => {}
+            Err(Error::Overloaded { .. } | Error::Classifier(classifier::Error::StillBusy { .. })) => {}
             outcome => return outcome,
         }
         pause = pauses.next().unwrap_or(pause);
@@ -78,6 +78,8 @@ pub(super) async fn classify(engine: &Engine, options: &RowOptions, input: Input
 pub fn concerns_every_row(error: &Error) -> bool {
     matches!(
         error,
-        Error::LabelsNotTaken { .. } | Error::PairNotTaken { .. } | Error::Labels { .. } | Error::Tables(tables::Error::FileBroken { .. })
+        Error::Classifier(classifier::Error::LabelsNotTaken { .. } | classifier::Error::PairNotTaken { .. })
+            | Error::Labels { .. }
+            | Error::Tables(tables::Error::FileBroken { .. })
     ) || error.kind() == Kind::Model
 }

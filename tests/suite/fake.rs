@@ -8,8 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use local_model_mcp::engine::{Engine, EngineSettings};
-use local_model_mcp::error::Error;
-use local_model_mcp::model::{Cancellation, Load, Loaded, Model};
+use local_model_mcp::model::{Cancellation, Error, LoadedModel, Model, ModelLoader, ReplicaFactory};
 use local_model_mcp::prediction::{GraphReport, Input, LoadReport, ModelInfo, Outcome, Prediction, Task};
 
 pub(crate) const LABELS: [&str; 3] = ["short", "middle", "long"];
@@ -73,39 +72,51 @@ impl Script {
         self.runs.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn load(self: &Arc<Self>) -> Load {
-        let script = Arc::clone(self);
-        Arc::new(move || {
-            script.loads.fetch_add(1, Ordering::SeqCst);
-            if script.hold_load {
-                script.wait_for_release(&Cancellation::default());
-            }
-            if script.failing_loads.load(Ordering::SeqCst) > 0 {
-                script.failing_loads.fetch_sub(1, Ordering::SeqCst);
-                return Err(Error::FolderMissing { folder: "/models/fake".into() });
-            }
-            let info = ModelInfo {
-                task: script.task.unwrap_or(Task::SingleLabel),
-                labels: LABELS.map(Arc::from).to_vec(),
-                takes_candidates: false,
-                candidates_are_independent: false,
-                max_tokens: MAX_TOKENS,
-                precision: "fp32",
-                threshold: script.threshold,
-                calibration: None,
-                description: None,
-                graph: GraphReport::default(),
-                load: LoadReport { weights_shared: !script.weights_copied, ..LoadReport::default() },
-                digest: [7; 32],
-                frequent_texts: script.frequent_texts.clone(),
-            };
-            let script = Arc::clone(&script);
-            let another = move |_| -> Result<Box<dyn Model>, Error> {
-                script.replicas.fetch_add(1, Ordering::SeqCst);
-                Ok(Box::new(Fake { script: Arc::clone(&script) }))
-            };
-            Ok(Loaded { info, first: another(1)?, another: Box::new(another) })
-        })
+    pub(crate) fn load(self: &Arc<Self>) -> Arc<dyn ModelLoader> {
+        Arc::new(FakeFactory { script: Arc::clone(self) })
+    }
+}
+
+/// Loads the fake and makes its replicas.
+struct FakeFactory {
+    script: Arc<Script>,
+}
+
+impl ModelLoader for FakeFactory {
+    fn load(&self) -> Result<LoadedModel, Error> {
+        let script = &self.script;
+        script.loads.fetch_add(1, Ordering::SeqCst);
+        if script.hold_load {
+            script.wait_for_release(&Cancellation::default());
+        }
+        if script.failing_loads.load(Ordering::SeqCst) > 0 {
+            script.failing_loads.fetch_sub(1, Ordering::SeqCst);
+            return Err(Error::FolderMissing { folder: "/models/fake".into() });
+        }
+        let info = ModelInfo {
+            task: script.task.unwrap_or(Task::SingleLabel),
+            labels: LABELS.map(Arc::from).to_vec(),
+            takes_candidates: false,
+            candidates_are_independent: false,
+            max_tokens: MAX_TOKENS,
+            precision: "fp32",
+            threshold: script.threshold,
+            calibration: None,
+            description: None,
+            graph: GraphReport::default(),
+            load: LoadReport { weights_shared: !script.weights_copied, ..LoadReport::default() },
+            digest: [7; 32],
+            frequent_texts: script.frequent_texts.clone(),
+        };
+        let replicas = FakeFactory { script: Arc::clone(script) };
+        Ok(LoadedModel { info, first: replicas.replica(1)?, replicas: Box::new(replicas) })
+    }
+}
+
+impl ReplicaFactory for FakeFactory {
+    fn replica(&self, _threads: usize) -> Result<Box<dyn Model>, Error> {
+        self.script.replicas.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Fake { script: Arc::clone(&self.script) }))
     }
 }
 
@@ -114,7 +125,7 @@ struct Fake {
 }
 
 impl Model for Fake {
-    fn predict_unless(&mut self, cancellation: &Cancellation, input: &Input) -> Result<Prediction, Error> {
+    fn predict(&mut self, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
         self.script.runs.fetch_add(1, Ordering::SeqCst);
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         self.script.threads.lock().unwrap().push(thread);

@@ -4,8 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use local_model_mcp::error::Error;
-use local_model_mcp::model::{self, Loaded, Location};
+use local_model_mcp::model::{self, Cancellation, Error, LoadedModel, Location};
 use local_model_mcp::onnxruntime::LibrarySettings;
 use local_model_mcp::prediction::{Input, Verdict};
 use serde_json::Value;
@@ -34,13 +33,13 @@ pub(crate) fn with_settings(name: &str, settings: &str) -> tempfile::TempDir {
     folder
 }
 
-pub(crate) fn load(folder: &Path) -> Result<Loaded, Error> {
+pub(crate) fn load(folder: &Path) -> Result<LoadedModel, Error> {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
     model::load("fixture", &Location::Folder(folder.to_owned()), &library, 2)
 }
 
-pub(crate) fn verdict(loaded: &mut Loaded, input: &Input) -> Verdict {
-    let prediction = loaded.first.predict(input).unwrap_or_else(|error| panic!("{error}: {input:?}"));
+pub(crate) fn verdict(loaded: &mut LoadedModel, input: &Input) -> Verdict {
+    let prediction = loaded.first.predict(input, &Cancellation::default()).unwrap_or_else(|error| panic!("{error}: {input:?}"));
     loaded.info.verdict(input, &prediction)
 }
 
@@ -145,14 +144,14 @@ fn a_tagger_of_old_files_knows_its_unknown_token_from_the_vocabulary() {
 fn a_pair_and_labels_do_not_go_together() {
     let mut loaded = load(&fixture("nli")).unwrap();
     let input = Input { text: "a".into(), text_pair: Some("b".into()), labels: vec!["c".into()] };
-    assert!(matches!(loaded.first.predict(&input), Err(Error::PairNotTaken { .. })));
+    assert!(matches!(loaded.first.predict(&input, &Cancellation::default()), Err(Error::PairNotTaken { .. })));
 }
 
 #[test]
 fn owners_labels_make_an_nli_model_of_generic_names() {
     let mut loaded = load(with_settings("nli-label2id", "labels = [\"entailment\", \"b\", \"c\"]").path()).unwrap();
     let input = Input { text: "a".into(), text_pair: None, labels: vec!["c".into(), "d".into()] };
-    assert!(loaded.info.takes_candidates && loaded.first.predict(&input).is_ok());
+    assert!(loaded.info.takes_candidates && loaded.first.predict(&input, &Cancellation::default()).is_ok());
 }
 
 /// Texts of other lengths come before, between and after; another session on the same files is another replica, with one
@@ -168,12 +167,12 @@ fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
         let library = LibrarySettings { path: None, cache_dir: None };
         let original = model::load("original", &Location::Folder(fixture(name)), &library, 1).unwrap();
         assert_eq!((loaded.info.load.weights_shared, original.info.load.weights_shared), (true, false));
-        let mut replicas = [(loaded.another)(1).unwrap(), (loaded.another)(2).unwrap(), original.first];
-        let first: Vec<_> = texts.iter().map(|text| loaded.first.predict(text).unwrap()).collect();
+        let mut replicas = [loaded.replicas.replica(1).unwrap(), loaded.replicas.replica(2).unwrap(), original.first];
+        let first: Vec<_> = texts.iter().map(|text| loaded.first.predict(text, &Cancellation::default()).unwrap()).collect();
         for (text, first) in texts.iter().zip(&first).rev() {
-            assert_eq!(&loaded.first.predict(text).unwrap(), first, "{name}");
+            assert_eq!(&loaded.first.predict(text, &Cancellation::default()).unwrap(), first, "{name}");
             for replica in &mut replicas {
-                assert_eq!(&replica.predict(text).unwrap(), first, "{name}");
+                assert_eq!(&replica.predict(text, &Cancellation::default()).unwrap(), first, "{name}");
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Texts over a model's limit: what each rule reads, what it says, and that taggers neither lose nor double anything.
 
-use local_model_mcp::error::Error;
-use local_model_mcp::model::Loaded;
+use local_model_mcp::model::{Cancellation, Error, LoadedModel};
 use local_model_mcp::prediction::{Input, Verdict};
 
 use crate::goldens::{load, verdict, with_settings};
@@ -11,7 +10,7 @@ const CLASSIFIER: &str = "wordpiece-pairs";
 /// 48 tokens at most.
 const TAGGER: &str = "ner-wordpiece";
 
-fn loaded(name: &str, settings: &str) -> Loaded {
+fn loaded(name: &str, settings: &str) -> LoadedModel {
     load(with_settings(name, settings).path()).unwrap()
 }
 
@@ -55,9 +54,9 @@ fn windows_read_everything_and_average_by_tokens() {
 #[test]
 fn a_model_may_refuse_long_texts() {
     let mut model = loaded(CLASSIFIER, "overflow = \"error\"");
-    let error = model.first.predict(&Input::single(words(63).join(" "))).unwrap_err();
+    let error = model.first.predict(&Input::single(words(63).join(" ")), &Cancellation::default()).unwrap_err();
     assert_eq!(error, Error::TextTooLong { tokens: 65, limit: 64 });
-    assert!(model.first.predict(&Input::single(words(62).join(" "))).is_ok());
+    assert!(model.first.predict(&Input::single(words(62).join(" ")), &Cancellation::default()).is_ok());
 }
 
 #[test]

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use local_model_mcp::model::{self, Loaded, Location};
+use local_model_mcp::model::{self, Cancellation, LoadedModel, Location};
 use local_model_mcp::onnxruntime::LibrarySettings;
 use local_model_mcp::prediction::Input;
 
 use crate::client::{EXECUTABLE, run, text};
 use crate::goldens::fixture;
 
-fn load(name: &str, cache: &Path) -> Loaded {
+fn load(name: &str, cache: &Path) -> LoadedModel {
     let library = LibrarySettings { path: None, cache_dir: Some(cache.to_owned()) };
     model::load(name, &Location::Folder(fixture(name)), &library, 1).unwrap()
 }
@@ -37,7 +37,7 @@ fn a_graph_is_prepared_once() {
 fn a_damaged_prepared_graph_is_made_again() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
-    let expected = load("int8", cache.path()).first.predict(&input).unwrap();
+    let expected = load("int8", cache.path()).first.predict(&input, &Cancellation::default()).unwrap();
     let [folder] = prepared(cache.path()).try_into().unwrap();
     type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
     let damages: [Damage<'_>; 5] = [
@@ -59,7 +59,7 @@ fn a_damaged_prepared_graph_is_made_again() {
         damaged(&folder);
         let mut loaded = load("int8", cache.path());
         assert!(loaded.info.load.weights_shared, "{damage}");
-        assert_eq!(loaded.first.predict(&input).unwrap(), expected, "{damage}");
+        assert_eq!(loaded.first.predict(&input, &Cancellation::default()).unwrap(), expected, "{damage}");
         assert_eq!(prepared(cache.path()), std::slice::from_ref(&folder), "{damage}");
     }
 }
@@ -69,7 +69,7 @@ fn a_damaged_prepared_graph_is_made_again() {
 fn a_prepared_graph_that_answers_otherwise_is_not_used() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
-    let expected = load("int8", cache.path()).first.predict(&input).unwrap();
+    let expected = load("int8", cache.path()).first.predict(&input, &Cancellation::default()).unwrap();
     let [folder] = prepared(cache.path()).try_into().unwrap();
     let scores = fs::read_to_string(folder.join("probe.json")).unwrap();
     let key = folder.file_name().unwrap().to_str().unwrap();
@@ -81,7 +81,7 @@ fn a_prepared_graph_that_answers_otherwise_is_not_used() {
         files.iter().try_for_each(|(name, content)| fs::write(folder.join(name), content.as_ref().unwrap()))
     });
     assert_eq!(disguised.unwrap(), folder);
-    assert_eq!(load("int8", cache.path()).first.predict(&input).unwrap(), expected);
+    assert_eq!(load("int8", cache.path()).first.predict(&input, &Cancellation::default()).unwrap(), expected);
     assert_eq!(fs::read_to_string(folder.join("probe.json")).unwrap(), scores, "it was made again");
 }
 
@@ -89,10 +89,10 @@ fn a_prepared_graph_that_answers_otherwise_is_not_used() {
 fn weights_beside_the_graph_are_prepared_with_it() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
-    let expected = load("dynamo-external-data", cache.path()).first.predict(&input).unwrap();
+    let expected = load("dynamo-external-data", cache.path()).first.predict(&input, &Cancellation::default()).unwrap();
     let mut again = load("dynamo-external-data", cache.path());
     assert!(again.info.load.weights_shared);
-    assert_eq!(again.first.predict(&input).unwrap(), expected);
+    assert_eq!(again.first.predict(&input, &Cancellation::default()).unwrap(), expected);
 }
 
 #[test]

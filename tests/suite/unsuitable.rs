@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use local_model_mcp::error::Error;
+use local_model_mcp::model::Error;
 
 use crate::goldens::{fixture, load, with_settings};
 

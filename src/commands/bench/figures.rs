@@ -14,7 +14,7 @@ use crate::args::Options;
 use crate::commands::bench::process;
 use crate::commands::bench::server::{Server, Wire, predictions, request};
 use crate::commands::bench::texts::distinct;
-use crate::model::{self, Loaded, Location, Model};
+use crate::model::{self, Cancellation, LoadedModel, Location, Model};
 use crate::onnxruntime::LibrarySettings;
 use crate::prediction::Input;
 
@@ -83,7 +83,7 @@ pub(super) fn starts(options: &Options, cache: &Path, empty: bool, times: usize)
 
 /// The model in this process.
 pub(super) struct Floor {
-    loaded: Loaded,
+    loaded: LoadedModel,
     single: Box<dyn Model>,
     pub workers: usize,
 }
@@ -91,7 +91,7 @@ pub(super) struct Floor {
 impl Floor {
     pub(super) fn new(location: &Location, library: &LibrarySettings, workers: usize) -> anyhow::Result<Self> {
         let loaded = model::load("floor", location, library, workers)?;
-        let single = (loaded.another)(1)?;
+        let single = loaded.replicas.replica(1)?;
         Ok(Self { loaded, single, workers })
     }
 
@@ -101,7 +101,7 @@ impl Floor {
 
     /// Texts a second with so many replicas, each on a thread of its own.
     fn throughput(&self, texts: &[String]) -> anyhow::Result<f64> {
-        let replicas = (0..self.workers).map(|_| (self.loaded.another)(1)).collect::<Result<Vec<_>, _>>()?;
+        let replicas = (0..self.workers).map(|_| self.loaded.replicas.replica(1)).collect::<Result<Vec<_>, _>>()?;
         let started = Instant::now();
         let share = texts.len().div_ceil(replicas.len());
         thread::scope(|scope| {
@@ -109,7 +109,7 @@ impl Floor {
                 scope.spawn(move || {
                     for text in texts {
                         // What cannot run here cannot run in the server either, which says so.
-                        let _ = replica.predict(&Input::single(text.as_str()));
+                        let _ = replica.predict(&Input::single(text.as_str()), &Cancellation::default());
                     }
                 });
             }
@@ -148,7 +148,7 @@ pub(super) fn uncached(
         let input = Input::single(text.as_str());
         let mut run = |replica: &mut dyn Model| -> anyhow::Result<Duration> {
             let started = Instant::now();
-            read = replica.predict(&input)?.tokens_read as usize;
+            read = replica.predict(&input, &Cancellation::default())?.tokens_read as usize;
             Ok(started.elapsed())
         };
         // Another is first each time: whoever comes after another finds the weights in the processor's caches.

@@ -167,9 +167,9 @@ fn a_pass_through_the_graph_ends_when_it_is_cancelled_and_the_session_stays_righ
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
     let mut model = model::load("m", &Location::BuiltIn, &library, 1).unwrap().first;
     let (short, long) = (Input::single("I love this"), Input::single("word ".repeat(510)));
-    let expected = [model.predict(&short).unwrap(), model.predict(&long).unwrap()];
+    let expected = [model.predict(&short, &Cancellation::default()).unwrap(), model.predict(&long, &Cancellation::default()).unwrap()];
     let started = Instant::now();
-    model.predict(&long).unwrap();
+    model.predict(&long, &Cancellation::default()).unwrap();
     let whole = started.elapsed();
     let mut ended_early = 0;
     for _ in 0..40 {
@@ -180,15 +180,15 @@ fn a_pass_through_the_graph_ends_when_it_is_cancelled_and_the_session_stays_righ
             other.cancel();
         });
         let started = Instant::now();
-        match model.predict_unless(&cancellation, &long) {
-            Err(Error::Cancelled) => ended_early += usize::from(started.elapsed() < whole * 3 / 4),
+        match model.predict(&long, &cancellation) {
+            Err(model::Error::Cancelled) => ended_early += usize::from(started.elapsed() < whole * 3 / 4),
             outcome => assert_eq!(outcome.as_ref(), Ok(&expected[1])),
         }
         canceller.join().unwrap();
-        assert_eq!(model.predict(&short).unwrap(), expected[0]);
+        assert_eq!(model.predict(&short, &Cancellation::default()).unwrap(), expected[0]);
     }
     assert!(ended_early > 0, "not once, of {whole:?}");
-    assert_eq!(model.predict(&long).unwrap(), expected[1]);
+    assert_eq!(model.predict(&long, &Cancellation::default()).unwrap(), expected[1]);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_large_text_that_is_withdrawn_while_it_is_made_tokens_frees_its_worker() {
     let mut model = model::load("m", &Location::BuiltIn, &library, 1).unwrap().first;
     let large = Input::single("word ".repeat(200_000));
     let started = Instant::now();
-    model.predict(&large).unwrap();
+    model.predict(&large, &Cancellation::default()).unwrap();
     let whole = started.elapsed();
     // One that is withdrawn before it is begun leaves nothing, so as many as it takes are withdrawn.
     let refused = (0..40).find_map(|_| {
@@ -208,11 +208,11 @@ fn a_large_text_that_is_withdrawn_while_it_is_made_tokens_frees_its_worker() {
             withdrawn.cancel();
         });
         let started = Instant::now();
-        let outcome = model.predict_unless(&cancellation, &large);
+        let outcome = model.predict(&large, &cancellation);
         let took = started.elapsed();
         canceller.join().unwrap();
         match outcome {
-            Err(Error::Cancelled) => {
+            Err(model::Error::Cancelled) => {
                 assert!(took < whole * 3 / 4, "{took:?} of {whole:?}");
                 None
             }
@@ -221,10 +221,10 @@ fn a_large_text_that_is_withdrawn_while_it_is_made_tokens_frees_its_worker() {
         }
     });
     // Two are still being made tokens, and nobody waits for them; no third is begun, short ones are.
-    assert_eq!(refused, Some(Error::StillBusy { model: "m".into(), left: 2 }));
-    model.predict(&Input::single("hello")).unwrap();
-    while let Err(busy) = model.predict(&large) {
-        assert!(matches!(busy, Error::StillBusy { .. }), "{busy}");
+    assert_eq!(refused, Some(model::Error::StillBusy { model: "m".into(), left: 2 }));
+    model.predict(&Input::single("hello"), &Cancellation::default()).unwrap();
+    while let Err(busy) = model.predict(&large, &Cancellation::default()) {
+        assert!(matches!(busy, model::Error::StillBusy { .. }), "{busy}");
         assert!(started.elapsed() < Duration::from_secs(30), "waited for in vain");
         std::thread::sleep(Duration::from_millis(10));
     }

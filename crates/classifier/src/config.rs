@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::model::calibration::Fitted;
-use crate::model::entities::Aggregation;
-use crate::model::zero_shot::{self, Template};
+use crate::calibration::Fitted;
+use crate::entities::Aggregation;
+use crate::zero_shot::{self, Template};
 
 /// `config.json`.
 pub(super) struct Config {

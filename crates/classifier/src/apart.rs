@@ -5,22 +5,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::PoisonError;
-#[cfg(not(loom))]
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
 };
 
-#[cfg(loom)]
-use loom::{
-    sync::atomic::{AtomicUsize, Ordering},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
-    thread,
-};
-
 use crate::error::Error;
-use crate::model::Cancellation;
+use crate::Cancellation;
 
 /// Threads that were left and have not come to their end. Each may hold the memory of the largest text, 150 MB.
 const MOST_LEFT: usize = 2;

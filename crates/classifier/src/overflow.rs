@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use tokenizers::utils::truncation::TruncationDirection;
 
-use crate::model::config::Overflow;
+use crate::config::Overflow;
 
 /// Stretches of tokens that one run reads, in order.
 pub(super) type Window = Vec<Range<usize>>;

@@ -9,11 +9,11 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::digest;
+use cache_dir::digest;
 use crate::error::Error;
-use crate::model::config::{Config, Settings, TokenizerConfig, json};
-use crate::model::recall::Recall;
+use crate::config::{Config, Settings, TokenizerConfig, json};
 use onnx_facts::{self as graph, GraphFacts};
+use cache_dir::facts::FactsCache;
 
 pub(super) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
      (or token-classification)";
@@ -72,7 +72,7 @@ pub(super) enum Vocabulary {
 }
 
 /// Reads the whole folder; the graph is only looked into, and opened by the runtime later.
-pub(super) fn read(path: &Path, recall: &Recall) -> Result<ModelFiles, Error> {
+pub(super) fn read(path: &Path, recall: &FactsCache) -> Result<ModelFiles, Error> {
     let folder = Folder::open(path)?;
     let settings_text = folder.text("local-model.toml")?.unwrap_or_default();
     let settings = Settings::parse(&path.join("local-model.toml"), &settings_text)?;
@@ -82,13 +82,13 @@ pub(super) fn read(path: &Path, recall: &Recall) -> Result<ModelFiles, Error> {
     let tokenizer_config = folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
     let special_tokens = folder.text("special_tokens_map.json")?.unwrap_or_else(|| "{}".into());
 
-    let (digest, facts) = recall.of(&graph, || inspect(&graph))?;
+    let (digest, facts) = recall.get_or_compute(&graph, || inspect(&graph))?;
     let mut graph_digest = Sha256::new_with_prefix(digest);
     let mut room = MAX_WEIGHTS_BYTES;
     for name in &facts.external_files {
         let path = folder.weights(&graph, name)?;
         room -= check_size(&path, room)?;
-        graph_digest.update(recall.of(&path, || digest::of_file(&path).map_err(|error| unreadable(&path, &error)))?);
+        graph_digest.update(recall.get_or_compute(&path, || digest::of_file(&path).map_err(|error| unreadable(&path, &error)))?);
     }
     let graph_digest: [u8; 32] = graph_digest.finalize().into();
     let texts = match &vocabulary {

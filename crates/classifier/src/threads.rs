@@ -79,7 +79,7 @@ mod linux {
         }
 
         /// Takes a few microseconds, and nothing where the processor is the same as in the last run.
-        pub(in crate::model) fn keep_off_this_processor(&self) {
+        pub(crate) fn keep_off_this_processor(&self) {
             let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
             let here = sched_getcpu();
             if placed.beside != Some(here) && !placed.threads.is_empty() {

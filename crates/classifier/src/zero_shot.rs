@@ -1,7 +1,7 @@
 //! Zero-shot classification with an NLI model: the template, which logits count, and how they become scores, by the rules
 //! of transformers' zero-shot pipeline (4.57).
 
-use crate::model::activation;
+use crate::activation;
 use crate::prediction::Task;
 
 /// transformers' own default.

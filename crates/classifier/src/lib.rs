@@ -10,13 +10,14 @@ mod cancellation;
 mod config;
 mod embedded;
 mod entities;
+mod error;
 mod folder;
 mod frame;
 mod growth;
 mod overflow;
 mod pipeline;
+pub mod prediction;
 mod prepared;
-mod recall;
 mod session;
 mod threads;
 mod tokenizer;
@@ -30,15 +31,16 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::error::Error;
-use crate::onnxruntime::{self, LibrarySettings};
+use cache_dir::facts::FactsCache;
+use onnx_runtime::LibrarySettings;
+
 use crate::prediction::{GraphReport, Input, LoadReport, ModelInfo, Prediction, Task};
 pub use calibration::write as write_calibration;
 pub use cancellation::Cancellation;
+pub use error::Error;
 use folder::ModelFiles;
 use pipeline::{Pipeline, Rules};
 use prepared::Sessions;
-use recall::Recall;
 use session::Session;
 use tokenizer::Tokenizer;
 
@@ -80,15 +82,7 @@ pub trait Model: Send {
     /// # Errors
     /// What the model does not take (`TextTooLong`, `PairNotTaken`, `LabelsNotTaken`), `Inference` when a run fails,
     /// `Cancelled`.
-    fn predict_unless(&mut self, cancellation: &Cancellation, input: &Input) -> Result<Prediction, Error>;
-
-    /// Answers one input, whose answer nobody withdraws.
-    ///
-    /// # Errors
-    /// The same.
-    fn predict(&mut self, input: &Input) -> Result<Prediction, Error> {
-        self.predict_unless(&Cancellation::default(), input)
-    }
+    fn predict(&mut self, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error>;
 
     /// Whether the time of a run follows from the length of its input. One that is not bounded so gets no thread that others
     /// wait for.
@@ -96,26 +90,38 @@ pub trait Model: Send {
         true
     }
 
-    /// Gives back memory that long inputs took; the next run takes it anew.
-    fn trim(&mut self) {}
+    /// Releases memory that long inputs took. The next run allocates it again.
+    fn release_memory(&mut self) {}
 }
 
 /// Raised with every change that lets the same files give another answer, so that results kept by an earlier version of
 /// this program are not taken for this one's.
 const RULES_VERSION: u32 = 1;
 
-/// A model in memory: its description, and the way to further replicas.
-pub struct Loaded {
+/// A model in memory: its description, a replica that has run once, and the factory for others.
+pub struct LoadedModel {
     pub info: ModelInfo,
     pub first: Box<dyn Model>,
-    pub another: Replicas,
+    pub replicas: Box<dyn ReplicaFactory>,
 }
 
-/// Makes a replica that computes with so many threads.
-pub type Replicas = Box<dyn Fn(usize) -> Result<Box<dyn Model>, Error> + Send + Sync>;
+/// Makes further replicas of a loaded model.
+pub trait ReplicaFactory: Send + Sync {
+    /// Makes a replica that computes on `threads` threads.
+    ///
+    /// # Errors
+    /// Those of building a session.
+    fn replica(&self, threads: usize) -> Result<Box<dyn Model>, Error>;
+}
 
-/// Loads a model. Blocks; may be called again after a failure.
-pub type Load = Arc<dyn Fn() -> Result<Loaded, Error> + Send + Sync>;
+/// Loads one model.
+pub trait ModelLoader: Send + Sync {
+    /// Loads the model. Blocks; may be called again after a failure.
+    ///
+    /// # Errors
+    /// Those of the folder, the graph and the runtime library, each with its remedy.
+    fn load(&self) -> Result<LoadedModel, Error>;
+}
 
 /// Where a model's files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,17 +132,31 @@ pub enum Location {
     Folder(PathBuf),
 }
 
-/// What happens at load, ready to be handed to the engine.
-pub fn loader(name: String, location: Location, library: LibrarySettings, threads: usize) -> Load {
-    Arc::new(move || load(&name, &location, &library, threads))
+/// Loads a model folder, or the built-in model, with [`load`].
+struct Loader {
+    name: String,
+    location: Location,
+    library: LibrarySettings,
+    threads: usize,
+}
+
+impl ModelLoader for Loader {
+    fn load(&self) -> Result<LoadedModel, Error> {
+        load(&self.name, &self.location, &self.library, self.threads)
+    }
+}
+
+/// Returns a loader that calls [`load`] with these arguments.
+pub fn loader(name: String, location: Location, library: LibrarySettings, threads: usize) -> Arc<dyn ModelLoader> {
+    Arc::new(Loader { name, location, library, threads })
 }
 
 /// Reads the folder, opens the runtime, builds a session that computes with so many threads, and runs it once.
 ///
 /// # Errors
 /// Any of the folder, graph and library errors, each with its remedy.
-pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads: usize) -> Result<Loaded, Error> {
-    let recall = Recall::below(library.cache_dir.as_deref());
+pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads: usize) -> Result<LoadedModel, Error> {
+    let recall = FactsCache::new(library.cache_dir.as_deref());
     let read = || match location {
         Location::BuiltIn => embedded::files(),
         Location::Folder(folder) => folder::read(folder, &recall),
@@ -144,7 +164,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
     let mut took = LoadReport::default();
     // Library, then session, is the longest way; everything else is done beside it.
     let (files, tokenizer, sessions, session) = thread::scope(|scope| -> Result<_, Error> {
-        let opening = scope.spawn(|| timed(|| onnxruntime::environment(library)));
+        let opening = scope.spawn(|| timed(|| onnx_runtime::environment(library)));
         let files;
         (files, took.files) = timed(read);
         let files = files?;
@@ -170,11 +190,22 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
     // The first run allocates what every run needs, and shows whether graph and labels fit each other.
     took.first_run = first.check_labels()?;
     info.load = LoadReport { weights_shared, ..took };
-    let another = move |threads| -> Result<Box<dyn Model>, Error> {
-        let (session, _) = sessions.open(&files, threads)?;
-        Ok(Box::new(Pipeline::new(Arc::clone(&rules), session)))
-    };
-    Ok(Loaded { info, first: Box::new(first), another: Box::new(another) })
+    let replicas = Replicas { sessions, files, rules };
+    Ok(LoadedModel { info, first: Box::new(first), replicas: Box::new(replicas) })
+}
+
+/// Everything that replicas of one model share.
+struct Replicas {
+    sessions: Sessions,
+    files: ModelFiles,
+    rules: Arc<Rules>,
+}
+
+impl ReplicaFactory for Replicas {
+    fn replica(&self, threads: usize) -> Result<Box<dyn Model>, Error> {
+        let (session, _) = self.sessions.open(&self.files, threads)?;
+        Ok(Box::new(Pipeline::new(Arc::clone(&self.rules), session)))
+    }
 }
 
 /// Does `first` on another thread while `second` is done on this one.
@@ -200,7 +231,7 @@ fn info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer
     let mut hasher = Sha256::new();
     hasher.update(RULES_VERSION.to_le_bytes());
     hasher.update(files.digest);
-    hasher.update(onnxruntime::build_info());
+    hasher.update(onnx_runtime::build_info());
     let (inputs, outputs) = session.signature();
     ModelInfo {
         task,

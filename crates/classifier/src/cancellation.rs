@@ -1,14 +1,7 @@
 //! The end of a run that nobody waits for any more, asked for from another thread.
 
 use std::sync::PoisonError;
-#[cfg(not(loom))]
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    sync::{Arc, Mutex, MutexGuard},
-};
-
-#[cfg(loom)]
-use loom::{
     sync::atomic::{AtomicBool, Ordering},
     sync::{Arc, Mutex, MutexGuard},
 };

@@ -23,11 +23,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    pub fn of(path: &Path) -> io::Result<Self> {
-        Self::from(&std::fs::metadata(path)?)
+    pub fn from_path(path: &Path) -> io::Result<Self> {
+        Self::from_metadata(&std::fs::metadata(path)?)
     }
 
-    fn from(metadata: &Metadata) -> io::Result<Self> {
+    fn from_metadata(metadata: &Metadata) -> io::Result<Self> {
         let modified_ns = since_epoch(metadata.modified()?);
         #[cfg(unix)]
         let (changed_ns, inode) = {
@@ -41,7 +41,7 @@ impl Stamp {
     }
 
     /// Whether the file has been at rest long enough for its stamp to tell it from a later version.
-    pub fn settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         let age = since_epoch(SystemTime::now()).saturating_sub(self.changed_ns.max(self.modified_ns));
         age > COARSEST_CLOCK.as_nanos() as u64
     }
@@ -60,11 +60,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "one").unwrap();
-        let before = Stamp::of(&path).unwrap();
-        assert_eq!(Stamp::of(&path).unwrap(), before);
-        assert!(!before.settled(), "just written");
+        let before = Stamp::from_path(&path).unwrap();
+        assert_eq!(Stamp::from_path(&path).unwrap(), before);
+        assert!(!before.is_settled(), "just written");
         std::thread::sleep(Duration::from_millis(20));
         std::fs::write(&path, "two").unwrap();
-        assert_ne!(Stamp::of(&path).unwrap(), before);
+        assert_ne!(Stamp::from_path(&path).unwrap(), before);
     }
 }

@@ -10,12 +10,11 @@ use std::path::Path;
 use ort::environment::Environment;
 use sha2::{Digest, Sha256};
 
-use crate::artifacts::Artifacts;
-use crate::digest::hex;
+use cache_dir::artifacts::Artifacts;
+use cache_dir::digest::hex;
 use crate::error::Error;
-use crate::model::folder::{Graph, ModelFiles};
-use crate::model::session::{Session, Source};
-use crate::onnxruntime;
+use crate::folder::{Graph, ModelFiles};
+use crate::session::{Session, Source};
 
 /// Raised when options change that decide what is in the files.
 const LAYOUT_VERSION: u32 = 1;
@@ -37,7 +36,7 @@ impl Sessions {
     pub(super) fn new(environment: Environment, files: &ModelFiles, cache_dir: Option<&Path>) -> Self {
         let mut hasher = Sha256::new_with_prefix(LAYOUT_VERSION.to_le_bytes());
         hasher.update(files.graph_digest);
-        hasher.update(onnxruntime::build_info());
+        hasher.update(onnx_runtime::build_info());
         hasher.update(processor());
         let store = cache_dir.filter(|_| bytes(files) <= LARGEST_GRAPH_BYTES).map(Artifacts::below);
         Self { environment, store, key: format!("graph-{}", &hex(&hasher.finalize())[..32]) }

@@ -7,11 +7,11 @@ use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, Trunc
 use tokenizers::{AddedToken, Encoding, Model, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
 use crate::error::Error;
-use crate::model::config::{Config, Overflow, SpecialToken};
-use crate::model::folder::{Graph, ModelFiles, Vocabulary};
-use crate::model::frame::{Chunk, Frame};
-use crate::model::overflow::{self, Window};
-use crate::model::vocabulary;
+use crate::config::{Config, Overflow, SpecialToken};
+use crate::folder::{Graph, ModelFiles, Vocabulary};
+use crate::frame::{Chunk, Frame};
+use crate::overflow::{self, Window};
+use crate::vocabulary;
 
 /// Where neither the tokenizer nor the configuration names a limit; the length that BERT was trained with.
 const DEFAULT_MAX_TOKENS: u64 = 512;

@@ -90,7 +90,7 @@ pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::Settings;
+    use crate::config::Settings;
 
     fn calibration() -> Calibration {
         let data = "a \"b\".csv".to_owned();

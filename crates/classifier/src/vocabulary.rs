@@ -14,8 +14,8 @@ use tokenizers::{
 };
 
 use crate::error::Error;
-use crate::model::config::{Config, SpecialToken, TokenizerConfig, json as parse};
-use crate::model::growth::Head;
+use crate::config::{Config, SpecialToken, TokenizerConfig, json as parse};
+use crate::growth::Head;
 
 /// Reads a `tokenizer.json`.
 ///

@@ -44,7 +44,7 @@ impl Artifacts {
         private_dir::check(&self.root).and_then(|()| private_dir::check(&folder)).ok()?;
         let manifest = folder.join(MANIFEST);
         let files: Manifest = serde_json::from_slice(&fs::read(&manifest).ok()?).ok()?;
-        let unchanged = |(name, stamp): (&String, &Stamp)| Stamp::of(&folder.join(name)).is_ok_and(|now| now == *stamp);
+        let unchanged = |(name, stamp): (&String, &Stamp)| Stamp::from_path(&folder.join(name)).is_ok_and(|now| now == *stamp);
         if !files.iter().all(unchanged) {
             return None;
         }
@@ -68,7 +68,7 @@ impl Artifacts {
             // The name must not survive a power cut that the content does not.
             File::open(&path)?.sync_all()?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            files.insert(name, Stamp::of(&path)?);
+            files.insert(name, Stamp::from_path(&path)?);
         }
         fs::write(making.path().join(MANIFEST), serde_json::to_vec(&files)?)?;
         let target = self.root.join(key);

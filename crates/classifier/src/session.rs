@@ -15,11 +15,11 @@ use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::error::Error;
-use crate::model::Cancellation;
-use crate::model::folder::{Graph, ModelFiles};
-use crate::model::frame::Chunk;
-use crate::model::prepared::WEIGHTS;
-use crate::model::threads::IntraOpThreads;
+use crate::Cancellation;
+use crate::folder::{Graph, ModelFiles};
+use crate::frame::Chunk;
+use crate::prepared::WEIGHTS;
+use crate::threads::IntraOpThreads;
 
 /// A run over a handful of tokens takes milliseconds; one that takes this long was made not to end.
 const LONGEST_SHORT_RUN: Duration = Duration::from_secs(10);

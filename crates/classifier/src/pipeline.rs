@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::model::activation;
-use crate::model::apart::Apart;
-use crate::model::entities::{self, Aggregation, Token};
-use crate::model::folder::ModelFiles;
-use crate::model::frame::Chunk;
-use crate::model::session::{Logits, Session};
-use crate::model::tokenizer::{Encoded, Tokenizer};
-use crate::model::zero_shot::{self, Template};
-use crate::model::{Cancellation, Model};
+use crate::activation;
+use crate::apart::Apart;
+use crate::entities::{self, Aggregation, Token};
+use crate::folder::ModelFiles;
+use crate::frame::Chunk;
+use crate::session::{Logits, Session};
+use crate::tokenizer::{Encoded, Tokenizer};
+use crate::zero_shot::{self, Template};
+use crate::{Cancellation, Model};
 use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
 
 /// Texts up to this size are made tokens in less time than a cancelled call may take to end: the built-in tokenizer took 5 µs a
@@ -72,7 +72,7 @@ pub(super) struct Pipeline {
 }
 
 impl Model for Pipeline {
-    fn predict_unless(&mut self, cancellation: &Cancellation, input: &Input) -> Result<Prediction, Error> {
+    fn predict(&mut self, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
         let rules = Arc::clone(&self.rules);
         check_memory(input)?;
         match (rules.task, rules.entailment) {
@@ -93,7 +93,7 @@ impl Model for Pipeline {
         !self.rules.tokenizer.patterned
     }
 
-    fn trim(&mut self) {
+    fn release_memory(&mut self) {
         if let Err(error) = self.session.trim() {
             tracing::debug!(error = error.message(), "the session's memory was not trimmed");
         }

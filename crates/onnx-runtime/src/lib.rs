@@ -2,6 +2,7 @@
 //!
 //! Sessions are `model`'s business. Only this room and `model` may name `ort`.
 
+mod error;
 mod library;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use crate::error::Error;
+pub use error::Error;
 
 /// Where the library may come from.
 #[derive(Clone, Debug)]

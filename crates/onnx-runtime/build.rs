@@ -1,4 +1,4 @@
-//! Puts ONNX Runtime's shared library where `src/onnxruntime` embeds it, and learns what there is to know of the embedded graph.
+//! Fetches ONNX Runtime's shared library, which `src/library.rs` embeds.
 //!
 //! The official library is inside the PyPI wheel `onnxruntime`, which pip or uv can reach from nearly every network;
 //! it is pinned here by version and SHA-256. `ORT_DYLIB_PATH` names another library to embed instead.
@@ -10,8 +10,6 @@ use std::{env, fs};
 use sha2::{Digest, Sha256};
 
 const VERSION: &str = "1.31.1";
-/// Its digest is taken here, and what it declares is read here, so that no start has to touch its pages.
-const BUILT_IN_GRAPH: &str = "models/sentiment/model.onnx";
 
 /// One supported target: its name for pip and uv, and the library in its wheel.
 struct Wheel {
@@ -62,9 +60,6 @@ const WHEELS: [Wheel; 4] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ORT_DYLIB_PATH");
-    println!("cargo::rerun-if-changed={BUILT_IN_GRAPH}");
-    println!("cargo::rustc-env=BUILT_IN_GRAPH_SHA256={}", sha256(Path::new(BUILT_IN_GRAPH)));
-    println!("cargo::rustc-env=BUILT_IN_GRAPH_FACTS={}", built_in_facts());
     match library() {
         Ok(path) => {
             println!("cargo::rerun-if-changed={}", path.display());
@@ -77,12 +72,6 @@ fn main() {
             }
         }
     }
-}
-
-fn built_in_facts() -> String {
-    let content = fs::read(BUILT_IN_GRAPH).expect("the built-in graph belongs to the sources");
-    let facts = onnx_facts::read(&content).expect("the built-in graph is an ONNX model");
-    serde_json::to_string(&facts).expect("facts are names and numbers")
 }
 
 fn library() -> Result<PathBuf, String> {

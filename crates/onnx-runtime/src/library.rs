@@ -7,8 +7,8 @@ use std::io;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::artifacts::Artifacts;
-use crate::error::Error;
+use cache_dir::artifacts::Artifacts;
+use crate::Error;
 use ort::environment::EnvironmentBuilder;
 
 static LIBRARY: &[u8] = include_bytes!(env!("ONNXRUNTIME_LIBRARY"));

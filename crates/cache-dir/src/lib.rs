@@ -1,0 +1,16 @@
+//! The files that a program keeps in its user's cache directory.
+//!
+//! - [`private_dir`]: directories that only this user can change
+//! - [`stamp`]: detecting that a file changed without reading it
+//! - [`artifacts`]: folders that appear whole or not at all, pruned by size
+//! - [`facts`]: facts about files, remembered until the files change
+//! - [`digest`]: SHA-256 of files, and hexadecimal text
+//!
+//! Callers decide what an artifact contains and which facts they compute. Nothing here knows about
+//! models or the protocol.
+
+pub mod artifacts;
+pub mod digest;
+pub mod facts;
+pub mod private_dir;
+pub mod stamp;
