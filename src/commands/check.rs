@@ -90,7 +90,7 @@ async fn inspect(name: &str, engine: &Engine) -> Value {
         "outputs": info.graph.outputs,
         "task": info.task.name(),
         "labels": info.labels.iter().map(|label| &**label).collect::<Vec<_>>(),
-        "takes_labels": info.takes_candidates.then_some(true),
+        "takes_labels": info.supports_zero_shot.then_some(true),
         "max_tokens": info.max_tokens,
         "precision": info.precision,
         "threshold": info.threshold.map(rounded),

@@ -10,20 +10,13 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::engine::{Answer, Engine, Lane, Request};
 use crate::error::Error;
+pub use crate::prediction::WordWeight as Weight;
 use crate::prediction::{Input, Outcome, Task};
 
 /// Runs for one explanation at most. Words of longer texts are left out several at a time.
 const MOST_RUNS: usize = 64;
 /// Words that are shown.
 const SHOWN: usize = 8;
-
-/// A word, or a few neighbours, and what it does to the answer's score.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Weight {
-    pub text: String,
-    /// The score with it less the score without it: above 0 where it speaks for the answer.
-    pub weight: f32,
-}
 
 impl Engine {
     /// The words that moved an answer most, the strongest first.

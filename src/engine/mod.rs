@@ -25,7 +25,7 @@ use tokio::time::timeout_at;
 use crate::digest::hex;
 use crate::error::Error;
 use crate::model::ModelLoader;
-use crate::prediction::{Input, ModelInfo, Prediction, Source, Verdict};
+use crate::prediction::{Input, LabeledPrediction, ModelInfo, Prediction, Source, Verdict};
 use cache::{Cache, Key};
 pub use dispatch::Lane;
 pub use explain::Weight;
@@ -342,6 +342,12 @@ impl Drop for Call<'_> {
 }
 
 impl Answer {
+    /// The answer as every surface shows it, with all labels; see `LabeledPrediction::with_top_k`.
+    pub fn label(&self) -> LabeledPrediction {
+        let labeled = self.info.label(&self.input, &self.prediction);
+        LabeledPrediction { explanation: self.explanation.clone(), ..labeled }
+    }
+
     pub fn verdict(&self) -> Verdict {
         self.info.verdict(&self.input, &self.prediction)
     }

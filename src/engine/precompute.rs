@@ -44,7 +44,7 @@ fn fits(kept: &Kept, info: &ModelInfo) -> bool {
         Outcome::Scores(scores) => {
             !scores.is_empty()
                 && scores.iter().all(|score| score.is_finite())
-                && (scores.len() == info.labels.len() || info.takes_candidates)
+                && (scores.len() == info.labels.len() || info.supports_zero_shot)
         }
         Outcome::Entities(_) => info.task == Task::Tagging,
     }

@@ -71,7 +71,7 @@ impl GoldKind {
     pub fn for_model(info: &ModelInfo, labels: &[Arc<str>]) -> Self {
         let candidates = labels != info.labels;
         match info.task {
-            Task::SingleLabel if candidates && info.candidates_are_independent => Self::Labels(labels.to_vec()),
+            Task::SingleLabel if candidates && info.zero_shot_multi_label => Self::Labels(labels.to_vec()),
             Task::SingleLabel => Self::Label(labels.to_vec()),
             Task::MultiLabel => Self::Labels(labels.to_vec()),
             Task::Regression => Self::Number,

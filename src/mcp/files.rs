@@ -98,7 +98,7 @@ async fn checked(
         return Err(Error::Arguments { problem, takes: TAKES.into() });
     }
     let info = server.engine.ready(job.model.as_deref()).await?;
-    let closed = info.task == Task::SingleLabel && !info.takes_candidates;
+    let closed = info.task == Task::SingleLabel && !info.supports_zero_shot;
     let known = |label: &str| !closed || info.labels.iter().any(|known| **known == *label);
     let mut checked = Vec::new();
     for (row, label) in corrections {

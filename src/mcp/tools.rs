@@ -221,7 +221,7 @@ fn model_status(name: String, state: &State, counts: &Statistics) -> ModelStatus
         description: info.and_then(|info| info.description.clone()),
         task: info.map(|info| info.task.name()),
         labels: info.map(|info| info.labels.iter().map(ToString::to_string).collect()).unwrap_or_default(),
-        takes_labels: info.is_some_and(|info| info.takes_candidates),
+        takes_labels: info.is_some_and(|info| info.supports_zero_shot),
         max_tokens: info.map(|info| info.max_tokens),
         precision: info.map(|info| info.precision),
         calibration: info.and_then(|info| info.calibration.as_ref().map(ToString::to_string)),

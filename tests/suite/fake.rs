@@ -96,8 +96,8 @@ impl ModelLoader for FakeFactory {
         let info = ModelInfo {
             task: script.task.unwrap_or(Task::SingleLabel),
             labels: LABELS.map(Arc::from).to_vec(),
-            takes_candidates: false,
-            candidates_are_independent: false,
+            supports_zero_shot: false,
+            zero_shot_multi_label: false,
             max_tokens: MAX_TOKENS,
             precision: "fp32",
             threshold: script.threshold,

@@ -151,7 +151,7 @@ fn a_pair_and_labels_do_not_go_together() {
 fn owners_labels_make_an_nli_model_of_generic_names() {
     let mut loaded = load(with_settings("nli-label2id", "labels = [\"entailment\", \"b\", \"c\"]").path()).unwrap();
     let input = Input { text: "a".into(), text_pair: None, labels: vec!["c".into(), "d".into()] };
-    assert!(loaded.info.takes_candidates && loaded.first.predict(&input, &Cancellation::default()).is_ok());
+    assert!(loaded.info.supports_zero_shot && loaded.first.predict(&input, &Cancellation::default()).is_ok());
 }
 
 /// Texts of other lengths come before, between and after; another session on the same files is another replica, with one

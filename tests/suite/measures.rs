@@ -24,8 +24,8 @@ fn model(task: Task, labels: usize) -> ModelInfo {
     ModelInfo {
         task,
         labels: (0..labels).map(|number| format!("l{number}").into()).collect(),
-        takes_candidates: false,
-        candidates_are_independent: false,
+        supports_zero_shot: false,
+        zero_shot_multi_label: false,
         max_tokens: 8,
         precision: "fp32",
         threshold: None,

@@ -44,7 +44,8 @@ impl Artifacts {
         private_dir::check(&self.root).and_then(|()| private_dir::check(&folder)).ok()?;
         let manifest = folder.join(MANIFEST);
         let files: Manifest = serde_json::from_slice(&fs::read(&manifest).ok()?).ok()?;
-        let unchanged = |(name, stamp): (&String, &Stamp)| Stamp::from_path(&folder.join(name)).is_ok_and(|now| now == *stamp);
+        let unchanged =
+            |(name, stamp): (&String, &Stamp)| Stamp::from_path(&folder.join(name)).is_ok_and(|now| now == *stamp);
         if !files.iter().all(unchanged) {
             return None;
         }

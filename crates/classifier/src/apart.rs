@@ -11,8 +11,8 @@ use std::{
     thread,
 };
 
-use crate::error::Error;
 use crate::Cancellation;
+use crate::error::Error;
 
 /// Threads that were left and have not come to their end. Each may hold the memory of the largest text, 150 MB.
 const MOST_LEFT: usize = 2;

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::error::Error;
 use crate::calibration::Fitted;
 use crate::entities::Aggregation;
+use crate::error::Error;
 use crate::zero_shot::{self, Template};
 
 /// `config.json`.

@@ -9,11 +9,11 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use cache_dir::digest;
-use crate::error::Error;
 use crate::config::{Config, Settings, TokenizerConfig, json};
-use onnx_facts::{self as graph, GraphFacts};
+use crate::error::Error;
+use cache_dir::digest;
 use cache_dir::facts::FactsCache;
+use onnx_facts::{self as graph, GraphFacts};
 
 pub(super) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
      (or token-classification)";
@@ -88,7 +88,9 @@ pub(super) fn read(path: &Path, recall: &FactsCache) -> Result<ModelFiles, Error
     for name in &facts.external_files {
         let path = folder.weights(&graph, name)?;
         room -= check_size(&path, room)?;
-        graph_digest.update(recall.get_or_compute(&path, || digest::of_file(&path).map_err(|error| unreadable(&path, &error)))?);
+        graph_digest.update(
+            recall.get_or_compute(&path, || digest::of_file(&path).map_err(|error| unreadable(&path, &error)))?,
+        );
     }
     let graph_digest: [u8; 32] = graph_digest.finalize().into();
     let texts = match &vocabulary {

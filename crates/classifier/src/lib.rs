@@ -14,6 +14,8 @@ mod error;
 mod folder;
 mod frame;
 mod growth;
+mod labeled;
+mod model_info;
 mod overflow;
 mod pipeline;
 pub mod prediction;
@@ -236,8 +238,8 @@ fn info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer
     ModelInfo {
         task,
         labels: files.config.labels.clone(),
-        takes_candidates: task == Task::SingleLabel && files.config.entailment.is_some(),
-        candidates_are_independent: files.settings.multi_label,
+        supports_zero_shot: task == Task::SingleLabel && files.config.entailment.is_some(),
+        zero_shot_multi_label: files.settings.multi_label,
         max_tokens: tokenizer.max_tokens(),
         precision: files.facts.precision(),
         threshold: files.settings.threshold,

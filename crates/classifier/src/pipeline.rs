@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
 use crate::activation;
 use crate::apart::Apart;
 use crate::entities::{self, Aggregation, Token};
+use crate::error::Error;
 use crate::folder::ModelFiles;
 use crate::frame::Chunk;
+use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
 use crate::session::{Logits, Session};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::zero_shot::{self, Template};
 use crate::{Cancellation, Model};
-use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
 
 /// Texts up to this size are made tokens in less time than a cancelled call may take to end: the built-in tokenizer took 5 µs a
 /// byte at most, and others may take five times that. A thread of its own costs 30 to 60 µs.

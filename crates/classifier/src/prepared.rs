@@ -10,11 +10,11 @@ use std::path::Path;
 use ort::environment::Environment;
 use sha2::{Digest, Sha256};
 
-use cache_dir::artifacts::Artifacts;
-use cache_dir::digest::hex;
 use crate::error::Error;
 use crate::folder::{Graph, ModelFiles};
 use crate::session::{Session, Source};
+use cache_dir::artifacts::Artifacts;
+use cache_dir::digest::hex;
 
 /// Raised when options change that decide what is in the files.
 const LAYOUT_VERSION: u32 = 1;

@@ -14,8 +14,8 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBui
 use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
-use crate::error::Error;
 use crate::Cancellation;
+use crate::error::Error;
 use crate::folder::{Graph, ModelFiles};
 use crate::frame::Chunk;
 use crate::prepared::WEIGHTS;

@@ -6,8 +6,8 @@
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{AddedToken, Encoding, Model, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
-use crate::error::Error;
 use crate::config::{Config, Overflow, SpecialToken};
+use crate::error::Error;
 use crate::folder::{Graph, ModelFiles, Vocabulary};
 use crate::frame::{Chunk, Frame};
 use crate::overflow::{self, Window};

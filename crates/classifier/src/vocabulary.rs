@@ -13,8 +13,8 @@ use tokenizers::{
     Tokenizer as HfTokenizer, TokenizerImpl,
 };
 
-use crate::error::Error;
 use crate::config::{Config, SpecialToken, TokenizerConfig, json as parse};
+use crate::error::Error;
 use crate::growth::Head;
 
 /// Reads a `tokenizer.json`.

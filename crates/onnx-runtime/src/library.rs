@@ -7,8 +7,8 @@ use std::io;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use cache_dir::artifacts::Artifacts;
 use crate::Error;
+use cache_dir::artifacts::Artifacts;
 use ort::environment::EnvironmentBuilder;
 
 static LIBRARY: &[u8] = include_bytes!(env!("ONNXRUNTIME_LIBRARY"));

@@ -1,0 +1,86 @@
+//! What is known about a model once it has loaded.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::prediction::Task;
+
+/// Description of a loaded model.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
+    pub task: Task,
+    /// Label names, in the order of the graph's scores.
+    pub labels: Vec<Arc<str>>,
+    /// Whether the caller may send candidate labels (NLI models).
+    pub supports_zero_shot: bool,
+    /// Whether candidate labels are scored independently of each other.
+    pub zero_shot_multi_label: bool,
+    /// Token limit of one run, special tokens included.
+    pub max_tokens: usize,
+    /// `fp32`, `fp16` or `int8`.
+    pub precision: &'static str,
+    /// Predictions with a lower confidence are marked `uncertain`. `None`: no prediction is.
+    pub threshold: Option<f32>,
+    /// How the confidences were calibrated. `None`: they are the model's own.
+    pub calibration: Option<Calibration>,
+    pub description: Option<String>,
+    pub graph: GraphReport,
+    pub load: LoadReport,
+    /// SHA-256 of everything that determines a prediction: graph, weights, tokenizer,
+    /// configuration and runtime.
+    pub digest: [u8; 32],
+    /// Texts worth computing in advance, most frequent first.
+    pub frequent_texts: Vec<String>,
+}
+
+/// The temperature of a model, and the data that it was fitted on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// Divides the logits; above 1 for an overconfident model.
+    pub temperature: f64,
+    /// Name of the file that it was fitted on.
+    pub data: String,
+    pub data_sha256: String,
+    /// Labelled rows in that file.
+    pub rows: u64,
+    /// `2026-01-31`.
+    pub date: String,
+}
+
+impl fmt::Display for Calibration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { temperature, data, data_sha256, rows, date } = self;
+        let digest = data_sha256.get(..8).unwrap_or(data_sha256);
+        write!(formatter, "temperature {temperature}, fitted on {rows} ")?;
+        write!(formatter, "{} of {data} ({digest}…) on {date}", if *rows == 1 { "row" } else { "rows" })
+    }
+}
+
+/// The graph that was loaded, and what it declares, for people.
+#[derive(Clone, Debug, Default)]
+pub struct GraphReport {
+    /// Path of the file, or `built in`.
+    pub file: String,
+    /// Why this file was chosen.
+    pub reason: &'static str,
+    pub opset: u64,
+    /// Files of weights next to the graph.
+    pub weights: Vec<String>,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+}
+
+/// Duration of each step of a load.
+///
+/// Library, session and first run follow each other; files and tokenizer are read in parallel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadReport {
+    pub library: Duration,
+    pub files: Duration,
+    pub tokenizer: Duration,
+    pub session: Duration,
+    pub first_run: Duration,
+    /// Whether the weights are mapped from a file and so shared with other sessions and processes.
+    pub weights_shared: bool,
+}
