@@ -104,7 +104,7 @@ impl LabelledFile {
         let wanted: Vec<Wanted> = [text, label].into_iter().chain(pair).collect();
         self.judge(&mut labelled, engine, runtime, &mut source, &wanted, &gold, total, watch)?;
         if labelled.judged.is_empty() && labelled.failed.count == 0 {
-            return Err(Error::NothingLabelled { column: labelled.label_column });
+            return Err(evaluation::Error::NothingLabelled { column: labelled.label_column }.into());
         }
         labelled.duration = started.elapsed();
         Ok(labelled)

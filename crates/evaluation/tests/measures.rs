@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use local_model_mcp::evaluation::{
+use evaluation::{
     Class, Classification, Gold, GoldKind, GoldScan, Measures, ScoredRow, measure,
 };
-use local_model_mcp::prediction::{
+use classifier::prediction::{
     Entity, GraphReport, LoadReport, ModelInfo, Outcome, Prediction, Task,
 };
 use serde_json::Value;
 
-const GOLDEN: &str = include_str!("../fixtures/measures.json");
+const GOLDEN: &str = include_str!("../../../tests/fixtures/measures.json");
 /// Sums of a few hundred doubles in another order.
 const TOLERANCE: f64 = 1e-9;
 
@@ -126,7 +126,7 @@ fn the_fitted_temperature_equals_scipy_and_helps_held_out_rows() {
         let distance = (fit.temperature - temperature).abs();
         assert!(distance < 6e-4, "{}, expected {temperature}", fit.temperature);
         assert!(fit.held_out.log_loss < fit.before.log_loss);
-        let error = |probability: &local_model_mcp::evaluation::Probability| {
+        let error = |probability: &evaluation::Probability| {
             probability.expected_calibration_error
         };
         assert!(error(&fit.held_out) < error(&fit.before));
