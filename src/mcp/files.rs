@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::sync::atomic::Ordering;
 
 use rmcp::RoleServer;
 use rmcp::model::{CallToolRequestParams, CallToolResult, MetaObject, ProgressNotificationParam};
@@ -114,17 +113,16 @@ async fn checked(
     Ok(checked)
 }
 
-/// Waits for a job, tells the client how far it is, and stops it when the client does not want it any more.
+/// Waits for a job and reports its progress. Stops it when the call is cancelled or the input ends.
 async fn drive<T>(server: &Server, mut running: Running<T>, context: &RequestContext<RoleServer>) -> Result<T, Error> {
     let progress = running.progress.clone();
+    let mut input_ended = server.session.input_ended.subscribe();
     tokio::select! {
         outcome = running.finished() => return outcome,
-        () = context.ct.cancelled() => {}
+        () = context.ct.cancelled() => running.discard(),
         () = report(progress, context) => {}
-    }
-    // A client that has left withdrew nothing: what is finished is kept, and `resume` goes on with it.
-    if !server.session.client_left.load(Ordering::Relaxed) {
-        running.discard();
+        // Dropping the job keeps the rows that it has finished.
+        _ = input_ended.wait_for(|ended| *ended) => {}
     }
     Err(Error::Cancelled)
 }
