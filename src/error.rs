@@ -49,15 +49,8 @@ pub enum Error {
     Tables(#[from] tables::Error),
     #[error("`{path}` changed at row {row} while or since it was classified; run it again with `overwrite`")]
     FileChanged { path: PathBuf, row: u64 },
-    #[error(
-        "the file has {} that the model does not know: {}; it knows {}; rename those in the file, or the model's with `labels` in local-model.toml",
-        count(unknown.len(), "label"), shown(unknown), shown(known)
-    )]
-    LabelsUnknown { unknown: Vec<String>, known: Vec<String> },
-    #[error("the right answer is {found}; expected {expected}")]
-    BadGold { found: String, expected: String },
-    #[error("no row has a right answer in column `{column}`; name the column that has them with `--label-column`")]
-    NothingLabelled { column: String },
+    #[error(transparent)]
+    Evaluation(#[from] evaluation::Error),
     #[error(
         "the file has columns of the name `{name}` already, as an output of this program has; classify the file it was made from"
     )]
@@ -102,6 +95,7 @@ pub enum Error {
     )]
     LoadPanicked { model: String, message: String },
 
+
     #[error("no operating system thread could be started: {message}; lower `--workers` or close other programs")]
     Thread { message: String },
 }
@@ -120,19 +114,23 @@ impl Error {
             | Self::Arguments { .. }
             | Self::Batch { .. }
             | Self::FileChanged { .. }
-            | Self::LabelsUnknown { .. }
-            | Self::BadGold { .. }
-            | Self::NothingLabelled { .. }
+            | Self::Evaluation(_)
             | Self::OutputColumns { .. }
             | Self::NotWritten { .. }
             | Self::ResumeOther { .. }
             | Self::OutputMissing { .. }
             | Self::NotAnOutput { .. }
             | Self::Correction { .. } => Kind::Caller,
-            Self::StillLoading { .. } | Self::Deadline { .. } | Self::Overloaded { .. } => Kind::Overload,
+            Self::StillLoading { .. }
+            | Self::Deadline { .. }
+            | Self::Overloaded { .. } => Kind::Overload,
             Self::Cancelled => Kind::Cancelled,
-            Self::Panicked { .. } | Self::JobFailed { .. } | Self::Thread { .. } => Kind::Internal,
-            Self::ModelFailed { .. } | Self::OutOfService { .. } | Self::LoadPanicked { .. } => Kind::Model,
+            Self::Panicked { .. }
+            | Self::JobFailed { .. }
+            | Self::Thread { .. } => Kind::Internal,
+            Self::ModelFailed { .. }
+            | Self::OutOfService { .. }
+            | Self::LoadPanicked { .. } => Kind::Model,
             Self::Classifier(error) => classifier_kind(error),
         }
     }
@@ -188,18 +186,6 @@ impl Kind {
 /// Names in backticks, comma between.
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Names that a person or an assistant can read; of very many, the first.
-fn shown(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    let more = names.len().saturating_sub(SHOWN);
-    let first = list(&names[..names.len() - more]);
-    if more > 0 { format!("{first} and {more} more") } else { first }
-}
-
-fn count(number: usize, name: &str) -> String {
-    if number == 1 { format!("1 {name}") } else { format!("{number} {name}s") }
 }
 
 #[cfg(test)]

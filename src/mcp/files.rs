@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::sync::atomic::Ordering;
 
 use rmcp::RoleServer;
 use rmcp::model::{CallToolRequestParams, CallToolResult, MetaObject, ProgressNotificationParam};
@@ -12,9 +11,10 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::files::{Existing, Reading};
-use crate::job::{Corrections, FileJob, Progress, Running, Stage};
+use crate::job::{FileJob, Progress, Running, Stage};
 use crate::mcp::file_schema::{DEFAULT_ROWS, FileArguments, FileResult, MAX_ROWS, shown};
 use crate::mcp::{PROGRESS_INTERVAL, Server, tools};
+use crate::prediction::Task;
 
 const TAKES: &str = "`path`, and optionally `text_column`, `label_column`, `output_path`, `model`, `labels`, `header`, \
     `overwrite`, `resume`, `only`, `limit`, `corrections`";
@@ -50,18 +50,17 @@ pub(super) async fn call(
     let mut result = FileResult::default();
     if let Some(corrections) = &corrections {
         let corrections = checked(server, &job, corrections).await?;
-        let corrected = drive(server, job.clone().correct(corrections), context).await?;
+        let corrected = drive(server, job.clone().correct(corrections)?, context).await?;
         result.output = shown(&corrected.output);
         result.corrected = Some(corrected.rows);
     }
-    let missing = corrections.is_none()
-        && (!only || job.existing != Existing::Refuse || !drive(server, job.clone().output_exists(), context).await?);
+    let missing = corrections.is_none() && (!only || job.existing != Existing::Refuse || !job.output_exists()?);
     if missing {
-        let summary = drive(server, job.clone().start(server.engine.clone()), context).await?;
+        let summary = drive(server, job.clone().start(server.engine.clone())?, context).await?;
         result = FileResult::summed_up(summary);
     }
     if only {
-        let review = drive(server, job.review(most), context).await?;
+        let review = drive(server, job.review(most)?, context).await?;
         result = result.with_review(review);
     }
     Ok(tools::result(&result, MetaObject::new()))
@@ -87,26 +86,43 @@ fn job(server: &Server, arguments: FileArguments) -> FileJob {
 }
 
 /// Corrections with numbers for rows and labels that the model has.
-async fn checked(server: &Server, job: &FileJob, corrections: &BTreeMap<String, String>) -> Result<Corrections, Error> {
+async fn checked(
+    server: &Server,
+    job: &FileJob,
+    corrections: &BTreeMap<String, String>,
+) -> Result<Vec<(u64, String)>, Error> {
+    let wrong = |row: &str, found: String, expected: String| Error::Correction { row: row.to_owned(), found, expected };
     if corrections.is_empty() || corrections.len() > MAX_CORRECTIONS {
         let problem = format!("`corrections` has {} entries, expected 1 to {MAX_CORRECTIONS}", corrections.len());
         return Err(Error::Arguments { problem, takes: TAKES.into() });
     }
     let info = server.engine.ready(job.model.as_deref()).await?;
-    Corrections::parse(corrections, &info)
+    let closed = info.task == Task::SingleLabel && !info.supports_zero_shot;
+    let known = |label: &str| !closed || info.labels.iter().any(|known| **known == *label);
+    let mut checked = Vec::new();
+    for (row, label) in corrections {
+        let number = row.parse::<u64>().ok().filter(|number| *number > 0);
+        let number = number.ok_or_else(|| wrong(row, "it is no row number".into(), "a number from 1 on".into()))?;
+        if label.trim().is_empty() || !known(label) {
+            let labels: Vec<String> = info.labels.iter().take(20).map(|label| format!("`{label}`")).collect();
+            let expected = if closed { format!("one of {}", labels.join(", ")) } else { "a label".into() };
+            return Err(wrong(row, format!("`{label}` is no label of the model"), expected));
+        }
+        checked.push((number, label.clone()));
+    }
+    Ok(checked)
 }
 
-/// Waits for a job, tells the client how far it is, and stops it when the client does not want it any more.
+/// Waits for a job and reports its progress. Stops it when the call is cancelled or the input ends.
 async fn drive<T>(server: &Server, mut running: Running<T>, context: &RequestContext<RoleServer>) -> Result<T, Error> {
     let progress = running.progress.clone();
+    let mut input_ended = server.session.input_ended.subscribe();
     tokio::select! {
         outcome = running.finished() => return outcome,
-        () = context.ct.cancelled() => {}
+        () = context.ct.cancelled() => running.discard(),
         () = report(progress, context) => {}
-    }
-    // A client that has left withdrew nothing: what is finished is kept, and `resume` goes on with it.
-    if !server.session.client_left.load(Ordering::Relaxed) {
-        running.discard();
+        // Dropping the job keeps the rows that it has finished.
+        _ = input_ended.wait_for(|ended| *ended) => {}
     }
     Err(Error::Cancelled)
 }

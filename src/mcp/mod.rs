@@ -3,16 +3,18 @@
 //! Nothing outside this folder may name `rmcp` or `schemars`. What the assistant reads is written in `schema` (fields) and
 //! `tools` (descriptions); what a call does is `engine`'s business.
 
+mod duplex;
 mod file_schema;
 mod files;
+mod lines;
 mod schema;
 mod skill;
+mod stdio;
 mod tools;
-mod transport;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::ErrorKind;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,7 +33,8 @@ use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use crate::engine::{Engine, State};
 use crate::error::Error;
 use crate::job::JobSettings;
-pub use transport::{Duplex, stdio};
+pub use duplex::{Duplex, stdio};
+use stdio::{Session, StdioTransport};
 
 /// The list of tools never changes while the process lives.
 const LIST_TTL_MS: u64 = 3_600_000;
@@ -58,10 +61,8 @@ pub async fn serve(
     duplex: Duplex,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Every call ends by its deadline; what takes longer is work on a file, which can be taken up again.
-    let patience = engine.deadline() + Duration::from_secs(1);
-    let session = Arc::new(transport::Session::default());
-    let (transport, outbox) = transport::Lenient::new(duplex, patience, Arc::clone(&session));
+    let session = Arc::new(Session::default());
+    let (transport, written) = StdioTransport::new(duplex, Arc::clone(&session));
     let server = Server { tools: tools::list(&engine.names()), engine, jobs, session: Arc::clone(&session) };
     let served = async {
         match server.serve(transport).await {
@@ -75,10 +76,12 @@ pub async fn serve(
     };
     tokio::select! {
         outcome = served => outcome,
-        () = session.over() => Ok(()),
-        error = outbox.broken() => match error.kind() {
-            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected => Ok(()),
-            _ => Err(format!("answers cannot be written to stdout: {error}").into()),
+        written = written => match written {
+            Err(error) if !matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected) => {
+                Err(format!("answers cannot be written to stdout: {error}").into())
+            }
+            // The client has left.
+            _ => Ok(()),
         },
         () = shutdown => Ok(()),
     }
@@ -88,7 +91,7 @@ struct Server {
     engine: Arc<Engine>,
     jobs: JobSettings,
     tools: Vec<Tool>,
-    session: Arc<transport::Session>,
+    session: Arc<Session>,
 }
 
 impl ServerHandler for Server {

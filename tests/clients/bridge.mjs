@@ -1,14 +1,15 @@
-// Streamable HTTP in front of the server over stdio, because the conformance suite speaks only HTTP. One process for each
-// session; one for all requests of revision 2026-07-28, which has no sessions. Messages pass as they are, but for three things:
-// ids, which have to be told apart in the one process; calls of the suite's reference tools, for which tools of ours stand in;
-// and the revision that a handshake asks for, since the suite asks for 2025-11-25 whichever it checks.
+// Serves Streamable HTTP in front of the stdio server, because the conformance suite speaks only HTTP.
+// Each session gets a process. Revision 2026-07-28 has no sessions, so its requests share one process.
+// The bridge changes three things in messages: ids, because requests share a process; calls of the
+// suite's reference tools, which are replaced by calls of this server's tools; and the revision in a
+// handshake, because the suite asks for 2025-11-25 whichever revision it checks.
 
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 
-/** Where the transport's rules want another status than 200 for an error. Handshake revisions have none of these. */
+/** HTTP statuses that the transport requires for some errors. Handshake revisions require none. */
 const STATUS = { [-32601]: 404, [-32602]: 400, [-32020]: 400, [-32021]: 400, [-32022]: 400 };
 
 class Process {
@@ -22,7 +23,7 @@ class Process {
     createInterface({ input: this.#child.stdout }).on("line", (line) => this.#received(JSON.parse(line)));
   }
 
-  /** Sends a request; `deliver` gets each progress notification and then the answer, `last` telling which it is. */
+  /** Sends a request. `deliver` gets each progress notification, then the answer with `last` set. */
   request(message, deliver) {
     this.#count += 1;
     this.#requests.set(this.#count, { id: message.id, token: message.params?._meta?.progressToken, deliver });
@@ -56,9 +57,9 @@ function answer(response, status, message, headers = {}) {
 }
 
 /**
- * Starts the bridge to `command`, run in `home` with `environment`. What it gives back has the `url`; a `revision` to be set, which
- * handshakes then ask for, and the one that was `negotiated`; and `standIns`, from a tool's name to the `{ name, arguments }`
- * that are called in its place.
+ * Starts a bridge to `command`, which runs in `home` with `environment`. The result has the `url`, a
+ * `revision` to set for handshakes, the `negotiated` revision, and `standIns`, which maps a tool's name
+ * to the `{ name, arguments }` to call instead.
  */
 export async function bridge(command, { home, environment }) {
   const bridged = { revision: undefined, negotiated: undefined, standIns: {} };
@@ -87,7 +88,7 @@ export async function bridge(command, { home, environment }) {
     if (standIn) message.params = { ...message.params, name: standIn.name, arguments: standIn.arguments };
     process.request(message, (reply, last) => {
       if (message.method === "initialize") bridged.negotiated = reply.result?.protocolVersion;
-      // Only a call that tells progress needs a stream.
+      // Only a call that reports progress needs a stream.
       if (last && !response.headersSent) {
         const status = process === stateless ? STATUS[reply.error?.code] : undefined;
         return answer(response, status ?? 200, reply, headers);

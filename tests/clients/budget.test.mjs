@@ -1,6 +1,6 @@
-// How many tokens an assistant reads before it has called anything: names, descriptions and inputs of all tools, the server's
-// instructions, and the description of the skill. Counted with the last tokenizer that Anthropic published, which newer models
-// do not share, so it is a measure and no exact number.
+// Counts the tokens that an assistant reads before its first call: names, descriptions and inputs of
+// all tools, the server's instructions, and the skill's description. The tokenizer is the last one that
+// Anthropic published. Newer models use others, so the count is an estimate.
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

@@ -1,4 +1,4 @@
-// Claude Code's own health check, in an empty home. A turn with the model needs a login, so none is made here.
+// Runs Claude Code's own health check in an empty home. A turn with the model needs a login, so there is none here.
 
 import assert from "node:assert/strict";
 import { mkdirSync, symlinkSync } from "node:fs";
@@ -20,7 +20,7 @@ test("claude code: added, listed, connected", () => {
   assert.match(claude(home, "mcp", "list"), /local-model: .*Connected/);
 });
 
-test("claude code: registered and taken back by the server's own command", () => {
+test("claude code: registered and unregistered by the server's own command", () => {
   const home = world();
   const path = join(here, "node_modules/.bin");
   const register = (...args) => run(home, "/usr/bin/env", [`PATH=${path}${delimiter}${dirname(process.execPath)}`, server, "register", "--apply", ...args]);
@@ -35,7 +35,7 @@ test("claude code: the plugin is valid, installs from a clone, and connects with
   const home = world();
   claude(home, "plugin", "validate", "--strict", "--profile", "directory", join(root, "plugin"));
   claude(home, "plugin", "validate", "--strict", root);
-  // Where `cargo install` puts it is on the PATH of its users.
+  // `cargo install` puts the executable into a directory on the user's PATH.
   mkdirSync(join(home, "bin"));
   symlinkSync(server, join(home, "bin/local-model-mcp"));
   claude(home, "plugin", "marketplace", "add", root);

@@ -1,5 +1,5 @@
-// The official conformance suite, through the bridge. In every scenario it also checks each message against the official JSON
-// schema of the revision. Which scenarios are run, and why the others are not, is in conformance.json.
+// Runs the official conformance suite through the bridge. Every scenario also checks each message against
+// the official JSON schema of the revision. conformance.json lists the scenarios and why some are left out.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -16,7 +16,7 @@ let bridged;
 before(async () => (bridged = await bridge(server, { home, environment: environment(home) })));
 after(() => bridged.close());
 
-// Not `run`, which would hold up the bridge.
+// `run` would block the bridge.
 function suite(...args) {
   const child = spawn(process.execPath, [installed("conformance"), ...args], { env: { HOME: home } });
   const output = [];
@@ -29,7 +29,7 @@ async function check(revision, scenario) {
   const results = mkdtempSync(join(home, "results-"));
   const { status, output } = await suite(
     "server", "--url", bridged.url, "--scenario", scenario, "--spec-version", revision, "--timeout", "300000",
-    // The suite names few scenarios for the oldest revision; those of the next one hold there too.
+    // The suite has few scenarios for the oldest revision; those of the next one apply too.
     "--force", "--expected-failures", join(here, "conformance-baseline.yml"), "--output-dir", results,
   );
   const [folder] = readdirSync(results);
@@ -37,7 +37,7 @@ async function check(revision, scenario) {
   const checks = JSON.parse(readFileSync(join(results, folder, "checks.json"), "utf8"));
   const missed = checks.filter((check) => !["SUCCESS", "SKIPPED", "INFO"].includes(check.status));
   assert.equal(status, 0, `${JSON.stringify(missed, null, 1)}\n${output.slice(-1000)}`);
-  // This one writes its requests by hand, past the suite's check of messages.
+  // This scenario writes its requests by hand, so the suite does not check its messages.
   const checked = scenario === "server-stateless" ? undefined : "SUCCESS";
   assert.equal(checks.find(({ id }) => id === "wire-schema-valid")?.status, checked);
   if (revision < "2026") assert.equal(bridged.negotiated, revision);

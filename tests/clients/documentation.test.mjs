@@ -1,4 +1,4 @@
-// docs/clients.md against the lock files and conformance.json, so that neither its versions nor its lists go stale.
+// Compares docs/clients.md with the lock files and conformance.json, so that its versions and lists stay current.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ const document = read("../../docs/clients.md");
 
 test("documentation: the table has every client in its locked version", () => {
   const node = JSON.parse(read("package-lock.json")).packages;
-  // One package counts tokens and is no client.
+  // This package counts tokens; it is not a client.
   const names = Object.keys(node[""].devDependencies).filter((name) => name !== "@anthropic-ai/tokenizer");
   const locked = names.map((name) => [name, node[`node_modules/${name}`].version]);
   const [, rust] = read("../../Cargo.lock").match(/name = "rmcp"\nversion = "(.*)"/);

@@ -1,14 +1,14 @@
-// What every TypeScript client has to get out of the server: the list, each tool, a tool error, progress, cancellation.
-// Both SDKs check the answers against the tools' output schemas themselves.
+// The checks that every TypeScript client runs: tool list, each tool, a tool error, progress, cancellation.
+// Both SDKs validate the answers against the tools' output schemas.
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { expected, writeLong } from "./world.mjs";
 
-/** `client` has `listTools()` and `call(tool, options)`; `t` is the test that the steps belong to. */
+/** `client` has `listTools()` and `call(tool, options)`; `t` is the parent test. */
 export async function essentials(t, client, home, who) {
-  await t.test("the list, whose schemas compile without a warning", async (t) => {
+  await t.test("the tool list's schemas compile without a warning", async (t) => {
     const warnings = ["warn", "error"].map((level) => t.mock.method(console, level));
     const { tools } = await client.listTools();
     assert.deepEqual(tools.map((tool) => tool.name), expected.tools);
@@ -33,7 +33,7 @@ export async function essentials(t, client, home, who) {
   const { path, rows } = expected.long;
   const long = { name: "local_model_predict_file", arguments: { path, overwrite: true } };
 
-  await t.test("a withdrawn file job leaves nothing, and the session goes on", async () => {
+  await t.test("a cancelled file job leaves no files, and the session continues", async () => {
     writeLong(home, `${who}, withdrawn`);
     const before = readdirSync(home).sort();
     const withdrawn = new AbortController();
@@ -45,7 +45,7 @@ export async function essentials(t, client, home, who) {
     assert.deepEqual(readdirSync(home).sort(), before);
   });
 
-  await t.test("a file job tells how far it is", async () => {
+  await t.test("a file job reports progress", async () => {
     writeLong(home, who);
     const progress = [];
     const { structuredContent } = await client.call(long, { timeout: 300_000, onprogress: (at) => progress.push(at) });

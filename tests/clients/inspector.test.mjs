@@ -1,4 +1,4 @@
-// MCP Inspector's command line, in both protocol eras. Its exit status 5 is a tool error, 6 a schema that is not portable.
+// Runs the MCP Inspector's command line in both protocol eras. Exit status 5 is a tool error, 6 an unportable schema.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ const home = world();
 
 function inspect(era, ...args) {
   const done = run(home, installed("mcp-inspector"), ["--cli", server, "--protocol-era", era, "--format", "json", ...args]);
-  // Clients show whatever a server writes to stderr as an error.
+  // Clients show a server's stderr as errors.
   if (done.status === 0) assert.equal(done.stderr, "");
   return { status: done.status, result: done.stdout && JSON.parse(done.stdout).result, stderr: done.stderr };
 }
@@ -28,7 +28,7 @@ for (const era of ["legacy", "modern"]) {
     test(`inspector, ${era}: ${tool.name}`, () => {
       const { status, result, stderr } = inspect(era, ...call(tool));
       assert.equal(status, 0, stderr);
-      // Each call has a process of its own here, so its model may still be loading when the status is asked.
+      // Each call starts its own process, so the model may still be loading when the status is read.
       const models = tool.result.models?.map(({ name }) => ({ name }));
       assert.partialDeepStrictEqual(result.structuredContent, models ? { models } : tool.result);
     });
@@ -56,7 +56,7 @@ for (const era of ["legacy", "modern"]) {
   });
 }
 
-test("inspector: the skill that the server hands out is whole", () => {
+test("inspector: the server serves the complete skill", () => {
   const skill = ["--method", "skills/list", "--verify", "--require-digests"];
   const done = run(home, installed("mcp-inspector"), ["--cli", server, "--protocol-era", "modern", "--format", "json", ...skill]);
   assert.equal(done.status, 0, done.stderr);
@@ -65,6 +65,6 @@ test("inspector: the skill that the server hands out is whole", () => {
   assert.deepEqual(files.map(({ status }) => status), ["verified", "verified", "verified", "verified"]);
 });
 
-test("inspector: what a file job wrote is on the disk", () => {
+test("inspector: a file job's output is on disk", () => {
   assert.match(readFileSync(join(home, "small.predicted.csv"), "utf8"), /1,I love this,positive,/);
 });

@@ -1,4 +1,4 @@
-// The official Python SDK: runs python_sdk.py, which has the tests.
+// Runs python_sdk.py, which holds the tests of the official Python SDK.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";

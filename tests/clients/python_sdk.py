@@ -1,5 +1,5 @@
-"""The official Python SDK, in both of its ways to find the era: by handshake, and by asking first. It checks every answer
-against the tool's output schema itself. `python.test.mjs` runs this file; what answers must be is in expected.json."""
+"""Tests of the official Python SDK, in both of its ways to find the protocol era: handshake and discovery. The SDK
+validates every answer against the tool's output schema. `python.test.mjs` runs this file; expected.json has the answers."""
 
 import json
 import os
@@ -22,7 +22,7 @@ WITHOUT_END_S = 300
 
 
 def contains(found, expected):
-    """Whether all that is in `expected` is in `found`; a list has to be as long."""
+    """Returns whether `found` contains everything in `expected`; lists must have the same length."""
     if isinstance(expected, dict):
         return isinstance(found, dict) and all(key in found and contains(found[key], expected[key]) for key in expected)
     if isinstance(expected, list):
@@ -31,7 +31,7 @@ def contains(found, expected):
 
 
 class World:
-    """An empty home that is also the project folder, and a session with the server in it."""
+    """Gives each test an empty home that is also the project folder, and a session with the server."""
 
     def __init__(self, folder, mode):
         self.home, self.mode = Path(folder), mode
@@ -84,7 +84,7 @@ class Essentials:
             self.assertTrue(result.is_error)
             self.assertEqual(result.content[0].text, mistake["message"])
 
-    async def test_a_withdrawn_file_job_leaves_nothing_and_the_session_goes_on(self):
+    async def test_a_cancelled_file_job_leaves_no_files_and_the_session_continues(self):
         self.world.write_long(f"python, {self.mode}, withdrawn")
         first = EXPECTED["calls"][0]
         async with self.world.client() as client:
@@ -92,10 +92,10 @@ class Essentials:
             before = sorted(os.listdir(self.world.home))
             with anyio.CancelScope() as call:
 
-                async def withdraw(*_):
+                async def cancel(*_):
                     call.cancel()
 
-                await client.call_tool("local_model_predict_file", {"path": LONG["path"]}, progress_callback=withdraw)
+                await client.call_tool("local_model_predict_file", {"path": LONG["path"]}, progress_callback=cancel)
             self.assertTrue(call.cancelled_caught)
             self.assertFalse((await client.call_tool(first["name"], first["arguments"])).is_error)
             gives_up = time.monotonic() + 10
@@ -103,19 +103,19 @@ class Essentials:
                 await anyio.sleep(0.1)
             self.assertEqual(sorted(os.listdir(self.world.home)), before)
 
-    async def test_a_file_job_tells_how_far_it_is(self):
+    async def test_a_file_job_reports_progress(self):
         self.world.write_long(f"python, {self.mode}")
         told = []
 
-        async def tell(progress, total, message):
+        async def report(progress, total, message):
             told.append((progress, total, message))
 
         async with self.world.client() as client:
-            result = await client.call_tool("local_model_predict_file", {"path": LONG["path"]}, progress_callback=tell)
+            result = await client.call_tool("local_model_predict_file", {"path": LONG["path"]}, progress_callback=report)
         self.assertEqual(result.structured_content["rows"], LONG["rows"])
         self.assertGreaterEqual(len(told), 2)
         self.assertTrue(all(before[0] < after[0] for before, after in zip(told, told[1:])), told)
-        # The last one may be of the writing, where that takes its time.
+        # The last notification may report the writing stage.
         self.assertTrue(any(total == LONG["rows"] and "rows" in message for _, total, message in told), told)
 
 

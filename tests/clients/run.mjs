@@ -1,5 +1,5 @@
-// Runs the tests on the Node and the Python packages that are locked here, whatever the machine has.
-// The environment is made where it is missing or was made from other locks: Python with pip is all that it takes.
+// Runs the tests with the locked versions of Node and the Python packages, whatever the machine has.
+// It creates the environment if it is missing or outdated, and needs only Python with pip.
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync, rmSync } from "node:fs";
@@ -26,7 +26,7 @@ if (!existsSync(made) || readFileSync(made, "utf8") !== readFileSync(locks, "utf
   rmSync(environment, { recursive: true, force: true });
   run(windows ? "python" : "python3", ["-m", "venv", environment]);
   run(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", locks]);
-  // Last, so that an environment that was only half made is made again.
+  // Copied last, so that an incomplete environment is created again.
   copyFileSync(locks, made);
 }
 

@@ -1,4 +1,4 @@
-// Takes docs/images/inspector.png: the Inspector's page in headless Chromium calls local_model_predict. Not a test; by hand:
+// Takes docs/images/inspector.png: the Inspector's page calls local_model_predict in headless Chromium. Run by hand:
 //   npm install --no-save playwright-core && CHROMIUM=/usr/bin/chromium node screenshot.mjs   # Node 22 or newer
 
 import { spawn } from "node:child_process";
@@ -40,7 +40,7 @@ try {
   await page.getByRole("button", { name: "Execute" }).click();
   await page.getByText("Structured Output").waitFor();
   await page.getByText(/0\.93/).first().waitFor();
-  // Without the panel of messages on the right, whose times are those of one machine.
+  // Hides the message panel on the right, because its times depend on the machine.
   const clip = { x: 0, y: 0, width: 854, height: 584 };
   await page.screenshot({ path: join(repository, "docs/images/inspector.png"), clip });
 } finally {

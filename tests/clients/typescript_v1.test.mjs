@@ -1,4 +1,4 @@
-// The official TypeScript SDK of the first generation: the handshake of revision 2025-11-25 and before.
+// The official TypeScript SDK, version 1: the handshake of revision 2025-11-25 and earlier.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,5 +1,5 @@
-// The executable under test, and a world of its own for each client: an empty home that is also the project folder.
-// What answers must be is in expected.json, for the clients of every language.
+// Finds the executable under test, and gives each client an empty home that is also the project folder.
+// expected.json holds the expected answers for the clients of every language.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,10 +12,10 @@ export const here = dirname(fileURLToPath(import.meta.url));
 export const server = resolve(process.env.LOCAL_MODEL_MCP ?? join(here, "../../target/release/local-model-mcp"));
 export const expected = JSON.parse(readFileSync(join(here, "expected.json"), "utf8"));
 
-/** What the server finds in its environment. One worker, so that a long file takes its time on a large machine too. */
+/** The server's environment. One worker keeps a long file slow on a large machine too. */
 export const environment = (home) => ({ HOME: home, ...expected.environment });
 
-/** An empty folder with the files that the expected calls read; gone after the tests of the file. */
+/** Creates a folder with the files that the expected calls read. It is removed after the tests. */
 export function world() {
   const home = mkdtempSync(join(tmpdir(), "local-model-mcp-"));
   after(() => rmSync(home, { recursive: true, force: true, maxRetries: 5 }));
@@ -24,8 +24,9 @@ export function world() {
 }
 
 /**
- * Writes a file that takes seconds: long enough for three notifications of progress, a quarter of a second apart, and short enough
- * for the conformance suite, which gives up after ten. `who` makes its texts this caller's own, so that none comes from the cache.
+ * Writes a file that takes seconds: long enough for three progress notifications, a quarter of a second
+ * apart, and short enough for the conformance suite's limit of ten seconds. `who` makes the texts unique
+ * to this caller, so that none comes from the cache.
  */
 export function writeLong(home, who) {
   const { path, rows, row } = expected.long;
@@ -33,12 +34,12 @@ export function writeLong(home, who) {
   writeFileSync(join(home, path), `${lines.join("\n")}\n`);
 }
 
-/** Runs a client to its end in `home`, on the Node that runs the tests. */
+/** Runs a client in `home`, with the Node that runs the tests, and waits for it. */
 export function run(home, program, args) {
   const path = [dirname(process.execPath), process.env.PATH].join(delimiter);
   const options = { env: { PATH: path, HOME: home }, cwd: home, encoding: "utf8", timeout: 300_000 };
   return spawnSync(program, args, options);
 }
 
-/** The path of a program that npm installed. */
+/** Returns the path of a program that npm installed. */
 export const installed = (program) => join(here, "node_modules/.bin", program);

@@ -75,7 +75,8 @@ fn every_flag_in_the_documents_exists() {
         known.extend(argument.get_long().map(|long| format!("--{long}")));
     }
     let mut checked = 0;
-    for name in documents().iter().filter(|name| !name.starts_with("benches")) {
+    // The changelog names former flags, and benches/peers has its own.
+    for name in documents().iter().filter(|name| *name != "CHANGELOG.md" && !name.starts_with("benches")) {
         for flag in own_flags(&document(name)) {
             checked += 1;
             assert!(known.contains(&flag) || FOREIGN_FLAGS.contains(&flag.as_str()), "{name} names {flag}");

@@ -71,11 +71,11 @@ fn labels_that_the_model_does_not_know_are_told_before_it_runs() {
     place.write("in.jsonl", "{\"text\":\"good\",\"label\":\"pos\"}\n{\"text\":\"bad\",\"label\":\"negative\"}\n");
     let output = eval(&place, &["in.jsonl"]);
     assert_eq!(output.status.code(), Some(2));
-    let expected = "error: the file has 1 label that the model does not know: `pos`; it knows `negative`, `neutral`, \
-                    `positive`; rename those in the file, or the model's with `labels` in local-model.toml\n";
+    let expected = "error: the file has 1 label that the model does not know: `pos`; expected `negative`, `neutral`, \
+                    `positive`; rename those in the file, or the model's with `labels` in `local-model.toml`\n";
     assert_eq!(text(&output.stderr), expected);
     place.write("none.csv", "text,label\ngood,\n");
-    assert!(text(&eval(&place, &["none.csv"]).stderr).contains("no row has a right answer in column `label`"));
+    assert!(text(&eval(&place, &["none.csv"]).stderr).contains("no row has a label in column `label`"));
     place.write("unclear.csv", "text,verdict\ngood,positive\n");
     assert!(text(&eval(&place, &["unclear.csv"]).stderr).contains("`--label-column`"));
 }

@@ -42,8 +42,6 @@ mod goldens;
 mod hostile;
 /// Texts over a model's limit.
 mod long_texts;
-/// The measures of an evaluation, against those of scikit-learn and seqeval.
-mod measures;
 /// The wire with any lines on it.
 mod properties;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.

@@ -10,7 +10,7 @@ use local_model_mcp::job::JobSettings;
 use local_model_mcp::mcp::{self, Duplex};
 use local_model_mcp::prediction::Task;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 use tokio::task::JoinHandle;
 
 use crate::client::{call, modern_meta, predict, request};
@@ -19,29 +19,54 @@ use crate::fake::{Script, settings, start};
 /// Files above it are refused.
 pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;
 
+/// Settings for file jobs below one folder.
+pub(crate) fn jobs_in(project: PathBuf, workers: usize) -> JobSettings {
+    let places = Places::below([project], MAX_FILE_BYTES);
+    JobSettings { places, in_flight: JobSettings::in_flight(workers) }
+}
+
+/// A server over the scripted fake, connected in memory.
 pub(crate) struct Session {
-    writer: WriteHalf<DuplexStream>,
-    lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
-    server: JoinHandle<()>,
+    writer: Option<DuplexStream>,
+    lines: Option<Lines<BufReader<DuplexStream>>>,
+    pub(crate) server: JoinHandle<()>,
 }
 
 impl Session {
-    fn new(script: &Arc<Script>) -> Self {
+    pub(crate) fn new(script: &Arc<Script>) -> Self {
         Self::with(script, settings(), std::env::temp_dir())
     }
 
     /// A session whose project folder is `project`.
     pub(crate) fn with(script: &Arc<Script>, settings: EngineSettings, project: PathBuf) -> Self {
-        let places = Places::below([project], MAX_FILE_BYTES);
-        let jobs = JobSettings::new(places, JobSettings::in_flight(settings.workers));
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let (reader, writer) = tokio::io::split(theirs);
+        let jobs = jobs_in(project, settings.workers);
+        let (writer, reader) = tokio::io::duplex(1 << 16);
+        let (stdout, stdin) = (tokio::io::duplex(1 << 16), reader);
         let engine = start(script, settings);
         let server = tokio::spawn(async move {
-            mcp::serve(engine, jobs, Duplex::new(reader, writer), std::future::pending()).await.unwrap();
+            mcp::serve(engine, jobs, Duplex::new(stdin, stdout.0), std::future::pending()).await.unwrap();
         });
-        let (reader, writer) = tokio::io::split(ours);
-        Self { writer, lines: BufReader::new(reader).lines(), server }
+        Self { writer: Some(writer), lines: Some(BufReader::new(stdout.1).lines()), server }
+    }
+
+    /// Ends the client's input; the client still reads.
+    pub(crate) fn close_input(&mut self) {
+        self.writer = None;
+    }
+
+    /// The client does not read any more.
+    pub(crate) fn close_output(&mut self) {
+        self.lines = None;
+    }
+
+    /// Returns the messages up to the end of the server's output, which must come.
+    pub(crate) async fn rest(mut self) -> Vec<Value> {
+        let mut rest = Vec::new();
+        while let Some(line) = self.lines.as_mut().unwrap().next_line().await.unwrap() {
+            rest.push(serde_json::from_str(&line).unwrap());
+        }
+        self.server.await.unwrap();
+        rest
     }
 
     pub(crate) async fn send(&mut self, message: &Value) {
@@ -49,11 +74,16 @@ impl Session {
     }
 
     pub(crate) async fn send_line(&mut self, line: &str) {
-        self.writer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        self.send_bytes(format!("{line}\n").as_bytes()).await;
+    }
+
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.writer.as_mut().expect("the input is open").write_all(bytes).await.unwrap();
     }
 
     pub(crate) async fn receive(&mut self) -> Value {
-        serde_json::from_str(&self.lines.next_line().await.unwrap().expect("the server is up")).unwrap()
+        let lines = self.lines.as_mut().expect("the output is open");
+        serde_json::from_str(&lines.next_line().await.unwrap().expect("the server is up")).unwrap()
     }
 
     pub(crate) async fn ask(&mut self, message: &Value) -> Value {
@@ -280,7 +310,8 @@ async fn a_cancelled_call_gets_no_answer_and_the_next_one_does() {
 async fn the_server_ends_when_the_client_leaves() {
     let (_, mut session) = session();
     session.ask(&request(1, "server/discover", json!({}))).await;
-    drop((session.writer, session.lines));
+    session.close_input();
+    session.close_output();
     session.server.await.unwrap();
 }
 

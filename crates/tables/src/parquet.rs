@@ -14,7 +14,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
-use crate::{Added, CHUNK_ROWS, Cell, Chunk, Error, Kept, Kind, Row, Wanted};
+use crate::{Error, Added, CHUNK_ROWS, Cell, Chunk, Kept, Kind, Row, Wanted};
 
 /// A row group is written out when it has grown to so much, or to so many rows: it is held in memory until then.
 const GROUP_BYTES: usize = 16 << 20;

@@ -45,10 +45,3 @@ fn ended(server: &mut Server) -> (Option<i32>, Duration) {
 
 /// Leaving takes a few milliseconds; the rest is for machines with other things to do.
 const AT_ONCE: Duration = Duration::from_secs(1);
-
-/// The most memory that the process ever had in RAM, where the system tells.
-fn peak(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10)
-}

@@ -6,6 +6,7 @@
 
 mod calibration;
 mod classification;
+mod error;
 mod gold;
 mod labels;
 mod mistakes;
@@ -18,6 +19,7 @@ mod tags;
 
 pub use calibration::{Fit, MIN_ROWS, Threshold};
 pub use classification::{Class, Classification};
+pub use error::Error;
 pub use gold::{Gold, GoldKind, GoldParser, GoldScan};
 pub use mistakes::{Mistake, worst_mistakes};
 pub use multi_label::MultiLabel;
@@ -28,7 +30,7 @@ pub use tagging::Tagging;
 
 use std::sync::Arc;
 
-use crate::prediction::{ModelInfo, Outcome, Prediction, Task};
+use classifier::prediction::{ModelInfo, Outcome, Prediction, Task};
 
 /// The metrics of a model on one file. Each task has its own set.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -76,6 +78,16 @@ impl GoldKind {
             Task::MultiLabel => Self::Labels(labels.to_vec()),
             Task::Regression => Self::Number,
             Task::Tagging => Self::Entities(labels.to_vec()),
+        }
+    }
+}
+
+impl Measures {
+    /// Returns the fitted temperature: of a single-label model, if there are enough rows.
+    pub fn fit(&self) -> Option<&Fit> {
+        match self {
+            Self::Classification(measures) => measures.fit.as_ref(),
+            Self::MultiLabel(_) | Self::Regression(_) | Self::Tagging(_) => None,
         }
     }
 }

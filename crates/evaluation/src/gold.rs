@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::labels::{label_by_name, label_by_number, parse_multi_hot, split_labels};
 use super::tags::{EntitySpan, entities_from_tags, parse_tags, split_tag, word_bounds};
-use crate::error::Error;
+use crate::Error;
+use crate::error::count;
 
 /// What a correct answer looks like for a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,10 +180,6 @@ fn parse_spans(cell: &str) -> Option<Vec<Span>> {
 
 fn bad_gold(found: String, expected: &str) -> Error {
     Error::BadGold { found, expected: expected.to_owned() }
-}
-
-fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Returns the first characters of a cell, enough to recognize it in an error.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::classification::{LabelCounts, weighted_f1};
 use super::{Class, Gold, ScoredRow, mean};
-use crate::prediction::{Entity, Outcome};
+use classifier::prediction::{Entity, Outcome};
 
 /// Metrics of a tagger.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::calibration::{self, Fit};
 use super::probability::{Coverage, Probability, best_label, coverage_curve};
 use super::{Gold, ScoredRow, mean, ratio};
-use crate::prediction::ModelInfo;
+use classifier::prediction::ModelInfo;
 
 /// The 0.975 quantile of the normal distribution.
 const Z_95: f64 = 1.959_963_984_540_054;

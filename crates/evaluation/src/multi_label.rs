@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::classification::LabelCounts;
 use super::{Class, Gold, ScoredRow, mean, ratio};
-use crate::prediction::{MULTI_LABEL_THRESHOLD, ModelInfo};
+use classifier::prediction::{MULTI_LABEL_THRESHOLD, ModelInfo};
 
 /// Metrics of a multi-label model.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::tagging::contains;
 use super::{Gold, ScoredRow};
-use crate::prediction::{Input, ModelInfo, Outcome, Verdict, rounded};
+use classifier::prediction::{Input, ModelInfo, Outcome, Verdict, rounded};
 
 /// Mistakes that are reported.
 const MAX_MISTAKES: usize = 20;

@@ -1,0 +1,218 @@
+//! Lines of bounded length, and the answers to lines that cannot become requests.
+
+use rmcp::model::{ErrorCode, RequestId};
+use serde::de::IgnoredAny;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+
+/// The longest line that is read, so that a client cannot fill the memory with one. The largest text
+/// (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a whole.
+pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
+/// The longest `id` that is sent back for a line that cannot be parsed.
+const MAX_ID_BYTES: usize = 1024;
+
+/// Splits a stream into lines.
+pub(super) struct Lines<R> {
+    reader: BufReader<R>,
+    line: Vec<u8>,
+    /// Reads the rest of a line that is too long.
+    skipping: Option<EnvelopeScanner>,
+}
+
+pub(super) enum Line {
+    Whole(Vec<u8>),
+    TooLong(EnvelopeScanner),
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader: BufReader::new(reader), line: Vec::new(), skipping: None }
+    }
+
+    /// Returns the next line, or `None` at the end of the input. The last line needs no newline.
+    ///
+    /// Cancel safe: bytes that were read stay for the next call.
+    pub(super) async fn next(&mut self) -> Option<Line> {
+        loop {
+            let left = (MAX_LINE_BYTES + 1 - self.line.len()) as u64;
+            let read = (&mut self.reader).take(left).read_until(b'\n', &mut self.line).await;
+            // A broken connection counts as the end of the input.
+            let at_end = read.unwrap_or_default() == 0;
+            let complete = at_end || self.line.ends_with(b"\n");
+            if self.skipping.is_some() || !complete && self.line.len() > MAX_LINE_BYTES {
+                self.skipping.get_or_insert_default().read(&self.line);
+                self.line.clear();
+                if complete {
+                    return self.skipping.take().map(Line::TooLong);
+                }
+            } else if complete {
+                let line = std::mem::take(&mut self.line);
+                return (!at_end || !line.is_empty()).then_some(Line::Whole(line));
+            }
+        }
+    }
+}
+
+/// Finds the `id` of a JSON-RPC message without parsing it. The message may be broken, nested without
+/// limit, or too long to keep.
+#[derive(Default)]
+pub(super) struct EnvelopeScanner {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// The current key or value of the outermost object, and the key before it.
+    token: Vec<u8>,
+    key: Vec<u8>,
+    id: Option<Vec<u8>>,
+    is_answer: bool,
+}
+
+impl EnvelopeScanner {
+    fn read(&mut self, part: &[u8]) {
+        for &byte in part {
+            let escaped = std::mem::take(&mut self.escaped);
+            match byte {
+                b'"' if !escaped => self.in_string = !self.in_string,
+                b'\\' if self.in_string => self.escaped = !escaped,
+                b'{' | b'[' if !self.in_string => {
+                    self.depth += 1;
+                    self.token.clear();
+                    continue;
+                }
+                b':' | b',' | b'}' | b']' if !self.in_string => {
+                    if self.depth == 1 {
+                        self.end_token(byte == b':');
+                    }
+                    self.depth = self.depth.saturating_sub(usize::from(matches!(byte, b'}' | b']')));
+                    continue;
+                }
+                _ => {}
+            }
+            if self.depth == 1 && self.token.len() <= MAX_ID_BYTES {
+                self.token.push(byte);
+            }
+        }
+    }
+
+    fn end_token(&mut self, is_key: bool) {
+        let token = std::mem::take(&mut self.token).trim_ascii().to_vec();
+        if is_key {
+            self.is_answer |= token == b"\"result\"" || token == b"\"error\"";
+            self.key = token;
+        } else if self.key == b"\"id\"" && self.id.is_none() && token.len() <= MAX_ID_BYTES {
+            self.id = Some(token);
+        }
+    }
+
+    /// Returns the `id` as it was written, if it is a string or a number. Answers have none to reply to.
+    fn request_id(&self) -> Option<&str> {
+        let id = std::str::from_utf8(self.id.as_deref()?).ok()?;
+        let starts_well = id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+        (starts_well && !self.is_answer && serde_json::from_str::<IgnoredAny>(id).is_ok()).then_some(id)
+    }
+
+    /// Returns the answer to a line that was too long, if its `id` was found.
+    pub(super) fn too_long(&self) -> Option<Vec<u8>> {
+        let text = format!(
+            "the line is longer than {MAX_LINE_BYTES} bytes; expected less text in one call; put the texts into a \
+             file and use local_model_predict_file"
+        );
+        Some(error(self.request_id()?, ErrorCode::INVALID_REQUEST, &text))
+    }
+}
+
+/// Returns the answer to a line that is not a message, if its `id` can be recovered. Without one the line
+/// gets no answer, as in the official SDKs: an answer without an `id` helps no client, and two programs
+/// that answer each other's garbage never stop.
+pub(super) fn refuse(line: &[u8], problem: &serde_json::Error) -> Option<Vec<u8>> {
+    let mut scanner = EnvelopeScanner::default();
+    scanner.read(line);
+    let id = scanner.request_id()?;
+    if problem.is_data() {
+        let text = "the line is not a JSON-RPC request; expected an object with `jsonrpc` \"2.0\", a `method`, and an \
+                    `id` that is a string or a 64-bit integer";
+        return Some(error(id, ErrorCode::INVALID_REQUEST, text));
+    }
+    let text = format!(
+        "the line is not JSON: {problem}; expected one JSON-RPC message per line in UTF-8; cut texts between \
+         characters, not inside a surrogate pair"
+    );
+    Some(error(id, ErrorCode::PARSE_ERROR, &text))
+}
+
+/// Returns the answer to a request whose `id` belongs to another request in flight.
+pub(super) fn duplicate(id: &RequestId) -> Vec<u8> {
+    let text = "another request with this `id` is in flight and will be answered; expected a unique `id` per request";
+    error(&serde_json::json!(id).to_string(), ErrorCode::INVALID_REQUEST, text)
+}
+
+/// Returns the answer to a request above a limit on requests in flight.
+pub(super) fn overloaded(id: &RequestId, limit: &str) -> Vec<u8> {
+    let text = format!("{limit} are in flight; wait for answers before sending more");
+    // The first of the codes that JSON-RPC leaves to implementations.
+    error(&serde_json::json!(id).to_string(), ErrorCode(-32000), &text)
+}
+
+fn error(id: &str, code: ErrorCode, message: &str) -> Vec<u8> {
+    let (code, message) = (code.0, serde_json::json!(message));
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn id(line: &str) -> Option<String> {
+        let mut scanner = EnvelopeScanner::default();
+        scanner.read(line.as_bytes());
+        scanner.request_id().map(str::to_owned)
+    }
+
+    #[test]
+    fn the_id_of_a_broken_line_is_found() {
+        let deep = format!(r#"{{"params":{}{},"id":3}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        for (line, expected) in [
+            (r#"{"jsonrpc":"2.0","id":7,"method":"x"}"#, Some("7")),
+            (r#"{ "id" : "a\"b" , "params" : "#, Some(r#""a\"b""#)),
+            (r#"{"params":{"id":1,"s":"\"id\":2,"},"id":-3.5}"#, Some("-3.5")),
+            (r#"{"params":["\ud83d"],"id":"\ud83d"}"#, Some(r#""\ud83d""#)),
+            (&deep, Some("3")),
+            // A number that is cut off may be another one.
+            (r#"{"method":"x","id":7"#, None),
+            (r#"{"id":null}"#, None),
+            (r#"{"id":{"id":4}}"#, None),
+            (r#"{"id":1 2}"#, None),
+            (r#"{"id":--}"#, None),
+            (r#"{"text":"{\"id\":5}"}"#, None),
+            (r#"{"id":6,"result":7}"#, None),
+        ] {
+            assert_eq!(id(line).as_deref(), expected, "{line:.80}");
+        }
+    }
+
+    #[test]
+    fn an_id_as_long_as_a_text_is_not_sent_back() {
+        assert_eq!(id(&format!(r#"{{"id":"{}"}}"#, "x".repeat(2000))), None);
+    }
+
+    #[tokio::test]
+    async fn lines_end_at_newlines_and_at_the_end_of_input() {
+        let mut lines = Lines::new(&b"a\n\nb\r\nc"[..]);
+        let mut found = Vec::new();
+        while let Some(Line::Whole(line)) = lines.next().await {
+            found.push(String::from_utf8(line).unwrap());
+        }
+        assert_eq!(found, ["a\n", "\n", "b\r\n", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_over_the_limit_is_skipped_and_its_id_is_found() {
+        let input = format!("{{\"text\":\"{}\",\"id\":9}}\nnext\n", "x".repeat(MAX_LINE_BYTES));
+        let mut lines = Lines::new(input.as_bytes());
+        let Some(Line::TooLong(scanner)) = lines.next().await else { panic!("expected a line over the limit") };
+        assert_eq!(scanner.request_id().unwrap(), "9");
+        let Some(Line::Whole(line)) = lines.next().await else { panic!("expected another line") };
+        assert_eq!(line, b"next\n");
+        assert!(lines.next().await.is_none());
+    }
+}

@@ -1,0 +1,331 @@
+//! The stdio transport: bounded lines of JSON-RPC between one client and rmcp.
+//!
+//! It adds what rmcp's own transport lacks: bounds on requests in flight, backpressure on a client that
+//! does not read, answers to broken lines whose `id` can be found, and one rule for the end of input.
+//! After the end of input nothing more is read, the calls in flight finish within their deadlines, and
+//! the session ends. It ends at once if nothing is in flight or if the client cannot read answers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::future::{Future, pending, ready};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    ClientNotification, ClientRequest, GetMeta, JsonRpcMessage, JsonRpcRequest, ProgressToken, RequestId,
+    ServerNotification,
+};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::mcp::duplex::{Duplex, Reader, Writer};
+use crate::mcp::lines::{self, Line, Lines};
+
+/// Limits on requests in flight: their number, and the bytes of their lines.
+const MAX_REQUESTS: usize = 4096;
+const MAX_REQUEST_BYTES: usize = 64 << 20;
+/// Bytes that may wait for a client to read them. Above it nothing more is read from the client.
+const MAX_UNREAD_BYTES: usize = 16 << 20;
+/// Longer lines are parsed on another thread: parsing four megabytes takes tens of milliseconds.
+const MAX_INLINE_PARSE_BYTES: usize = 64 << 10;
+/// How long a client that has closed its writing end may take to read the last answers.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Message = RxJsonRpcMessage<RoleServer>;
+
+/// Facts about a session that the transport and the server share.
+#[derive(Default)]
+pub(super) struct Session {
+    /// Set when rmcp has accepted the first request. Before that, rmcp stops at anything but a request.
+    pub opened: AtomicBool,
+    /// Set to true at the end of the client's input.
+    pub input_ended: watch::Sender<bool>,
+}
+
+/// A bounded line transport for rmcp.
+///
+/// Requests and progress tokens reach rmcp under numbers of the transport's own. So a cancelled request
+/// cannot be confused with a later one of the same `id`, and a progress notification has somewhere to go
+/// only while its request is unanswered.
+pub(super) struct StdioTransport {
+    lines: Lines<Reader>,
+    /// A long line that is being parsed on another thread.
+    parsing: Option<JoinHandle<Parsed>>,
+    requests: Requests,
+    outbox: Outbox,
+    session: Arc<Session>,
+}
+
+/// A message with the bytes of its line; or why there is none, with the answer if the line gets one.
+type Parsed = Result<(Message, usize), Option<Vec<u8>>>;
+
+impl StdioTransport {
+    /// Returns the transport, and a future that writes its answers. The future completes when nothing more
+    /// can be written: with an error if a write failed.
+    pub(super) fn new(duplex: Duplex, session: Arc<Session>) -> (Self, impl Future<Output = io::Result<()>>) {
+        let Duplex { reader, writer, hung_up } = duplex;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let outbox = Outbox { lines: sender, unread: watch::Sender::new(0) };
+        let written = write_lines(writer, receiver, outbox.unread.clone());
+        let written = async {
+            tokio::select! {
+                outcome = written => outcome,
+                () = hung_up => Ok(()),
+            }
+        };
+        let (lines, requests) = (Lines::new(reader), Requests::default());
+        (Self { lines, parsing: None, requests, outbox, session }, written)
+    }
+
+    /// Returns the next message, or `None` at the end of the input. Cancel safe.
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            let parsed = if let Some(parsing) = &mut self.parsing {
+                let parsed = parsing.await;
+                self.parsing = None;
+                parsed.unwrap_or(Err(None))
+            } else {
+                match self.lines.next().await? {
+                    Line::Whole(line) if line.len() > MAX_INLINE_PARSE_BYTES => {
+                        self.parsing = Some(spawn_blocking(move || parse(&line)));
+                        continue;
+                    }
+                    Line::Whole(line) => parse(&line),
+                    Line::TooLong(scanner) => Err(scanner.too_long()),
+                }
+            };
+            match parsed.and_then(|(message, bytes)| self.admit(message, bytes)) {
+                Ok(message) => return Some(message),
+                Err(answer) => answer.into_iter().for_each(|answer| self.outbox.post(answer)),
+            }
+        }
+    }
+
+    /// Returns the message as rmcp should see it; or why it should not, with the answer if there is one.
+    fn admit(&mut self, mut message: Message, bytes: usize) -> Result<Message, Option<Vec<u8>>> {
+        match &mut message {
+            JsonRpcMessage::Request(request) => self.requests.admit(request, bytes)?,
+            _ if !self.session.opened.load(Ordering::Relaxed) => return Err(None),
+            JsonRpcMessage::Notification(notification) => {
+                if let ClientNotification::CancelledNotification(cancelled) = &mut notification.notification {
+                    let id = cancelled.params.request_id.as_mut().ok_or(None)?;
+                    // rmcp does not answer a cancelled request.
+                    self.requests.cancel(id).ok_or(None)?;
+                }
+            }
+            JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => {}
+        }
+        Ok(message)
+    }
+}
+
+impl Transport<RoleServer> for StdioTransport {
+    type Error = io::Error;
+
+    fn name() -> Cow<'static, str> {
+        "stdio".into()
+    }
+
+    fn send(
+        &mut self,
+        mut message: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let wanted = match &mut message {
+            JsonRpcMessage::Response(response) => self.requests.answer(&mut response.id),
+            JsonRpcMessage::Error(error) => error.id.as_mut().is_none_or(|id| self.requests.answer(id)),
+            JsonRpcMessage::Notification(notification) => match &mut notification.notification {
+                ServerNotification::ProgressNotification(progress) => {
+                    self.requests.restore_token(&mut progress.params.progress_token)
+                }
+                _ => true,
+            },
+            JsonRpcMessage::Request(_) => true,
+        };
+        // Posted here and not in the future, so that messages keep the order of these calls.
+        let line = serde_json::to_vec(&message).map_err(io::Error::other);
+        ready(line.map(|line| {
+            if wanted {
+                self.outbox.post(line);
+            }
+        }))
+    }
+
+    async fn receive(&mut self) -> Option<Message> {
+        self.outbox.wait_until(MAX_UNREAD_BYTES).await;
+        if !*self.session.input_ended.borrow() {
+            if let Some(message) = self.next().await {
+                return Some(message);
+            }
+            self.session.input_ended.send_replace(true);
+        }
+        if !self.requests.pending.is_empty() {
+            // rmcp calls `receive` again after every answer.
+            return pending().await;
+        }
+        let _ = timeout(FLUSH_TIMEOUT, self.outbox.wait_until(0)).await;
+        None
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+fn parse(line: &[u8]) -> Parsed {
+    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
+    if line.is_empty() {
+        return Err(None);
+    }
+    serde_json::from_slice(line).map(|message| (message, line.len())).map_err(|problem| {
+        // The problem itself may quote the line.
+        tracing::debug!(category = ?problem.classify(), column = problem.column(), "invalid_line");
+        lines::refuse(line, &problem)
+    })
+}
+
+/// The lines that wait to be written.
+struct Outbox {
+    lines: mpsc::UnboundedSender<Vec<u8>>,
+    /// Bytes that were posted and not yet written.
+    unread: watch::Sender<usize>,
+}
+
+impl Outbox {
+    fn post(&self, mut line: Vec<u8>) {
+        line.push(b'\n');
+        self.unread.send_modify(|bytes| *bytes += line.len());
+        // The session ends elsewhere when the writer is gone.
+        let _ = self.lines.send(line);
+    }
+
+    /// Waits until at most `limit` bytes are unread.
+    async fn wait_until(&self, limit: usize) {
+        // Cannot fail while `self` holds a sender.
+        let _ = self.unread.subscribe().wait_for(|bytes| *bytes <= limit).await;
+    }
+}
+
+async fn write_lines(
+    mut writer: Writer,
+    mut lines: mpsc::UnboundedReceiver<Vec<u8>>,
+    unread: watch::Sender<usize>,
+) -> io::Result<()> {
+    while let Some(mut waiting) = lines.recv().await {
+        while let Ok(line) = lines.try_recv() {
+            waiting.extend_from_slice(&line);
+        }
+        writer.write_all(&waiting).await?;
+        writer.flush().await?;
+        unread.send_modify(|bytes| *bytes -= waiting.len());
+    }
+    Ok(())
+}
+
+/// The requests in flight, by the numbers under which rmcp knows them.
+#[derive(Default)]
+struct Requests {
+    last: i64,
+    pending: HashMap<i64, Pending>,
+}
+
+/// What the client called a request and its progress.
+struct Pending {
+    id: RequestId,
+    progress_token: Option<ProgressToken>,
+    bytes: usize,
+}
+
+impl Requests {
+    /// Gives a request a number, or returns the answer that refuses it.
+    fn admit(&mut self, request: &mut JsonRpcRequest<ClientRequest>, bytes: usize) -> Result<(), Vec<u8>> {
+        if self.number(&request.id).is_some() {
+            return Err(lines::duplicate(&request.id));
+        }
+        if self.pending.len() >= MAX_REQUESTS {
+            return Err(lines::overloaded(&request.id, &format!("{MAX_REQUESTS} requests")));
+        }
+        if bytes + self.pending.values().map(|pending| pending.bytes).sum::<usize>() > MAX_REQUEST_BYTES {
+            return Err(lines::overloaded(&request.id, &format!("requests of {MAX_REQUEST_BYTES} bytes")));
+        }
+        self.last += 1;
+        let meta = request.request.get_meta_mut();
+        let progress_token = meta.get_progress_token();
+        if progress_token.is_some() {
+            meta.set_progress_token(ProgressToken(RequestId::Number(self.last)));
+        }
+        let id = std::mem::replace(&mut request.id, RequestId::Number(self.last));
+        self.pending.insert(self.last, Pending { id, progress_token, bytes });
+        Ok(())
+    }
+
+    fn number(&self, id: &RequestId) -> Option<i64> {
+        self.pending.iter().find(|(_, pending)| pending.id == *id).map(|(number, _)| *number)
+    }
+
+    /// Forgets a request and puts its number in place of its `id`.
+    fn cancel(&mut self, id: &mut RequestId) -> Option<()> {
+        let number = self.number(id)?;
+        *id = RequestId::Number(number);
+        self.pending.remove(&number).map(drop)
+    }
+
+    /// Restores the client's `id` in an answer. Returns false if the request was cancelled.
+    fn answer(&mut self, id: &mut RequestId) -> bool {
+        let RequestId::Number(number) = id else { return false };
+        self.pending.remove(number).map(|pending| *id = pending.id).is_some()
+    }
+
+    /// Restores the client's token. Returns false if the request was answered or cancelled.
+    fn restore_token(&self, token: &mut ProgressToken) -> bool {
+        let RequestId::Number(number) = &token.0 else { return false };
+        let known = self.pending.get(number).and_then(|pending| pending.progress_token.clone());
+        known.map(|known| *token = known).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{EmptyResult, ProgressNotification, ProgressNotificationParam, ServerResult};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn progress_is_written_only_before_the_answer() {
+        let (theirs, mut client) = tokio::io::duplex(1 << 16);
+        let (reader, writer) = tokio::io::split(theirs);
+        let (mut transport, written) = StdioTransport::new(Duplex::new(reader, writer), Arc::default());
+        let written = tokio::spawn(written);
+        let request = r#"{"jsonrpc":"2.0","id":"a","method":"ping","params":{"_meta":{"progressToken":"p"}}}"#;
+        client.write_all(format!("{request}\n").as_bytes()).await.unwrap();
+        let Some(JsonRpcMessage::Request(mut request)) = transport.receive().await else {
+            panic!("expected a request")
+        };
+        let token = request.request.get_meta_mut().get_progress_token().unwrap();
+        let progress = |value: f64| {
+            let params = ProgressNotificationParam::new(token.clone(), value);
+            JsonRpcMessage::notification(ServerNotification::ProgressNotification(ProgressNotification::new(params)))
+        };
+        transport.send(progress(1.0)).await.unwrap();
+        let answer = JsonRpcMessage::response(ServerResult::EmptyResult(EmptyResult {}), request.id);
+        transport.send(answer).await.unwrap();
+        // rmcp takes answers and notifications from two queues, so this order happens.
+        transport.send(progress(2.0)).await.unwrap();
+        drop(transport);
+        written.await.unwrap().unwrap();
+        let mut lines = BufReader::new(client).lines();
+        let first = lines.next_line().await.unwrap().unwrap();
+        assert!(first.contains(r#""progressToken":"p""#) && first.contains(r#""progress":1.0"#), "{first}");
+        assert_eq!(lines.next_line().await.unwrap().unwrap(), r#"{"jsonrpc":"2.0","id":"a","result":{}}"#);
+        let mut rest = String::new();
+        lines.into_inner().read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "");
+    }
+}
