@@ -134,7 +134,7 @@ impl Options {
         let allowed = self.allow_dir.iter().filter(|folder| **folder != Path::new(""));
         let roots = project.or_else(working).into_iter().chain(allowed.cloned());
         let places = Places::below(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
-        JobSettings { places, in_flight: JobSettings::in_flight(self.engine().workers) }
+        JobSettings::new(places, JobSettings::in_flight(self.engine().workers))
     }
 
     /// Returns where the ONNX Runtime library is found or unpacked to.

@@ -46,7 +46,7 @@ libfuzzer_sys::fuzz_target!(
 );
 
 async fn session(engine: Arc<Engine>, bytes: &[u8]) {
-    let jobs = JobSettings { places: Places::below([PathBuf::from("/nowhere/at/all")], 1 << 20), in_flight: 4 };
+    let jobs = JobSettings::new(Places::below([PathBuf::from("/nowhere/at/all")], 1 << 20), 4);
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let (reader, writer) = tokio::io::split(theirs);
     let server = tokio::spawn(mcp::serve(engine, jobs, Duplex::new(reader, writer), pending()));

@@ -12,7 +12,7 @@ use crate::args::Options;
 use crate::commands::predict::PredictArgs;
 use crate::commands::{Outcome, engine, runtime};
 use crate::files::{Existing, Places, Reading};
-use crate::job::{FileJob, JobSettings, Noted, Running, Stage, Summary};
+use crate::job::{FileJob, JobSettings, RowSample, Running, Stage, Summary};
 use crate::process;
 
 const BAR_MOVES_EVERY: Duration = Duration::from_millis(100);
@@ -35,11 +35,11 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
             (_, true) => Existing::Resume,
             _ => Existing::Refuse,
         },
-        settings: JobSettings { places: Places::Anywhere, in_flight: JobSettings::in_flight(settings.workers) },
+        settings: JobSettings::new(Places::Anywhere, JobSettings::in_flight(settings.workers)),
     };
     let summary = runtime.block_on(async {
         let engine = engine(options, settings, arguments.model_name.as_deref())?;
-        let mut running = job.start(engine)?;
+        let mut running = job.start(engine);
         tokio::select! {
             outcome = watched(&mut running) => outcome,
             // The job is dropped, and keeps what is finished.
@@ -94,7 +94,7 @@ fn object(summary: &Summary) -> Value {
             fields.insert(name.to_owned(), value);
         }
     };
-    let noted = |noted: &Noted| match noted.count {
+    let noted = |noted: &RowSample| match noted.count {
         0 => Value::Null,
         count => json!({ "count": count, "rows": noted.first }),
     };

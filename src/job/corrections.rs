@@ -1,76 +1,237 @@
-//! Decisions of somebody who read the rows, written into an output: the prediction becomes the decision, and a further
-//! column keeps what the model had said.
+//! Decisions of a reviewer, written into an output: the answer becomes the decision, and a further column keeps the
+//! model's own answer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::files::{Extent, Reads, Target};
+use crate::files::{Cell, Extent, Partial, Source, Target};
 use crate::job::FileJob;
-use crate::job::names::{CORRECTED_FROM, PREDICTION};
-use crate::job::review::names;
-use crate::job::watch::{Progress, Stage, Watch};
+use crate::job::columns::{Column, OutputColumns};
+use crate::job::running::{Monitor, Progress, Stage};
+use crate::prediction::{ModelInfo, Task};
 
-/// What stands in `corrected_from` where the model had said nothing.
-const NOTHING: &str = "none";
+/// Written for a row without any label, and in `corrected_from` where the model had no answer.
+const NONE: &str = "none";
+/// Labels that an error names.
+const MAX_NAMED: usize = 20;
+/// The columns that a correction changes.
+const CHANGED: [Column; 5] =
+    [Column::Prediction, Column::Value, Column::Labels, Column::Uncertain, Column::CorrectedFrom];
 
-#[derive(Clone, Debug)]
+/// The right answer for one row.
+#[derive(Clone, Debug, PartialEq)]
+enum Decision {
+    Label(String),
+    /// All labels that apply.
+    Labels(Vec<String>),
+    Value(f64),
+}
+
+/// A reviewer's decisions, by row number from 1 on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corrections(BTreeMap<u64, Decision>);
+
+/// A finished correction.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Corrected {
     pub output: PathBuf,
     pub rows: u64,
 }
 
-pub(super) fn correct(job: &FileJob, corrections: Vec<(u64, String)>, watch: &mut Watch) -> Result<Corrected, Error> {
-    let mut output = job.open_output()?;
-    let names = names(&output)?;
-    let prediction = output.column(&names.full(PREDICTION), Reads::Value)?;
-    let before = output.optional(&names.full(CORRECTED_FROM));
-    let wanted: Vec<_> = std::iter::once(prediction).chain(before).collect();
-    let mut left: BTreeMap<u64, String> = corrections.into_iter().collect();
-    let rows = left.len() as u64;
-    let path = output.path().to_owned();
+impl Corrections {
+    /// Checks decisions, each a row number and a label, against the labels of the model.
+    ///
+    /// Where several labels may apply, a decision names all of them with commas between, or `none`. For a regression
+    /// model it is a number.
+    ///
+    /// # Errors
+    /// `Correction` for the first row that cannot be corrected as asked.
+    pub fn parse<'a>(
+        given: impl IntoIterator<Item = (&'a String, &'a String)>,
+        model: &ModelInfo,
+    ) -> Result<Self, Error> {
+        let decide = |(row, label): (&String, &String)| {
+            let wrong = |found, expected| Error::Correction { row: row.clone(), found, expected };
+            let number = row.parse::<u64>().ok().filter(|number| *number > 0);
+            let number = number.ok_or_else(|| wrong("it is not a row number".into(), "a number from 1 on".into()))?;
+            let decision = Decision::parse(label.trim(), model).map_err(|(found, expected)| wrong(found, expected))?;
+            Ok((number, decision))
+        };
+        given.into_iter().map(decide).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Decision {
+    /// Errors are what was found and what was expected.
+    fn parse(label: &str, model: &ModelInfo) -> Result<Self, (String, String)> {
+        if model.task == Task::Regression {
+            let value = label.parse::<f64>().ok().filter(|value| value.is_finite());
+            return value.map(Self::Value).ok_or_else(|| (format!("`{label}` is not a number"), "a number".into()));
+        }
+        // Candidate labels and the labels of a tagger's row are not known here.
+        let closed = matches!(model.task, Task::SingleLabel | Task::MultiLabel) && !model.supports_zero_shot;
+        let known = |label: &str| !label.is_empty() && (!closed || model.labels.iter().any(|known| **known == *label));
+        let several = model.task == Task::MultiLabel || model.supports_zero_shot && model.zero_shot_multi_label;
+        let labels: Vec<&str> = match label {
+            NONE if several && !model.labels.iter().any(|known| **known == *NONE) => Vec::new(),
+            label if !several || closed && known(label) => vec![label],
+            label => label.split(',').map(str::trim).collect(),
+        };
+        if let Some(unknown) = labels.iter().find(|label| !known(label)) {
+            let names: Vec<String> = model.labels.iter().take(MAX_NAMED).map(|label| format!("`{label}`")).collect();
+            let expected = if closed { format!("one of {}", names.join(", ")) } else { "a label".into() };
+            return Err((format!("`{unknown}` is not a label of the model"), expected));
+        }
+        Ok(match several {
+            true => Self::Labels(labels.into_iter().map(str::to_owned).collect()),
+            false => Self::Label(label.to_owned()),
+        })
+    }
+}
+
+/// Writes the output again with the decisions in it. They are on disk when this returns.
+pub(super) fn correct(job: &FileJob, corrections: Corrections, monitor: &mut Monitor) -> Result<Corrected, Error> {
+    let path = job.open_output()?.path().to_owned();
+    let rows = corrections.0.len() as u64;
     let (target, _journal) = Target::claim_own(path.clone(), &job.settings.places)?;
-    let outcome = (|| {
-        let partial = target.begin()?;
-        let added = [PREDICTION, CORRECTED_FROM].map(|column| names.added(column)).to_vec();
-        let mut writer = output.writer(&path, &partial, added)?;
-        let mut row = 0;
-        for chunk in output.rows(&wanted, Extent::All)? {
-            let chunk = chunk?;
-            let mut values = Vec::with_capacity(chunk.rows.len());
-            for cells in chunk.rows.iter().map(|row| &row.cells) {
-                row += 1;
-                let text = |number: usize| {
-                    cells.get(number).and_then(|cell| cell.as_deref().ok()).filter(|text| !text.is_empty())
-                };
-                values.push(match left.remove(&row) {
-                    None => vec![Value::Null, Value::Null],
-                    // A second decision on a row leaves the model's own word where it is.
-                    Some(label) => {
-                        vec![Value::from(label), Value::from(text(1).or(text(0)).unwrap_or(NOTHING))]
-                    }
-                });
-            }
-            writer.write(chunk, values)?;
-            watch.show(|| Progress { stage: Stage::Writing, done: row, ..Progress::default() })?;
-        }
-        if let Some((beyond, _)) = left.first_key_value() {
-            let found = format!("the output has {row} rows");
-            return Err(Error::Correction { row: beyond.to_string(), found, expected: format!("1 to {row}") });
-        }
-        writer.finish()?;
-        Ok(partial)
-    })();
+    // Only now, so that no other correction can come between reading and writing.
+    let outcome = job.open_output().and_then(|mut output| {
+        let partial = write(&mut output, &target, corrections.0, monitor)?;
+        Ok((output, partial))
+    });
     match outcome {
-        Ok(partial) => {
+        Ok((output, partial)) => {
             target.commit(partial, &output)?;
             Ok(Corrected { output: path, rows })
         }
         Err(error) => {
             target.discard();
             Err(error)
+        }
+    }
+}
+
+fn write(
+    output: &mut Source,
+    target: &Target,
+    mut decisions: BTreeMap<u64, Decision>,
+    monitor: &mut Monitor,
+) -> Result<Partial, Error> {
+    let columns = OutputColumns::new(output, &CHANGED)?;
+    let partial = target.begin()?;
+    let added: Vec<Column> =
+        CHANGED.into_iter().filter(|column| columns.has(*column) || *column == Column::CorrectedFrom).collect();
+    let mut writer =
+        output.writer(target.path(), &partial, added.iter().map(|column| columns.names.added(*column)).collect())?;
+    let mut row = 0;
+    for chunk in output.rows(&columns.wanted, Extent::All)? {
+        let chunk = chunk?;
+        let mut values = Vec::with_capacity(chunk.rows.len());
+        for cells in chunk.rows.iter().map(|row| &row.cells) {
+            row += 1;
+            let decision = decisions.remove(&row);
+            let value = |column: &Column| value(*column, decision.as_ref(), &columns, cells);
+            values.push(added.iter().map(value).collect());
+        }
+        writer.write(chunk, values)?;
+        monitor.report(|| Progress { stage: Stage::Writing, done: row, ..Progress::default() })?;
+    }
+    if let Some((beyond, _)) = decisions.first_key_value() {
+        let found = format!("the output has {row} rows");
+        return Err(Error::Correction { row: beyond.to_string(), found, expected: format!("1 to {row}") });
+    }
+    writer.finish()?;
+    Ok(partial)
+}
+
+/// What a row has in a column after a decision, or without one. `Null` leaves the text that is there.
+fn value(column: Column, decision: Option<&Decision>, columns: &OutputColumns, cells: &[Cell]) -> Value {
+    let cell = |column| columns.cell(cells, column);
+    match (column, decision) {
+        (Column::Prediction, Some(Decision::Label(label))) => json!(label),
+        (Column::Prediction, Some(Decision::Labels(labels))) => json!(labels.first().map_or(NONE, String::as_str)),
+        (Column::Labels, Some(Decision::Labels(labels))) if cell(Column::Labels).is_some() => json!(labels),
+        (Column::Value, Some(Decision::Value(value))) => json!(value),
+        (Column::Value, _) => json!(cell(Column::Value).and_then(|value| value.parse::<f64>().ok())),
+        (Column::Uncertain, decision) => match cell(Column::Uncertain) {
+            Some(mark) => json!(mark == "true" && decision.is_none()),
+            None => Value::Null,
+        },
+        (Column::CorrectedFrom, Some(decision)) => {
+            let answer = match decision {
+                Decision::Value(_) => Column::Value,
+                Decision::Label(_) | Decision::Labels(_) => Column::Prediction,
+            };
+            // A second decision on a row leaves the model's own answer where it is.
+            json!(cell(Column::CorrectedFrom).or_else(|| cell(answer)).unwrap_or(NONE))
+        }
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::prediction::{GraphReport, LoadReport};
+
+    fn model(task: Task, supports_zero_shot: bool) -> ModelInfo {
+        ModelInfo {
+            task,
+            labels: ["spam", "rude, loud", "kind"].map(Into::into).to_vec(),
+            supports_zero_shot,
+            zero_shot_multi_label: false,
+            max_tokens: 8,
+            precision: "fp32",
+            threshold: None,
+            calibration: None,
+            description: None,
+            graph: GraphReport::default(),
+            load: LoadReport { session: Duration::ZERO, ..LoadReport::default() },
+            digest: [0; 32],
+            frequent_texts: Vec::new(),
+        }
+    }
+
+    fn parse(row: &str, label: &str, model: &ModelInfo) -> Result<(u64, Decision), String> {
+        let parsed = Corrections::parse([(&row.to_owned(), &label.to_owned())], model);
+        parsed.map(|parsed| parsed.0.into_iter().next().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_decision_is_what_the_task_of_the_model_takes() {
+        let labels = |labels: &[&str]| Decision::Labels(labels.iter().map(ToString::to_string).collect());
+        let single = model(Task::SingleLabel, false);
+        assert_eq!(parse("2", " spam ", &single), Ok((2, Decision::Label("spam".into()))));
+        let several = model(Task::MultiLabel, false);
+        assert_eq!(parse("1", "rude, loud", &several), Ok((1, labels(&["rude, loud"]))));
+        assert_eq!(parse("1", "spam,kind", &several), Ok((1, labels(&["spam", "kind"]))));
+        assert_eq!(parse("1", "none", &several), Ok((1, labels(&[]))));
+        assert_eq!(parse("1", "2.5", &model(Task::Regression, false)), Ok((1, Decision::Value(2.5))));
+        for open in [model(Task::Tagging, false), model(Task::SingleLabel, true)] {
+            assert_eq!(parse("1", "anything", &open), Ok((1, Decision::Label("anything".into()))));
+        }
+    }
+
+    #[test]
+    fn a_decision_that_cannot_be_is_refused_with_what_can() {
+        let known = "one of `spam`, `rude, loud`, `kind`";
+        for (row, label, task, expected) in [
+            ("0", "spam", Task::SingleLabel, "row 0 cannot be corrected: it is not a row number".to_owned()),
+            ("x", "spam", Task::SingleLabel, "expected a number from 1 on".to_owned()),
+            ("1", "x", Task::SingleLabel, format!("`x` is not a label of the model; expected {known}")),
+            ("1", "spam, x", Task::MultiLabel, format!("`x` is not a label of the model; expected {known}")),
+            ("1", "", Task::MultiLabel, "`` is not a label".to_owned()),
+            ("1", "spam", Task::Regression, "`spam` is not a number; expected a number".to_owned()),
+            ("1", "inf", Task::Regression, "`inf` is not a number".to_owned()),
+            ("1", " ", Task::Tagging, "`` is not a label of the model; expected a label".to_owned()),
+        ] {
+            let error = parse(row, label, &model(task, false)).unwrap_err();
+            assert!(error.contains(&expected), "{error}");
         }
     }
 }

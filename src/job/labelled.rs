@@ -13,11 +13,11 @@ use crate::engine::{Answer, Engine, Lane};
 use crate::error::Error;
 use crate::evaluation::{Gold, GoldKind, GoldParser, GoldScan, ScoredRow};
 use crate::files::{self, Cell, Extent, Places, Reading, Reads, Source, Wanted};
-use crate::job::predict::ready;
 use crate::job::review::shortened;
 use crate::job::rows::{RowOptions, classify, concerns_every_row};
-use crate::job::summary::{Noted, REASONS};
-use crate::job::watch::{self, Progress, Running, Stage, Watch};
+use crate::job::run::wait_for_model;
+use crate::job::running::{Monitor, Progress, Running, Slots, Stage};
+use crate::job::summary::{MAX_REASONS, RowSample};
 use crate::prediction::{Input, ModelInfo, Task};
 
 /// What a caller says about a file with right answers.
@@ -47,7 +47,7 @@ pub struct Labelled {
     /// All rows, those without a right answer included.
     pub rows: u64,
     pub unlabelled: u64,
-    pub failed: Noted,
+    pub failed: RowSample,
     /// What was wrong with the first of them, once each.
     pub reasons: Vec<String>,
     /// Judged rows of which the model did not read all.
@@ -61,15 +61,12 @@ pub struct Labelled {
 
 impl LabelledFile {
     /// Answers every row that has a right answer. Must be called inside the runtime, which has to be kept going meanwhile.
-    ///
-    /// # Errors
-    /// `Thread`.
-    pub fn start(self, engine: Arc<Engine>) -> Result<Running<Labelled>, Error> {
+    pub fn start(self, engine: Arc<Engine>) -> Running<Labelled> {
         let runtime = Handle::current();
-        watch::spawn(move |watch| self.run(&engine, &runtime, watch))
+        Slots::new(1).spawn(move |watch| self.run(&engine, &runtime, watch))
     }
 
-    fn run(self, engine: &Arc<Engine>, runtime: &Handle, watch: &mut Watch) -> Result<Labelled, Error> {
+    fn run(self, engine: &Arc<Engine>, runtime: &Handle, watch: &mut Monitor) -> Result<Labelled, Error> {
         let started = Instant::now();
         let mut source = Source::open(&self.path, &Places::Anywhere, self.reading)?;
         let label = match &self.label_column {
@@ -77,7 +74,7 @@ impl LabelledFile {
             None => source.label_column()?,
         };
         let pair = self.pair_column.as_deref().map(|name| source.column(name, Reads::Text)).transpose()?;
-        let info = ready(engine, runtime, self.model.as_deref(), watch)?;
+        let info = wait_for_model(engine, runtime, self.model.as_deref(), watch)?;
         let text = self.text_column(&mut source, &info, &label, pair.as_ref())?;
         let labels: Vec<Arc<str>> = match self.labels.as_slice() {
             [] => info.labels.clone(),
@@ -91,7 +88,7 @@ impl LabelledFile {
             texts: Vec::new(),
             rows: 0,
             unlabelled: 0,
-            failed: Noted::default(),
+            failed: RowSample::default(),
             reasons: Vec::new(),
             truncated: 0,
             digest: digest::of_file(source.path())
@@ -142,7 +139,7 @@ impl LabelledFile {
         wanted: &[Wanted],
         gold: &GoldParser,
         total: u64,
-        watch: &mut Watch,
+        watch: &mut Monitor,
     ) -> Result<(), Error> {
         let started = Instant::now();
         let rows = source.rows(wanted, Extent::Wanted)?.flat_map(|chunk| match chunk {
@@ -161,7 +158,7 @@ impl LabelledFile {
                 };
                 let Some(row) = row else { return Ok(()) };
                 labelled.add(row?);
-                watch.show(|| Progress::predicting(labelled.rows, 0, total, started))?;
+                watch.report(|| Progress::predicting(labelled.rows, 0, total, started))?;
             }
         })
     }
@@ -211,7 +208,7 @@ impl Labelled {
             Row::Failed(problem) => {
                 self.failed.add(self.rows);
                 let problem = problem.to_string();
-                if self.reasons.len() < REASONS && !self.reasons.contains(&problem) {
+                if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&problem) {
                     self.reasons.push(problem);
                 }
             }
@@ -230,9 +227,9 @@ fn scan_labels(
     source: &mut Source,
     label: &Wanted,
     mut gold: GoldScan,
-    watch: &mut Watch,
+    watch: &mut Monitor,
 ) -> Result<(u64, GoldParser), Error> {
-    watch.enter(Progress { stage: Stage::Reading, ..Progress::default() })?;
+    watch.report_now(Progress { stage: Stage::Reading, ..Progress::default() })?;
     let mut done = 0;
     for chunk in source.rows(std::slice::from_ref(label), Extent::Wanted)? {
         for row in chunk?.rows {
@@ -243,7 +240,7 @@ fn scan_labels(
                 gold.observe(cell);
             }
         }
-        watch.show(|| Progress { done, ..Progress::default() })?;
+        watch.report(|| Progress { done, ..Progress::default() })?;
     }
     if done == 0 {
         return Err(files::Error::NoRows { found: "a header at most" }.into());

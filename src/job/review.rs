@@ -1,4 +1,4 @@
-//! The rows of an output that deserve a look: those the model calls uncertain, or else those with the least confidence.
+//! The rows of an output to review: those that the model marked as uncertain, or else those with the least confidence.
 
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
@@ -6,29 +6,32 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::files::{Extent, Reads, Source, Wanted};
 use crate::job::FileJob;
-use crate::job::names::{CONFIDENCE, CORRECTED_FROM, Names, PREDICTION, UNCERTAIN};
-use crate::job::watch::{Progress, Watch};
+use crate::job::columns::{Column, OutputColumns};
+use crate::job::running::{Monitor, Progress};
 
-/// So much of a text is shown.
-const TEXT_CHARACTERS: usize = 300;
+/// Longest part of a text that is returned.
+const MAX_CHARACTERS: usize = 300;
 
+/// A row to review.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReviewRow {
     /// From 1 on, the header not counted.
     pub row: u64,
+    /// The first 300 characters.
     pub text: String,
     pub prediction: String,
     pub confidence: Option<f64>,
 }
 
+/// The rows of an output to review.
 #[derive(Clone, Debug)]
 pub struct Review {
     pub output: PathBuf,
-    /// The least certain first.
+    /// Least certain first.
     pub rows: Vec<ReviewRow>,
-    /// Rows of the kind that are left, those shown included.
+    /// All rows that are still to review, with those returned.
     pub left: u64,
-    /// Whether the model called them uncertain. Where it called none so, they are the least certain of all.
+    /// Whether the model marked rows of this output as uncertain. If not, the rows are the least certain of all.
     pub uncertain: bool,
 }
 
@@ -52,59 +55,52 @@ impl PartialOrd for Candidate {
 }
 
 /// The least certain of the rows seen, and how many were seen.
-struct Least {
-    most: usize,
+struct LeastCertain {
+    limit: usize,
     seen: u64,
     heap: BinaryHeap<Candidate>,
 }
 
-impl Least {
-    fn new(most: usize) -> Self {
-        Self { most, seen: 0, heap: BinaryHeap::new() }
+impl LeastCertain {
+    fn new(limit: usize) -> Self {
+        Self { limit, seen: 0, heap: BinaryHeap::new() }
     }
 
     fn add(&mut self, row: ReviewRow) {
         self.seen += 1;
         self.heap.push(Candidate(row));
-        if self.heap.len() > self.most {
+        if self.heap.len() > self.limit {
             self.heap.pop();
         }
     }
 }
 
-pub(super) fn review(job: &FileJob, most: usize, watch: &mut Watch) -> Result<Review, Error> {
+/// Finds the rows to review, at most `limit`.
+pub(super) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Result<Review, Error> {
     let mut output = job.open_output()?;
-    let names = names(&output)?;
-    let text = text_column(job, &mut output, names)?;
-    let prediction = output.column(&names.full(PREDICTION), Reads::Value)?;
-    let others = [CONFIDENCE, UNCERTAIN, CORRECTED_FROM].map(|name| output.optional(&names.full(name)));
-    let wanted: Vec<Wanted> = [text, prediction].into_iter().chain(others.iter().flatten().cloned()).collect();
-    let (mut marked, mut all) = (Least::new(most), Least::new(most));
+    let read = [Column::Prediction, Column::Confidence, Column::Uncertain, Column::CorrectedFrom];
+    let columns = OutputColumns::new(&output, &read)?;
+    let text = text_column(job, &mut output, &columns)?;
+    let wanted: Vec<Wanted> = columns.wanted.iter().cloned().chain([text]).collect();
+    let (mut marked, mut all) = (LeastCertain::new(limit), LeastCertain::new(limit));
     let (mut row, mut any_marked) = (0, false);
     for chunk in output.rows(&wanted, Extent::Wanted)? {
         for cells in chunk?.rows.into_iter().map(|row| row.cells) {
             row += 1;
-            let mut present = cells[2..].iter();
-            let mut value = |number: usize| others[number].as_ref().and_then(|_| present.next()?.as_deref().ok());
-            let confidence = value(0).and_then(|confidence| confidence.parse().ok());
-            let uncertain = value(1) == Some("true");
-            let corrected = value(2).is_some_and(|from| !from.is_empty());
-            any_marked |= uncertain;
-            let Some(prediction) = cells[1].as_deref().ok().filter(|prediction| !prediction.is_empty()) else {
-                continue;
-            };
-            if corrected || !uncertain && (any_marked || confidence.is_none()) {
+            let value = |column| columns.cell(&cells, column);
+            // A correction turns the mark into `false`.
+            any_marked |= value(Column::Uncertain).is_some();
+            let uncertain = value(Column::Uncertain) == Some("true");
+            let confidence = value(Column::Confidence).and_then(|confidence| confidence.parse().ok());
+            let Some(prediction) = value(Column::Prediction).map(str::to_owned) else { continue };
+            if value(Column::CorrectedFrom).is_some() || !uncertain && (any_marked || confidence.is_none()) {
                 continue;
             }
-            let text = shortened(cells[0].as_deref().unwrap_or_default());
-            let candidate = ReviewRow { row, text, prediction: prediction.to_owned(), confidence };
-            if uncertain {
-                marked.add(candidate);
-            } else {
-                all.add(candidate);
-            }
+            let text = shortened(cells.last().and_then(|text| text.as_deref().ok()).unwrap_or_default());
+            let candidate = ReviewRow { row, text, prediction, confidence };
+            if uncertain { marked.add(candidate) } else { all.add(candidate) }
         }
-        watch.show(|| Progress { done: row, ..Progress::default() })?;
+        monitor.report(|| Progress { done: row, ..Progress::default() })?;
     }
     let kept = if any_marked { marked } else { all };
     let left = kept.seen;
@@ -112,21 +108,18 @@ pub(super) fn review(job: &FileJob, most: usize, watch: &mut Watch) -> Result<Re
     Ok(Review { output: output.path().to_owned(), rows, left, uncertain: any_marked })
 }
 
-pub(super) fn names(output: &Source) -> Result<Names, Error> {
-    Names::of(output).ok_or_else(|| Error::NotAnOutput { path: output.path().to_owned() })
-}
-
-fn text_column(job: &FileJob, output: &mut Source, names: Names) -> Result<Wanted, Error> {
+fn text_column(job: &FileJob, output: &mut Source, columns: &OutputColumns) -> Result<Wanted, Error> {
     if let Some(name) = &job.text_column {
         return Ok(output.column(name, Reads::Text)?);
     }
-    let own = names.all();
+    let own = columns.names.all();
     let except: Vec<&str> = own.iter().map(String::as_str).chain(job.label_column.as_deref()).collect();
     Ok(output.text_column(&except)?)
 }
 
+/// The first 300 characters of a text.
 pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(TEXT_CHARACTERS) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

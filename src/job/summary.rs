@@ -1,31 +1,31 @@
-//! What a run comes to, in a size that does not depend on the file: counts, and the numbers of the first rows to look at.
+//! The summary of a run. Its size does not depend on the file: counts, and the numbers of the first rows to look at.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::files::Cell;
-use crate::job::journal::Record;
-use crate::prediction::ModelInfo;
+use crate::job::record::Record;
+use crate::prediction::{LabeledPrediction, ModelInfo};
 
 /// Row numbers that a summary names.
-const ROWS_NAMED: usize = 5;
+const MAX_SAMPLE: usize = 5;
 /// Different failures that a summary quotes.
-pub(super) const REASONS: usize = 2;
-/// Different predictions that are counted one by one: a tagger's can be as many as there are rows.
-const COUNTED: usize = 1000;
+pub(super) const MAX_REASONS: usize = 2;
+/// Different predictions that are counted. A tagger's can be as many as there are rows.
+const MAX_COUNTED: usize = 1000;
 
-/// How many rows are of a kind, and which are the first of them.
+/// The number of rows of a kind, and the numbers of the first of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Noted {
+pub struct RowSample {
     pub count: u64,
     pub first: Vec<u64>,
 }
 
-impl Noted {
+impl RowSample {
     pub(super) fn add(&mut self, row: u64) {
         self.count += 1;
-        if self.first.len() < ROWS_NAMED {
+        if self.first.len() < MAX_SAMPLE {
             self.first.push(row);
         }
     }
@@ -40,87 +40,121 @@ pub struct Summary {
     pub rows: u64,
     /// Rows taken over from an earlier run.
     pub resumed: u64,
-    /// Predictions and how many rows got them, most frequent first.
+    /// Predictions and how many rows have them, most frequent first.
     pub labels: Vec<(String, u64)>,
     pub mean_confidence: Option<f64>,
-    pub uncertain: Noted,
-    /// The row least certain of all, for models that call none uncertain.
-    pub least_certain: Option<u64>,
-    pub failed: Noted,
-    /// What was wrong with the first of them, once each.
+    pub uncertain: RowSample,
+    pub failed: RowSample,
+    /// What was wrong with the first failed rows, each reason once.
     pub reasons: Vec<String>,
-    pub truncated: Noted,
+    pub truncated: RowSample,
     /// Share of the rows with a right label whose prediction is that label.
     pub accuracy: Option<f64>,
+    /// Rows with a right label.
     pub labelled: u64,
     pub duration: Duration,
+    /// The model's labels, for files that have a label's number in place of its name.
     names: Vec<String>,
     counts: HashMap<String, u64>,
+    /// Sum and number.
     confidence: (f64, u64),
     correct: u64,
-    least: Option<f64>,
-    label_column: bool,
 }
 
 impl Summary {
-    pub(super) fn new(text_column: String, model: &ModelInfo, label_column: bool) -> Self {
+    pub(super) fn new(text_column: String, model: &ModelInfo) -> Self {
         let names = model.labels.iter().map(ToString::to_string).collect();
-        Self { text_column, names, label_column, ..Self::default() }
+        Self { text_column, names, ..Self::default() }
+    }
+
+    /// Rows per second, those of an earlier run not counted.
+    pub fn rows_per_second(&self) -> u64 {
+        ((self.rows - self.resumed) as f64 / self.duration.as_secs_f64().max(0.001)) as u64
     }
 
     pub(super) fn add(&mut self, record: &Record, label: Option<&Cell>) {
         self.rows += 1;
-        if let Some(error) = &record.error {
-            self.failed.add(self.rows);
-            if self.reasons.len() < REASONS && !self.reasons.contains(error) {
-                self.reasons.push(error.clone());
+        let prediction = match &record.outcome {
+            Ok(answer) => {
+                self.add_answer(answer);
+                Some(answer.prediction.as_str())
             }
-        }
-        if let Some(prediction) = &record.prediction {
-            if let Some(count) = self.counts.get_mut(prediction) {
-                *count += 1;
-            } else if self.counts.len() < COUNTED {
-                self.counts.insert(prediction.clone(), 1);
+            Err(error) => {
+                self.failed.add(self.rows);
+                if self.reasons.len() < MAX_REASONS && !self.reasons.contains(error) {
+                    self.reasons.push(error.clone());
+                }
+                None
             }
-        }
-        if let Some(confidence) = record.confidence {
-            self.confidence = (self.confidence.0 + confidence, self.confidence.1 + 1);
-            if self.least.is_none_or(|least| confidence < least) {
-                (self.least, self.least_certain) = (Some(confidence), Some(self.rows));
-            }
-        }
-        if record.uncertain {
-            self.uncertain.add(self.rows);
-        }
-        if record.truncated {
-            self.truncated.add(self.rows);
-        }
-        if let Some(label) = label {
-            self.compare(record, label);
+        };
+        if let Some(Ok(label)) = label {
+            self.compare(prediction, label.trim());
         }
     }
 
-    /// Rows whose right label is blank or cannot be read say nothing.
-    fn compare(&mut self, record: &Record, label: &Cell) {
-        let Ok(label) = label.as_deref().map(str::trim) else { return };
+    fn add_answer(&mut self, answer: &LabeledPrediction) {
+        if let Some(count) = self.counts.get_mut(&answer.prediction) {
+            *count += 1;
+        } else if self.counts.len() < MAX_COUNTED {
+            self.counts.insert(answer.prediction.clone(), 1);
+        }
+        if let Some(confidence) = answer.confidence {
+            self.confidence = (self.confidence.0 + f64::from(confidence), self.confidence.1 + 1);
+        }
+        if answer.uncertain {
+            self.uncertain.add(self.rows);
+        }
+        if answer.truncated.is_some() {
+            self.truncated.add(self.rows);
+        }
+    }
+
+    /// Compares a prediction with the right label. A blank label says nothing.
+    fn compare(&mut self, prediction: Option<&str>, label: &str) {
         if label.is_empty() {
             return;
         }
         self.labelled += 1;
-        let Some(prediction) = &record.prediction else { return };
-        // Labelled data often has a label's number in place of its name.
-        let numbered = label.parse::<usize>().ok().and_then(|number| self.names.get(number));
+        let Some(prediction) = prediction else { return };
+        // Labelled data often has a label's number, and pandas writes `2.0` in a column with missing values.
+        let number = label.strip_suffix(".0").unwrap_or(label).parse::<usize>().ok();
+        let numbered = number.and_then(|number| self.names.get(number));
         let correct = prediction.eq_ignore_ascii_case(label) || numbered.is_some_and(|name| name == prediction);
         self.correct += u64::from(correct);
     }
 
-    /// Brings out what only the last row decides.
-    pub(super) fn close(mut self) -> Self {
+    /// Computes what depends on the last row.
+    pub(super) fn finish(mut self) -> Self {
         self.labels = std::mem::take(&mut self.counts).into_iter().collect();
         self.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let share = |part: f64, all: u64| (all > 0).then(|| part / all as f64);
         self.mean_confidence = share(self.confidence.0, self.confidence.1);
-        self.accuracy = self.label_column.then(|| share(self.correct as f64, self.labelled)).flatten();
+        self.accuracy = share(self.correct as f64, self.labelled);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::record::tests::record;
+
+    #[test]
+    fn right_labels_may_be_names_or_numbers_of_labels() {
+        let mut summary = Summary { names: vec!["low".into(), "high".into()], ..Summary::default() };
+        let answer = LabeledPrediction { prediction: "high".into(), ..LabeledPrediction::default() };
+        let record = record("x", Ok(answer));
+        for label in ["high", "HIGH ", "1", "1.0", "0", "1.5", "low", " "] {
+            summary.add(&record, Some(&Ok(label.into())));
+        }
+        let summary = summary.finish();
+        assert_eq!((summary.labelled, summary.accuracy), (7, Some(4.0 / 7.0)));
+    }
+
+    #[test]
+    fn a_sample_counts_all_rows_and_names_the_first() {
+        let mut sample = RowSample::default();
+        (1..=9).for_each(|row| sample.add(row));
+        assert_eq!(sample, RowSample { count: 9, first: vec![1, 2, 3, 4, 5] });
     }
 }

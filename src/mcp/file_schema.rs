@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
-use crate::job::{Noted, Review, ReviewRow, Summary};
+use crate::job::{Review, ReviewRow, RowSample, Summary};
 
 /// Rows that one call can return.
 pub(super) const MAX_ROWS: usize = 50;
@@ -236,7 +236,7 @@ pub(super) fn shown(path: &Path) -> String {
     }
 }
 
-fn noted(noted: Noted) -> Option<RowsNoted> {
+fn noted(noted: RowSample) -> Option<RowsNoted> {
     (noted.count > 0).then_some(RowsNoted { count: noted.count, rows: noted.first })
 }
 

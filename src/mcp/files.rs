@@ -11,10 +11,9 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::files::{Existing, Reading};
-use crate::job::{FileJob, Progress, Running, Stage};
+use crate::job::{Corrections, FileJob, Progress, Running, Stage};
 use crate::mcp::file_schema::{DEFAULT_ROWS, FileArguments, FileResult, MAX_ROWS, shown};
 use crate::mcp::{PROGRESS_INTERVAL, Server, tools};
-use crate::prediction::Task;
 
 const TAKES: &str = "`path`, and optionally `text_column`, `label_column`, `output_path`, `model`, `labels`, `header`, \
     `overwrite`, `resume`, `only`, `limit`, `corrections`";
@@ -50,17 +49,18 @@ pub(super) async fn call(
     let mut result = FileResult::default();
     if let Some(corrections) = &corrections {
         let corrections = checked(server, &job, corrections).await?;
-        let corrected = drive(server, job.clone().correct(corrections)?, context).await?;
+        let corrected = drive(server, job.clone().correct(corrections), context).await?;
         result.output = shown(&corrected.output);
         result.corrected = Some(corrected.rows);
     }
-    let missing = corrections.is_none() && (!only || job.existing != Existing::Refuse || !job.output_exists()?);
+    let missing = corrections.is_none()
+        && (!only || job.existing != Existing::Refuse || !drive(server, job.clone().output_exists(), context).await?);
     if missing {
-        let summary = drive(server, job.clone().start(server.engine.clone())?, context).await?;
+        let summary = drive(server, job.clone().start(server.engine.clone()), context).await?;
         result = FileResult::summed_up(summary);
     }
     if only {
-        let review = drive(server, job.review(most)?, context).await?;
+        let review = drive(server, job.review(most), context).await?;
         result = result.with_review(review);
     }
     Ok(tools::result(&result, MetaObject::new()))
@@ -86,31 +86,13 @@ fn job(server: &Server, arguments: FileArguments) -> FileJob {
 }
 
 /// Corrections with numbers for rows and labels that the model has.
-async fn checked(
-    server: &Server,
-    job: &FileJob,
-    corrections: &BTreeMap<String, String>,
-) -> Result<Vec<(u64, String)>, Error> {
-    let wrong = |row: &str, found: String, expected: String| Error::Correction { row: row.to_owned(), found, expected };
+async fn checked(server: &Server, job: &FileJob, corrections: &BTreeMap<String, String>) -> Result<Corrections, Error> {
     if corrections.is_empty() || corrections.len() > MAX_CORRECTIONS {
         let problem = format!("`corrections` has {} entries, expected 1 to {MAX_CORRECTIONS}", corrections.len());
         return Err(Error::Arguments { problem, takes: TAKES.into() });
     }
     let info = server.engine.ready(job.model.as_deref()).await?;
-    let closed = info.task == Task::SingleLabel && !info.supports_zero_shot;
-    let known = |label: &str| !closed || info.labels.iter().any(|known| **known == *label);
-    let mut checked = Vec::new();
-    for (row, label) in corrections {
-        let number = row.parse::<u64>().ok().filter(|number| *number > 0);
-        let number = number.ok_or_else(|| wrong(row, "it is no row number".into(), "a number from 1 on".into()))?;
-        if label.trim().is_empty() || !known(label) {
-            let labels: Vec<String> = info.labels.iter().take(20).map(|label| format!("`{label}`")).collect();
-            let expected = if closed { format!("one of {}", labels.join(", ")) } else { "a label".into() };
-            return Err(wrong(row, format!("`{label}` is no label of the model"), expected));
-        }
-        checked.push((number, label.clone()));
-    }
-    Ok(checked)
+    Corrections::parse(corrections, &info)
 }
 
 /// Waits for a job and reports its progress. Stops it when the call is cancelled or the input ends.

@@ -56,8 +56,8 @@ async fn the_model_decides_the_bulk_and_the_assistant_the_rest() {
     let done = ask(&mut session, last).await["structuredContent"].take();
     assert_eq!((&done["review"], &done["next"]), (&json!([]), &json!("nothing is left to decide")));
     let content = place.read("in.predicted.csv");
-    assert!(content.contains("2,one two three,long,0.55,true,,middle\n"), "{content}");
-    assert!(content.contains("4,four five six,middle,0.55,true,,middle\n"), "{content}");
+    assert!(content.contains("2,one two three,long,0.55,false,,middle\n"), "{content}");
+    assert!(content.contains("4,four five six,middle,0.55,false,,middle\n"), "{content}");
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn rows_to_decide_are_made_first_where_there_is_no_output() {
         ask(&mut session(&place), json!({ "path": "in.csv", "only": "uncertain" })).await["structuredContent"].take();
     assert_eq!((&result["rows"], &result["undecided"], &result["review"][0]["row"]), (&json!(2), &json!(1), &json!(1)));
     // The other row is certain, so it is only seen by asking for what the model never said.
-    let review = place.job("in.csv").review(9).unwrap().finished().await.unwrap();
+    let review = place.job("in.csv").review(9).finished().await.unwrap();
     assert!(review.rows.iter().all(|row| row.text.chars().count() <= 301));
 }
 
@@ -183,10 +183,10 @@ async fn mistakes_are_told_with_the_way_out() {
         (json!({ "path": "in.csv", "text_column": "body" }), "no column is called `body`; the file has `text`"),
         (json!({ "path": "in.csv", "model": "tone" }), "no model is called `tone`; known: `fake`"),
         (json!({ "path": "in.csv", "corrections": { "1": "long" } }), "to work on; classify the file first"),
-        (json!({ "path": "in.csv", "corrections": { "0": "long" } }), "row 0 cannot be corrected: it is no row number"),
+        (json!({ "path": "in.csv", "corrections": { "0": "long" } }), "row 0 cannot be corrected: it is not a row number"),
         (
             json!({ "path": "in.csv", "corrections": { "1": "great" } }),
-            "row 1 cannot be corrected: `great` is no label of the model; expected one of `short`, `middle`, `long`",
+            "row 1 cannot be corrected: `great` is not a label of the model; expected one of `short`, `middle`, `long`",
         ),
         (json!({ "path": "in.csv", "corrections": {} }), "`corrections` has 0 entries, expected 1 to 1000"),
     ] {

@@ -87,7 +87,7 @@ async fn an_interrupted_run_goes_on_without_doing_anything_twice() {
     let place = Place::new();
     place.write("in.csv", numbered(300).replace("text 200\n", "held\n"));
     let engine = start(&place.script, settings());
-    let running = place.job("in.csv").start(engine).unwrap();
+    let running = place.job("in.csv").start(engine);
     // Rows before the held one are finished; behind it only those in flight were begun, and none is finished.
     until(&running, 199).await;
     drop(running);
@@ -105,7 +105,7 @@ async fn an_interrupted_run_goes_on_without_doing_anything_twice() {
     // What a kill leaves of the line that was being written is of no use.
     fs::write(place.path("in.predicted.csv.progress"), format!("{journal}{{\"d\":\"12")).unwrap();
     let job = FileJob { existing: Existing::Resume, ..place.job("in.csv") };
-    let summary = job.start(start(&again, settings())).unwrap().finished().await.unwrap();
+    let summary = job.start(start(&again, settings())).finished().await.unwrap();
     assert_eq!((summary.rows, summary.resumed), (300, 199));
     assert_eq!(again.runs(), 101);
     let whole = Place::new();
@@ -125,7 +125,7 @@ fn still_locked(place: &Place) -> bool {
 async fn going_on_with_other_rows_or_another_question_is_refused() {
     let place = Place::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
-    let running = place.job("in.csv").start(start(&place.script, settings())).unwrap();
+    let running = place.job("in.csv").start(start(&place.script, settings()));
     until(&running, 79).await;
     drop(running);
     while still_locked(&place) {
@@ -146,7 +146,7 @@ async fn going_on_with_other_rows_or_another_question_is_refused() {
 async fn a_withdrawn_job_leaves_nothing_within_100_ms() {
     let place = Place::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
-    let mut running = place.job("in.csv").start(start(&place.script, settings())).unwrap();
+    let mut running = place.job("in.csv").start(start(&place.script, settings()));
     until(&running, 79).await;
     let asked = std::time::Instant::now();
     running.discard();
@@ -160,7 +160,7 @@ async fn a_withdrawn_job_leaves_nothing_within_100_ms() {
 async fn two_jobs_do_not_write_one_output() {
     let place = Place::new();
     place.write("in.csv", "text\nheld\n");
-    let mut first = place.job("in.csv").start(start(&place.script, settings())).unwrap();
+    let mut first = place.job("in.csv").start(start(&place.script, settings()));
     while place.script.runs() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -189,29 +189,29 @@ async fn corrections_say_what_the_model_had_said() {
                 .write(name, "{\"text\":\"hello\"}\n{\"text\":\"one two three\"}\n{\"text\":\"three four five\"}\n"),
         };
         place.run(place.job(name)).await.unwrap();
-        let review = place.job(name).review(1).unwrap().finished().await.unwrap();
+        let review = place.job(name).review(1).finished().await.unwrap();
         assert_eq!((review.left, review.uncertain, review.rows[0].row), (2, true, 2), "{name}");
         assert_eq!(review.rows[0].text, "one two three");
         for label in ["short", "long"] {
-            let corrected = place.job(name).correct(vec![(2, label.into())]).unwrap().finished().await.unwrap();
+            let corrected = place.correct(place.job(name), &[("2", label)]).await.unwrap();
             assert_eq!(corrected.rows, 1);
         }
         let expected = match name {
             "in.csv" => {
                 "text,prediction,confidence,uncertain,corrected_from\nhello,short,0.7,,\n\
-                 one two three,long,0.55,true,middle\nthree four five,middle,0.55,true,\n"
+                 one two three,long,0.55,false,middle\nthree four five,middle,0.55,true,\n"
             }
             _ => concat!(
                 "{\"text\":\"hello\",\"prediction\":\"short\",\"confidence\":0.7}\n",
-                "{\"text\":\"one two three\",\"prediction\":\"long\",\"confidence\":0.55,\"uncertain\":true,\"corrected_from\":\"middle\"}\n",
+                "{\"text\":\"one two three\",\"prediction\":\"long\",\"confidence\":0.55,\"uncertain\":false,\"corrected_from\":\"middle\"}\n",
                 "{\"text\":\"three four five\",\"prediction\":\"middle\",\"confidence\":0.55,\"uncertain\":true}\n"
             ),
         };
         let output = name.replace("in.", "in.predicted.");
         assert_eq!(place.read(&output), expected);
-        let review = place.job(name).review(5).unwrap().finished().await.unwrap();
+        let review = place.job(name).review(5).finished().await.unwrap();
         assert_eq!((review.left, review.rows[0].row), (1, 3), "{name}");
-        let error = place.job(name).correct(vec![(4, "long".into())]).unwrap().finished().await.unwrap_err();
+        let error = place.correct(place.job(name), &[("4", "long")]).await.unwrap_err();
         assert_eq!(error.to_string(), "row 4 cannot be corrected: the output has 3 rows; expected 1 to 3");
         assert_eq!(place.read(&output), expected, "a correction that fails changes nothing");
     }
@@ -222,11 +222,11 @@ async fn a_model_without_a_threshold_shows_its_least_certain_rows() {
     let place = Place::new();
     place.write("in.csv", "text\nhello\none two three\nyou\n");
     place.run(place.job("in.csv")).await.unwrap();
-    let review = place.job("in.csv").review(2).unwrap().finished().await.unwrap();
+    let review = place.job("in.csv").review(2).finished().await.unwrap();
     let rows: Vec<u64> = review.rows.iter().map(|row| row.row).collect();
     assert_eq!((review.left, review.uncertain, rows), (3, false, vec![2, 1]));
     // The output itself can be named as well.
-    let review = place.job("in.predicted.csv").review(1).unwrap().finished().await.unwrap();
+    let review = place.job("in.predicted.csv").review(1).finished().await.unwrap();
     assert_eq!(review.rows[0].row, 2);
 }
 

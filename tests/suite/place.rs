@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 use local_model_mcp::error::Error;
 use local_model_mcp::files::{Existing, Places, Reading};
-use local_model_mcp::job::{FileJob, JobSettings, Summary};
+use local_model_mcp::job::{Corrected, Corrections, FileJob, JobSettings, Summary};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -68,12 +68,20 @@ impl Place {
             text_pair: None,
             labels: Vec::new(),
             existing: Existing::Refuse,
-            settings: JobSettings { places: Places::below([self.root().to_owned()], 1 << 30), in_flight: 8 },
+            settings: JobSettings::new(Places::below([self.root().to_owned()], 1 << 30), 8),
         }
     }
 
+    /// Corrects rows of an output.
+    pub(crate) async fn correct(&self, job: FileJob, corrections: &[(&str, &str)]) -> Result<Corrected, Error> {
+        let given: Vec<_> = corrections.iter().map(|(row, label)| (row.to_string(), label.to_string())).collect();
+        let model = start(&self.script, settings()).ready(None).await?;
+        let corrections = Corrections::parse(given.iter().map(|(row, label)| (row, label)), &model)?;
+        job.correct(corrections).finished().await
+    }
+
     pub(crate) async fn run(&self, job: FileJob) -> Result<Summary, Error> {
-        job.start(start(&self.script, settings()))?.finished().await
+        job.start(start(&self.script, settings())).finished().await
     }
 }
 

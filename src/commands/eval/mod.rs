@@ -154,7 +154,7 @@ fn answered(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Labelled>
     };
     let labelled = runtime.block_on(async {
         let engine = engine(options, settings, arguments.model_name.as_deref())?;
-        let mut running = file.start(engine)?;
+        let mut running = file.start(engine);
         tokio::select! {
             outcome = watched(&mut running) => outcome,
             _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),

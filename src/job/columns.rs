@@ -1,0 +1,171 @@
+//! The columns that an output has in addition to the input's own, and their names.
+
+use crate::error::Error;
+use crate::files::{Added, Cell, Kind, Reads, Source, Wanted};
+
+/// A column that this program writes, in the order of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Column {
+    Prediction,
+    Confidence,
+    Value,
+    Labels,
+    Entities,
+    Uncertain,
+    Truncated,
+    Error,
+    /// The model's own answer, in rows that were corrected.
+    CorrectedFrom,
+}
+
+impl Column {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Prediction,
+        Self::Confidence,
+        Self::Value,
+        Self::Labels,
+        Self::Entities,
+        Self::Uncertain,
+        Self::Truncated,
+        Self::Error,
+        Self::CorrectedFrom,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Prediction => "prediction",
+            Self::Confidence => "confidence",
+            Self::Value => "value",
+            Self::Labels => "labels",
+            Self::Entities => "entities",
+            Self::Uncertain => "uncertain",
+            Self::Truncated => "truncated",
+            Self::Error => "error",
+            Self::CorrectedFrom => "corrected_from",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Confidence | Self::Value => Kind::Number,
+            Self::Uncertain | Self::Truncated => Kind::Flag,
+            Self::Labels | Self::Entities => Kind::Json,
+            Self::Prediction | Self::Error | Self::CorrectedFrom => Kind::Text,
+        }
+    }
+}
+
+/// Precedes all our names if the input has a column with one of them.
+const PREFIX: &str = "local_model_";
+
+/// What our columns are called in one output.
+///
+/// The names depend on the columns of the input alone and not on what its rows turn out to contain. So the user's
+/// columns are never overwritten, and a column of theirs is never taken for one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ColumnNames {
+    prefix: &'static str,
+}
+
+impl ColumnNames {
+    /// Chooses the names for the output of a file with these columns.
+    ///
+    /// # Errors
+    /// `OutputColumns` if the file has both kinds of names.
+    pub(super) fn for_input<'a>(columns: impl IntoIterator<Item = &'a str> + Clone) -> Result<Self, Error> {
+        let taken = |names: &Self| {
+            let own = names.all();
+            columns.clone().into_iter().find(|column| own.iter().any(|own| own == column)).map(str::to_owned)
+        };
+        let (plain, prefixed) = (Self { prefix: "" }, Self { prefix: PREFIX });
+        match (taken(&plain), taken(&prefixed)) {
+            (None, _) => Ok(plain),
+            (_, None) => Ok(prefixed),
+            (_, Some(name)) => Err(Error::OutputColumns { name }),
+        }
+    }
+
+    /// Recognises an output by its columns: `prediction` and at least one more that every answer or failure has.
+    pub(super) fn of_output(columns: &[String]) -> Option<Self> {
+        let has = |names: &Self, column| columns.contains(&names.full(column));
+        let others = [Column::Confidence, Column::Value, Column::Entities, Column::Error];
+        [PREFIX, ""]
+            .map(|prefix| Self { prefix })
+            .into_iter()
+            .find(|names| has(names, Column::Prediction) && others.iter().any(|column| has(names, *column)))
+    }
+
+    pub(super) fn full(&self, column: Column) -> String {
+        format!("{}{}", self.prefix, column.name())
+    }
+
+    pub(super) fn all(&self) -> Vec<String> {
+        Column::ALL.iter().map(|column| self.full(*column)).collect()
+    }
+
+    pub(super) fn added(&self, column: Column) -> Added {
+        Added { name: self.full(column), kind: column.kind() }
+    }
+}
+
+/// Our columns of an output that is read again, as far as it has them.
+pub(super) struct OutputColumns {
+    pub(super) names: ColumnNames,
+    present: Vec<Column>,
+    pub(super) wanted: Vec<Wanted>,
+}
+
+impl OutputColumns {
+    /// Looks for these columns.
+    ///
+    /// # Errors
+    /// `NotAnOutput` if the file is none.
+    pub(super) fn new(output: &Source, columns: &[Column]) -> Result<Self, Error> {
+        let names = ColumnNames::of_output(output.columns())
+            .ok_or_else(|| Error::NotAnOutput { path: output.path().to_owned() })?;
+        let wanted = |column: &Column| Some((*column, output.optional(&names.full(*column))?));
+        let (present, mut wanted): (Vec<_>, Vec<_>) = columns.iter().filter_map(wanted).unzip();
+        wanted.iter_mut().for_each(|wanted| wanted.reads = Reads::List);
+        Ok(Self { names, present, wanted })
+    }
+
+    pub(super) fn has(&self, column: Column) -> bool {
+        self.present.contains(&column)
+    }
+
+    /// Returns what a row has in a column, if anything. `cells` begins with the cells of `wanted`.
+    pub(super) fn cell<'a>(&self, cells: &'a [Cell], column: Column) -> Option<&'a str> {
+        let number = self.present.iter().position(|present| *present == column)?;
+        cells.get(number)?.as_deref().ok().filter(|cell| !cell.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_depend_on_the_columns_of_the_input_alone() {
+        let name = |columns: &[&str]| {
+            ColumnNames::for_input(columns.iter().copied()).map(|names| names.full(Column::Prediction))
+        };
+        assert_eq!(name(&["id", "text"]).unwrap(), "prediction");
+        for column in ["prediction", "uncertain", "error", "corrected_from", "value"] {
+            assert_eq!(name(&["text", column]).unwrap(), "local_model_prediction", "{column}");
+        }
+        assert_eq!(name(&["text", "local_model_error"]).unwrap(), "prediction");
+        let both = name(&["prediction", "local_model_error"]).unwrap_err();
+        assert_eq!(both, Error::OutputColumns { name: "local_model_error".into() });
+    }
+
+    #[test]
+    fn an_output_is_told_from_a_file_with_a_column_of_its_own_called_prediction() {
+        let names = |columns: &[&str]| {
+            let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
+            ColumnNames::of_output(&columns).map(|names| names.prefix)
+        };
+        assert_eq!(names(&["text", "prediction", "confidence"]), Some(""));
+        assert_eq!(names(&["text", "prediction"]), None);
+        assert_eq!(names(&["prediction", "confidence", "local_model_prediction", "local_model_value"]), Some(PREFIX));
+    }
+}

@@ -1,0 +1,231 @@
+//! One run over a file: read it through, classify its rows, write the output.
+//!
+//! The file is read three times. The first pass finds what cannot be read before the model works for hours, and the
+//! number of rows. The last one writes the output when it is known which columns it has. Both together take less than
+//! a hundredth of the time of the predictions, and an interrupted run needs nothing but its journal to be resumed.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use crate::engine::{Engine, Lane};
+use crate::error::Error;
+use crate::files::{self, Cell, Extent, Partial, Source, Target, Wanted, output_path};
+use crate::job::FileJob;
+use crate::job::columns::{Column, ColumnNames};
+use crate::job::journal::Journal;
+use crate::job::record::{Record, digest};
+use crate::job::rows::{RowOptions, classify_rows, concerns_every_row};
+use crate::job::running::{Monitor, PROGRESS_INTERVAL, Progress, Stage};
+use crate::job::summary::Summary;
+use crate::prediction::{Input, ModelInfo};
+
+/// Waits for a model to be loaded.
+///
+/// # Errors
+/// Whatever keeps it from being loaded; `Cancelled`.
+pub(super) fn wait_for_model(
+    engine: &Engine,
+    runtime: &Handle,
+    model: Option<&str>,
+    monitor: &mut Monitor,
+) -> Result<Arc<ModelInfo>, Error> {
+    monitor.report_now(Progress { stage: Stage::Loading, ..Progress::default() })?;
+    runtime.block_on(async {
+        tokio::select! {
+            info = engine.ready(model) => info,
+            () = monitor.stopped() => Err(Error::Cancelled),
+        }
+    })
+}
+
+pub(super) struct Run<'a> {
+    job: &'a FileJob,
+    engine: Arc<Engine>,
+    runtime: Handle,
+    monitor: &'a mut Monitor,
+    source: Source,
+    /// The texts, and the right labels if there are any.
+    columns: Vec<Wanted>,
+    /// Rows that are in the journal.
+    finished: u64,
+    /// Columns that at least one row has a value in.
+    occurring: BTreeSet<Column>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        job: &'a FileJob,
+        engine: Arc<Engine>,
+        runtime: Handle,
+        monitor: &'a mut Monitor,
+    ) -> Result<Self, Error> {
+        let mut source = Source::open(&job.path, &job.settings.places, job.reading)?;
+        let columns = job.columns(&mut source)?;
+        let occurring = BTreeSet::from([Column::Prediction]);
+        Ok(Self { job, engine, runtime, monitor, source, columns, finished: 0, occurring })
+    }
+
+    /// Classifies the file and gives the output its name.
+    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+        let started = Instant::now();
+        let path = output_path(&self.source, self.job.output.as_deref(), &self.job.settings.places)?;
+        self.source.check_output(&path)?;
+        let (target, file) = Target::claim(path, &self.source, &self.job.settings.places, self.job.existing)?;
+        let begun_before = file.begun;
+        match self.classify_and_write(&target, file) {
+            Ok((mut summary, partial)) => {
+                summary.output = target.path().to_owned();
+                target.commit(partial, &self.source)?;
+                summary.duration = started.elapsed();
+                Ok(summary)
+            }
+            // A cancelled call leaves nothing. After any other end, finished rows are kept for a later run, and those
+            // of an earlier run are kept in any case.
+            Err(error) => {
+                if !begun_before && (self.finished == 0 || self.monitor.is_discarded()) {
+                    target.discard();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn classify_and_write(&mut self, target: &Target, file: files::Journal) -> Result<(Summary, Partial), Error> {
+        let model = wait_for_model(&self.engine, &self.runtime, self.job.model.as_deref(), self.monitor)?;
+        let mut journal =
+            Journal::open(file.file, &self.job.fingerprint(&model, &self.columns[0].column), target.path())?;
+        let resumed = journal.rows();
+        self.finished = resumed;
+        let total = self.read_through(&mut journal)?;
+        self.classify(&mut journal, total)?;
+        let (mut summary, partial) = self.write(&mut journal, target, &model)?;
+        summary.model = self.job.model.clone().unwrap_or_else(|| self.engine.names().swap_remove(0));
+        summary.resumed = resumed;
+        Ok((summary, partial))
+    }
+
+    /// Counts the rows and compares the first ones with the journal of an earlier run.
+    fn read_through(&mut self, journal: &mut Journal) -> Result<u64, Error> {
+        self.monitor.report_now(Progress::default())?;
+        let mut records = journal.records()?;
+        let mut done = 0;
+        for chunk in self.source.rows(&self.columns, Extent::Wanted)? {
+            for row in chunk?.rows {
+                done += 1;
+                if done <= self.finished {
+                    let record = records.next(&row.cells[0]).ok_or_else(|| self.changed(done))?;
+                    note(&mut self.occurring, &record);
+                }
+            }
+            self.monitor.report(|| Progress { done, ..Progress::default() })?;
+        }
+        match done {
+            0 => Err(files::Error::NoRows { found: "a header at most" }.into()),
+            done if done < self.finished => Err(self.changed(done + 1)),
+            done => Ok(done),
+        }
+    }
+
+    /// Classifies every row that the journal does not have yet.
+    fn classify(&mut self, journal: &mut Journal, total: u64) -> Result<(), Error> {
+        let (resumed, started) = (self.finished, Instant::now());
+        let progress = |done| Progress::predicting(done, resumed, total, started);
+        self.monitor.report_now(progress(resumed))?;
+        let cells = self.source.rows(&self.columns[..1], Extent::Wanted)?.flat_map(cells);
+        let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
+        let rows = cells.skip(resumed as usize).map(|cell| (digest(&cell), cell.map(input).map_err(Error::from)));
+        let options = RowOptions {
+            model: self.job.model.clone(),
+            priority: Lane::Background,
+            in_flight: self.job.settings.in_flight,
+            ..RowOptions::default()
+        };
+        self.runtime.block_on(async {
+            let mut answers = pin!(classify_rows(Arc::clone(&self.engine), stream::iter(rows), options));
+            let mut stopped = pin!(self.monitor.stopped());
+            // Progress is reported also while one long row holds up the rest.
+            let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+            loop {
+                let answer = tokio::select! {
+                    biased;
+                    () = &mut stopped => return Err(Error::Cancelled),
+                    _ = ticks.tick() => {
+                        self.monitor.report_now(progress(self.finished))?;
+                        continue;
+                    }
+                    answer = answers.next() => answer,
+                };
+                match answer {
+                    None => return Ok(()),
+                    Some((_, Err(error))) if concerns_every_row(&error) => return Err(error),
+                    Some((digest, outcome)) => {
+                        let record = Record::new(digest, outcome);
+                        note(&mut self.occurring, &record);
+                        journal.append(&record)?;
+                        self.finished += 1;
+                    }
+                }
+            }
+        })
+    }
+
+    /// Writes the output under a temporary name and sums it up.
+    fn write(
+        &mut self,
+        journal: &mut Journal,
+        target: &Target,
+        model: &ModelInfo,
+    ) -> Result<(Summary, Partial), Error> {
+        let total = self.finished;
+        let progress = Progress { stage: Stage::Writing, done: total, total: Some(total), ..Progress::default() };
+        self.monitor.report_now(progress)?;
+        let names = ColumnNames::for_input(self.source.columns().iter().map(String::as_str))?;
+        let partial = target.begin()?;
+        let added = self.occurring.iter().map(|column| names.added(*column)).collect();
+        let mut output = self.source.writer(target.path(), &partial, added)?;
+        let mut summary = Summary::new(self.columns[0].column.clone(), model);
+        let mut records = journal.records()?;
+        for chunk in self.source.rows(&self.columns, Extent::All)? {
+            let chunk = chunk?;
+            let mut values: Vec<Vec<Value>> = Vec::with_capacity(chunk.rows.len());
+            for row in &chunk.rows {
+                let record = records.next(&row.cells[0]).ok_or_else(|| self.changed(summary.rows + 1))?;
+                summary.add(&record, row.cells.get(1));
+                let mut fields = record.fields(row.cells[0].as_deref().unwrap_or_default());
+                let value = |column: &Column| fields.remove(column.name()).unwrap_or_default();
+                values.push(self.occurring.iter().map(value).collect());
+            }
+            output.write(chunk, values)?;
+            self.monitor.report(|| progress)?;
+        }
+        if summary.rows != total {
+            return Err(self.changed(summary.rows + 1));
+        }
+        output.finish()?;
+        Ok((summary.finish(), partial))
+    }
+
+    fn changed(&self, row: u64) -> Error {
+        Error::FileChanged { path: self.source.path().to_owned(), row }
+    }
+}
+
+/// Adds the columns that a row has a value in.
+fn note(occurring: &mut BTreeSet<Column>, record: &Record) {
+    let fields = record.fields("");
+    occurring.extend(Column::ALL.into_iter().filter(|column| fields.contains_key(column.name())));
+}
+
+/// The first cell of every row of a chunk. A chunk that cannot be read stands for one row.
+fn cells(chunk: Result<files::Chunk, files::Error>) -> Vec<Cell> {
+    match chunk {
+        Ok(chunk) => chunk.rows.into_iter().map(|mut row| row.cells.swap_remove(0)).collect(),
+        Err(error) => vec![Err(error)],
+    }
+}
