@@ -1,12 +1,12 @@
-"""Classifies rows in Ray Data: actors that each hold one child process, which answers one line with one line.
+"""Classifies rows in Ray Data. Each actor owns one child process that answers each line with one.
 
     pip install "ray[data]==2.60.0" pyarrow==26.0.1
     python ray_actors.py                                 # 200,000 generated rows
     python ray_actors.py --input rows.jsonl              # or your own: objects with `text`
     python ray_actors.py --self-test                     # 40,000 rows; a child and an actor are killed
 
-The result is compared with that of one process, row by row. This starts Ray on the local machine; on a cluster, which has
-the executable on each machine, leave the arguments of `ray.init` out.
+The result is compared with that of one process, row by row. This starts Ray on the local machine.
+On a cluster, install the executable on each machine and omit the arguments of `ray.init`.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ANSWER = pyarrow.schema({"row": "int64", "prediction": "string", "confidence": "
 
 
 def generated(count):
-    """Distinct texts, so that no cache answers; one in 10,000 is blank, which the model refuses."""
+    """Distinct texts, so that no cache answers. One in 10,000 is blank, and the model rejects it."""
     opinions, things = "great awful fine slow lovely broken quick useless".split(), "delivery service screen price".split()
     for row in range(count):
         yield "" if row % 10_000 == 7 else f"{opinions[row % 8]} {things[row // 8 % 4]} {row}"
@@ -37,7 +37,7 @@ def values(answer):
 
 
 class Predictor:
-    """An actor: its child starts once and answers batch after batch."""
+    """An actor whose child starts once and answers all batches."""
 
     def __init__(self, command, kills):
         self.command, self.kills = command, kills
@@ -49,7 +49,7 @@ class Predictor:
     def __call__(self, batch):
         rows, process = batch.to_pylist(), self.child.pid
         self.kill_once({row["row"] for row in rows})
-        # From a thread: with both pipes full, the child and a caller that writes first would wait for each other.
+        # On a thread: with both pipes full, child and caller would wait for each other.
         threading.Thread(target=self.write, args=(self.child.stdin, rows), daemon=True).start()
         answers = []
         for _ in rows:
@@ -93,7 +93,7 @@ def main():
     executable = os.path.abspath(shutil.which(options.executable) or sys.exit(f"no executable {options.executable}"))
 
     with tempfile.TemporaryDirectory() as scratch:
-        # One folder for all children: the first unpacks ONNX Runtime there, the others map it.
+        # One cache for all children: the first unpacks ONNX Runtime, the others map it.
         command = [executable, "predict", "--jsonl", "--cache-dir", os.path.join(scratch, "cache"), "--workers"]
         if options.input:
             with open(options.input, encoding="utf-8") as file:
@@ -114,11 +114,11 @@ def main():
 
         ray.init(num_cpus=options.workers, include_dashboard=False, log_to_driver=False)
         context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True  # Otherwise blocks come back in the order of their ends.
+        context.execution_options.preserve_order = True  # Otherwise blocks return as they finish.
         context.enable_progress_bars = False
-        # A dead actor is replaced and its block run again without being asked; an exception ends the job unless it is named.
+        # Ray replaces a dead actor and repeats its block. An exception ends the job unless it is listed here.
         context.retried_map_errors, context.max_map_retries = ["the child ended in mid-run"], 3
-        kills = {9: "killed-child", 13: "killed-actor"}  # At which sixteenth of the rows.
+        kills = {9: "killed-child", 13: "killed-actor"}  # After this many sixteenths of the rows.
         kills = {len(rows) * part // 16: os.path.join(scratch, name) for part, name in kills.items() if options.self_test}
         start = time.monotonic()
         got = ray.data.from_arrow(pyarrow.Table.from_pylist(rows), override_num_blocks=options.partitions).map_batches(

@@ -1,12 +1,13 @@
-"""Classifies rows in Spark, in the two ways that need nothing but the executable on each machine.
+"""Classifies rows in Spark, in two ways that need only the executable on each machine.
 
     pip install pyspark==4.3.0 pandas==2.3.3 pyarrow==26.0.1     # and Java 17
     python spark_pipe.py                                 # 200,000 generated rows
     python spark_pipe.py --input rows.jsonl              # or your own: objects with `text`
     python spark_pipe.py --self-test                     # 40,000 rows, and a child killed in each way
 
-`RDD.pipe` runs the filter `predict --jsonl` as it is; `mapInPandas` holds one child per partition and gives columns. Both
-results are compared with those of one process, row by row. This runs local workers; on a cluster leave `.master` out.
+`RDD.pipe` runs the filter `predict --jsonl`. `mapInPandas` starts one child per partition and returns
+columns. Both results are compared with those of one process, row by row. This runs local workers; on
+a cluster, omit `.master`.
 """
 
 import argparse
@@ -28,7 +29,7 @@ COLUMNS = ["row", "prediction", "confidence", "error"]
 
 
 def generated(count):
-    """Distinct texts, so that no cache answers; one in 10,000 is blank, which the model refuses."""
+    """Distinct texts, so that no cache answers. One in 10,000 is blank, and the model rejects it."""
     opinions, things = "great awful fine slow lovely broken quick useless".split(), "delivery service screen price".split()
     for row in range(count):
         yield "" if row % 10_000 == 7 else f"{opinions[row % 8]} {things[row // 8 % 4]} {row}"
@@ -39,13 +40,13 @@ def values(answer):
 
 
 class Child:
-    """One process that answers one line with one line."""
+    """One process that answers each line with one."""
 
     def __init__(self, command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
 
     def predict(self, rows):
-        # From a thread: with both pipes full, the child and a caller that writes first would wait for each other.
+        # On a thread: with both pipes full, child and caller would wait for each other.
         threading.Thread(target=self._write, args=(rows,), daemon=True).start()
         for _ in rows:
             line = self.process.stdout.readline()
@@ -66,12 +67,12 @@ class Child:
 
 
 def by_pipe(lines, command, kill_once):
-    # Status 1 says that some rows failed; they are in the output, and to Spark that is success. All else fails the task.
+    # Status 1 means that some rows failed. They are in the output, so the task succeeds. Any other fails it.
     script = shlex.join(command) + " || [ $? -eq 1 ]"
     if kill_once:  # The first to make the folder kills its child. Without `<&3` a shell gives a background child no input.
         script = (f"if mkdir {shlex.quote(kill_once)} 2>/dev/null; then exec 3<&0; {shlex.join(command)} <&3 & "
                   f"sleep 0.5; kill -9 $!; wait $!; else {script}; fi")
-    # Without checkCode a partition cut short by a dead child would pass as whole.
+    # Without checkCode, a partition cut short by a dead child would pass as complete.
     answers = lines.pipe(shlex.join(["sh", "-c", script]), checkCode=True)
 
     def tagged(partition, answers):
@@ -90,7 +91,7 @@ def by_pandas(frame, command, kill_once):
                     child.process.kill()
                 answers = [[context.partitionId(), context.attemptNumber(), *values(answer)]
                            for answer in child.predict(batch.to_dict("records"))]
-                # Of type object: a column without a value would become one of NaN, which Spark cannot read as strings.
+                # Of type object: a column without values would become NaN, and Spark cannot read that as strings.
                 yield pandas.DataFrame(answers, columns=["partition", "attempt", *COLUMNS], dtype=object)
         finally:
             child.close()
@@ -108,12 +109,12 @@ def main():
     options.add_argument("--workers", type=int, default=os.cpu_count(), help="partitions at a time; default: one per processor")
     options.add_argument("--self-test", action="store_true", help="kill one child in each way, to see the partition retried")
     options = options.parse_args()
-    # Spark starts a piped command with an empty environment: no PATH to find the executable, no HOME for its cache.
+    # Spark starts a piped command with an empty environment: without PATH and HOME.
     executable = os.path.abspath(shutil.which(options.executable) or sys.exit(f"no executable {options.executable}"))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
     with tempfile.TemporaryDirectory() as scratch:
-        # One folder for all children: the first unpacks ONNX Runtime there, the others map it.
+        # One cache for all children: the first unpacks ONNX Runtime, the others map it.
         command = [executable, "predict", "--jsonl", "--cache-dir", os.path.join(scratch, "cache"), "--workers"]
         if options.input:
             with open(options.input, encoding="utf-8") as file:
@@ -132,7 +133,7 @@ def main():
         assert [answer[0] for answer in alone] == list(range(len(rows))), "one process: not each row once, in order"
         print(f"{'one process':12} {len(rows) / alone_seconds:6.0f} rows/s with {options.workers} threads")
 
-        # The second number is how often a task may fail: in local mode Spark retries only if told so.
+        # The second number is how often a task may fail. In local mode Spark does not retry without it.
         spark = SparkSession.builder.master(f"local[{options.workers},4]").config("spark.ui.enabled", False)
         spark = spark.config("spark.ui.showConsoleProgress", False)
         spark = spark.config("spark.sql.execution.arrow.maxRecordsPerBatch", 1000).getOrCreate()
@@ -142,7 +143,7 @@ def main():
             start = time.monotonic()
             got = way(data, [*command, "1"], options.self_test and os.path.join(scratch, "killed"))
             seconds = time.monotonic() - start
-            # Partitions are slices of the rows and are collected in turn: equal lists mean each row once, in order within each.
+            # Partitions are slices of the rows, collected in order: equal lists mean each row once, in order.
             assert [list(answer[2:]) for answer in got] == alone, f"{name}: not the rows of one process"
             retried = sorted({answer[0] for answer in got if answer[1] > 0})
             assert bool(retried) == options.self_test, f"{name}: retried {retried}"

@@ -1,6 +1,7 @@
-"""The smallest MCP client that can time a server: JSON lines over one socket pair each way, as Claude Code connects.
+"""A minimal MCP client that times a server: JSON lines over one socket pair each way, as Claude Code
+connects.
 
-It opens with `initialize`, which every peer knows. Answers are parsed only after the clock was read.
+It opens with `initialize`, since every peer supports it. Answers are parsed after the clock is read.
 """
 
 import json
@@ -15,13 +16,13 @@ ANSWER_WITHIN_SECONDS = 120
 
 
 class Server:
-    """One running server. `started` is the moment just before its process was made."""
+    """One running server. `started` is the moment before its process was started."""
 
     def __init__(self, command, tool, env=None):
         self.command, self.tool = command, tool
         self.to, its_stdin = socket.socketpair()
         self.answers, its_stdout = socket.socketpair()
-        # In the kernel, since Python's own timeout costs a system call for every receive.
+        # A kernel timeout: Python's own costs a system call for every receive.
         self.answers.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", ANSWER_WITHIN_SECONDS, 0))
         self.stderr = tempfile.TemporaryFile()
         self.started = perf_counter()
@@ -40,7 +41,7 @@ class Server:
         self.answers.close()
 
     def open(self):
-        """The handshake of a session and the list of tools, checked for the one that is measured."""
+        """Performs the handshake and lists the tools, which must include the one that is measured."""
         about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "peers", "version": "1"}}
         self.ask("initialize", about)
         self.send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
@@ -54,7 +55,7 @@ class Server:
         return answer.get("result") or self.fail(answer)
 
     def call(self, text, number=1):
-        """The line that asks for a prediction."""
+        """Returns the line that requests a prediction."""
         params = {"name": self.tool, "arguments": {"text": text}}
         return json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode() + b"\n"
 
@@ -66,13 +67,13 @@ class Server:
         return answer
 
     def timed(self, line):
-        """(seconds, answer) of one round trip."""
+        """Returns (seconds, answer) of one round trip."""
         start = perf_counter()
         answer = self.round_trip(line)
         return perf_counter() - start, answer
 
     def in_flight(self, lines, depth):
-        """(seconds, answers) of many calls, `depth` of them under way at any time; answers come in any order."""
+        """Returns (seconds, answers) of many calls, `depth` of them in flight; answers come in any order."""
         chunks, asked, answered = [], depth, 0
         start = perf_counter()
         self.send(b"".join(lines[:depth]))
@@ -101,20 +102,20 @@ class Server:
         return chunk or self.fail("it ended")
 
     def prediction(self, answer):
-        """(id, label, score) of an answer to `call`."""
+        """Returns (id, label, score) of an answer to `call`."""
         answer = json.loads(answer)
         found = answer.get("result", {}).get("structuredContent") or self.fail(answer)
         return answer["id"], found["prediction"], found["confidence"]
 
     def fail(self, what):
-        """Ends the whole run, with what the server last wrote to stderr."""
+        """Ends the run and prints the end of the server's stderr."""
         self.stderr.seek(0)
         said = self.stderr.read().decode(errors="replace")[-2000:]
         raise SystemExit(f"{' '.join(map(str, self.command))}: {what}\n{said}")
 
 
 def stop(process):
-    """Waits for a process to end by itself, as its input has, and ends it if it does not."""
+    """Waits for a process whose input has ended, and kills it if it does not exit."""
     for end in (lambda: None, process.terminate, process.kill):
         end()
         try:
@@ -124,7 +125,7 @@ def stop(process):
 
 
 def resident_mb(*pids):
-    """Resident memory of processes and all that descend from them, summed: what they share is counted for each."""
+    """Returns the resident memory of processes and their descendants; shared pages count for each."""
     listed = subprocess.run(["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True).stdout
     rows = [tuple(map(int, line.split())) for line in listed.splitlines()]
     family = set(pids)

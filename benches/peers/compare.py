@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""One command that measures this server beside what a user would otherwise build: see README.md in this folder.
+"""Measures this server against the alternatives: see README.md in this folder.
 
     cargo build --release && python3 benches/peers/compare.py
 
 Needs Python 3.11 or newer with pip, Node 20 or newer with npm, and ps; installs the peers into folders that git
-ignores. The table goes to stdout, what it is doing to stderr.
+ignores. The table goes to stdout, progress to stderr.
 """
 
 import argparse
@@ -32,7 +32,7 @@ BUILD = HERE / "build"
 OURS = ROOT / "target/release/local-model-mcp"
 SAME_FILE = "the model file"
 TRANSFORMERS = "Python, transformers"
-# Two builds of one runtime may round differently, and a text on the edge then falls to the other side.
+# Two builds of one runtime may round differently, which flips texts at the edge of two labels.
 SAME_LABEL_AT_LEAST = 0.98
 
 
@@ -93,14 +93,14 @@ def check(asked):
             sys.exit(f"the program {program} is missing")
     if not asked.server.exists():
         sys.exit(f"{asked.server} is missing; build it with `cargo build --release`")
-    # Else the commit in the report would not be the one that was measured.
+    # Otherwise the commit in the report would not be the one measured.
     for source in [ROOT / "Cargo.lock", *ROOT.glob("src/**/*.rs"), *ROOT.glob("crates/**/*.rs"), *ROOT.glob("models/*.rs")]:
         if asked.server == OURS and source.stat().st_mtime > OURS.stat().st_mtime:
             sys.exit(f"{OURS} is older than {source}; build it with `cargo build --release`")
 
 
 def collect(asked, cleaning):
-    """Every peer that can be measured here, ours first, and why others cannot."""
+    """Returns every peer that can be measured here, ours first, and why others cannot."""
     python = virtual_environment("python", "requirements.txt")
     node_packages()
     cache_dir = cleaning.enter_context(tempfile.TemporaryDirectory())
@@ -119,13 +119,13 @@ def collect(asked, cleaning):
     config = json.loads((checkpoint / "config.json").read_text())
     dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
     weights = f"{dtype} checkpoint `{checkpoint.name}`"
-    # Without this it may ask the network about a folder that is here.
+    # Without this it may use the network for a local folder.
     peers.append(Peer(TRANSFORMERS, command, weights, env={"HF_HUB_OFFLINE": "1"}))
     return peers, {}
 
 
 def rest(python, model, cleaning):
-    """The service is started once and stays, as services do; its memory counts, its start does not."""
+    """Starts the service once and keeps it running; its memory counts, its start does not."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     env = {"CLASSIFIER_TOKEN": secrets.token_hex()}
@@ -145,7 +145,7 @@ def rest(python, model, cleaning):
 
 
 def virtual_environment(name, requirements):
-    """Path of a Python that has exactly these packages."""
+    """Returns the path of a Python with exactly these packages."""
     folder, wanted = BUILD / name, (HERE / requirements).read_text()
     python, installed = folder / "bin/python", folder / "installed.txt"
     if not installed.exists() or installed.read_text() != wanted:

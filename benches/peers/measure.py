@@ -1,4 +1,4 @@
-"""What is measured: every peer's starts, round trips, rates and memory, in turns so that noise meets all alike."""
+"""Measures starts, round trips, rates and memory of all peers, in turns, so that noise affects all."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from client import Server, resident_mb
 
 TOKENS = (8, 32, 128, 480)
 IN_FLIGHT = 64
-# Before each turn: thread pools spin for a while after their last run, and would take the next peer's processor time.
+# Before each turn: thread pools spin for a while after a run and would take the next peer's time.
 REST_SECONDS = 0.2
 
 
@@ -37,7 +37,7 @@ class Peer:
 
 @dataclass
 class Plan:
-    """How often each thing is done, for every peer."""
+    """Numbers of repetitions, the same for every peer."""
 
     starts: int = 7
     turns: int = 8
@@ -62,7 +62,7 @@ class Texts:
         self.random, self.seen = random.Random(1), set()
 
     def take(self, tokens, count):
-        """Texts that are `tokens` long with the two special ones around them."""
+        """Texts of `tokens` tokens, including the two special ones."""
         taken = []
         while len(taken) < count:
             text = " ".join(self.random.choices(self.words, k=tokens - 2))
@@ -73,7 +73,7 @@ class Texts:
 
 
 def measure(peers, texts, plan, say):
-    """{peer: {figure: value}}, in seconds, calls per second and MB."""
+    """Returns {peer: {figure: value}}, in seconds, calls per second and MB."""
     figures = {peer.name: {} for peer in peers}
     starts(peers, texts, plan, figures, say)
     with ExitStack() as running:
@@ -97,7 +97,7 @@ def measure(peers, texts, plan, say):
 
 
 def in_turn(servers, turn):
-    """Each server after a rest, another one first in every turn, so that none has always the same before it."""
+    """Yields each server after a pause, in an order that changes with each turn."""
     names = list(servers)
     for at in range(len(names)):
         name = names[(turn + at) % len(names)]
@@ -135,7 +135,7 @@ def starts(peers, texts, plan, figures, say):
 
 
 def round_trips(servers, texts, plan, figures, labels, say):
-    """One caller, every text new."""
+    """Times one caller with new texts only."""
     for tokens in TOKENS:
         seconds = {name: [] for name in servers}
         for turn in range(plan.turns):
@@ -143,7 +143,7 @@ def round_trips(servers, texts, plan, figures, labels, say):
             same = texts.take(tokens, 1 + plan.calls_a_turn[tokens])
             for name, server in in_turn(servers, turn):
                 timed = [server.timed(line) for line in [server.call(text) for text in same]]
-                # The first call wakes the peer after its rest.
+                # The first call wakes the peer after the pause.
                 seconds[name] += [taken for taken, _ in timed[1:]]
                 labels[name] |= {text: server.prediction(answer)[1:] for text, (_, answer) in zip(same, timed)}
         for name, taken in seconds.items():
@@ -151,7 +151,7 @@ def round_trips(servers, texts, plan, figures, labels, say):
 
 
 def cached(servers, plan, figures, say):
-    """One text again and again: one caller, then many calls in flight."""
+    """Times one repeated text: one caller, then many calls in flight."""
     seconds = {name: [] for name in servers}
     for turn in range(plan.turns):
         say(f"cached round trips: turn {turn + 1} of {plan.turns}")
@@ -173,7 +173,7 @@ def cached(servers, plan, figures, say):
 
 
 def throughput(servers, texts, plan, figures, labels, say):
-    """Many calls in flight, every text new."""
+    """Measures many calls in flight with new texts only."""
     same = [texts.take(32, plan.distinct_in_flight) for _ in range(plan.rates)]
 
     def lines(server, turn):
@@ -185,7 +185,7 @@ def throughput(servers, texts, plan, figures, labels, say):
 
 
 def rate(servers, plan, figures, figure, lines, say):
-    """Calls per second with many in flight, the median of the turns; and every answer."""
+    """Returns calls per second with many in flight, the median of the turns, and all answers."""
     rates, found = {name: [] for name in servers}, []
     for turn in range(plan.rates):
         say(f"{figure.replace('_', ' ')}: turn {turn + 1} of {plan.rates}")

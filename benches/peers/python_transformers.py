@@ -1,4 +1,4 @@
-"""An MCP server in Python: the official SDK and a transformers pipeline on torch, on the processor, in one process.
+"""An MCP server in Python: the official SDK and a transformers pipeline on torch (CPU) in one process.
 
 python python_transformers.py CHECKPOINT_FOLDER
 """

@@ -2,7 +2,7 @@
 
 CLASSIFIER_TOKEN=... python rest_service.py MODEL_FOLDER PORT
 
-It keeps the cache of results: a service is there to be shared by its clients.
+It holds the result cache, since clients share a service.
 """
 
 import os

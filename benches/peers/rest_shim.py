@@ -14,7 +14,7 @@ service = httpx.AsyncClient(
     base_url=f"http://127.0.0.1:{sys.argv[1]}",
     headers={"Authorization": f"Bearer {os.environ['CLASSIFIER_TOKEN']}"},
     timeout=60,
-    # Loopback is never behind a proxy, and not asking saves reading certificates and the environment.
+    # Loopback needs no proxy, and this saves reading certificates and the environment.
     trust_env=False,
 )
 server = MCPServer("rest-shim", log_level="WARNING")

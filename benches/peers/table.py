@@ -1,4 +1,4 @@
-"""The figures as a Markdown table: one column for each peer, and how ours stands to the best of them."""
+"""The figures as a Markdown table: one column per peer, and the ratio of the best peer to ours."""
 
 # Figure, title, whether less is better.
 ROWS = [
@@ -36,8 +36,8 @@ def table(figures):
 
 
 def times_better(figures, figure, less_is_better):
-    """How many times ours is quicker, smaller or more than the best of the others; below 1 it is behind."""
-    # What only ours has is set against what the others do every time.
+    """Returns how many times better ours is than the best of the others; below 1 it is worse."""
+    # A figure that only ours has is compared with the others' usual one.
     compared = "first_prediction" if figure == "first_prediction_empty" else figure
     ours, *others = figures
     mine, theirs = figures[ours].get(figure), [figures[name][compared] for name in others]

@@ -13,7 +13,7 @@ env.allowRemoteModels = false;
 env.localModelPath = dirname(folder);
 const classifier = await pipeline("text-classification", basename(folder), {
   device: "cpu",
-  // These two only choose the file: "fp32" is how transformers.js calls model.onnx, whatever its weights are.
+  // These two select the file: transformers.js calls model.onnx "fp32", regardless of its weights.
   subfolder: "",
   dtype: "fp32",
 });
@@ -29,7 +29,7 @@ async function classify(text) {
     found = { prediction: label, confidence: score };
     if (cache.size >= CACHED_TEXTS) cache.delete(cache.keys().next().value);
   }
-  // A Map keeps the order of insertion: the first key is the one not used for longest.
+  // A Map keeps the order of insertion: the first key is the least recently used.
   cache.set(text, found);
   return found;
 }

@@ -1,6 +1,6 @@
 """Reading, sampling and batching of the labelled texts, for training and for evaluation.
 
-What is done with the batches is in train.py and export.py.
+train.py and export.py use the batches.
 """
 import json
 import random
@@ -11,14 +11,14 @@ SETS = {"sst": "sst_dev.jsonl", "goemotions": "goemotions_dev.jsonl"}
 
 
 def read(path):
-    """(text, label id) pairs of a JSONL file with `text` and `label`."""
+    """Returns (text, label id) pairs of a JSONL file with `text` and `label`."""
     rows = (json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines())
     return [(row["text"], LABELS.index(row["label"])) for row in rows]
 
 
 def training_rows(folder, neutral_phrases, seed):
     """Every polar SST phrase, a sample of the neutral ones (half of the tree nodes are neutral fragments such
-    as "the"), whole sentences among them always, and every GoEmotions comment."""
+    as "the") with all full sentences among them, and every GoEmotions comment."""
     phrases = read(Path(folder) / "sst_train_phrases.jsonl")
     neutral = [row for row in phrases if row[1] == 1]
     random.Random(seed).shuffle(neutral)
@@ -28,7 +28,7 @@ def training_rows(folder, neutral_phrases, seed):
 
 
 def batches(lengths, size, rng):
-    """Row numbers in batches of like length, in random order: little padding, few distinct shapes."""
+    """Row numbers in batches of similar length, in random order: little padding, few distinct shapes."""
     order = sorted(range(len(lengths)), key=lambda i: (-(-lengths[i] // 8), rng.random()))
     chunks = [order[i : i + size] for i in range(0, len(order), size)]
     rng.shuffle(chunks)

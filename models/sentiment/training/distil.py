@@ -1,11 +1,11 @@
-"""Makes a checkpoint of fewer layers that scores as a teacher does (Hinton et al. 2015, temperature 2).
+"""Distills a teacher into a checkpoint with fewer layers (Hinton et al. 2015, temperature 2).
 
     python distil.py --data FOLDER --teacher CHECKPOINT --student CHECKPOINT [--keep 0,1,2,3,5] [--quantized] --out CHECKPOINT
 
-The student begins as the layers of `--student` that `--keep` names, or all of them. With `--quantized` it sees in every pass
-what dynamic int8 makes of weights and activations, so that it loses nothing by the quantization in export.py; gradients pass
-through the rounding (Jacob et al. 2018). How the batches are made is in data.py,
-and gone through in learning.py.
+The student starts with the layers of `--student` that `--keep` names, or all of them. With
+`--quantized` every pass rounds weights and activations as dynamic int8 does, so that the quantization
+in export.py loses nothing; gradients pass through the rounding (Jacob et al. 2018). data.py makes the
+batches, and learning.py runs them.
 """
 import argparse
 import random
@@ -17,12 +17,12 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 import data
 from learning import keep, learn
 
-# Of the distribution that is imitated.
+# Of the distribution that the student imitates.
 TEMPERATURE = 2.0
 
 
 class Rounded(torch.autograd.Function):
-    """What onnxruntime's dynamic int8 makes of activations, a range for each text, and of weights, one for each row."""
+    """Rounds as onnxruntime's dynamic int8: activations with one range per text, weights with one per row."""
 
     @staticmethod
     def forward(ctx, values, of_weights):
@@ -49,7 +49,7 @@ def round_in_every_pass(model):
     for module in model.modules():
         if isinstance(module, torch.nn.Linear):
             module.__class__ = RoundedLinear
-    # The tables of embeddings are on the grid of int8 already, or lose nothing by it.
+    # Embedding tables are on the int8 grid already, or lose nothing by rounding.
     for name, table in model.bert.embeddings.named_parameters():
         table.requires_grad_(name.startswith("LayerNorm"))
 
@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--neutral-phrases", type=int, default=60_000)
-    # What train.py subtracted from the logit of `neutral` at its end; left out while learning, and subtracted again.
+    # train.py subtracts this from the logit of `neutral` at its end. It is omitted in training and subtracted again.
     parser.add_argument("--neutral-offset", type=float, default=-0.3)
     parser.add_argument("--from-teacher", type=float, default=0.7, help="share of the teacher's scores in the loss")
     parser.add_argument("--seed", type=int, default=20)
@@ -112,7 +112,7 @@ def main():
     cross_entropy = torch.nn.CrossEntropyLoss(label_smoothing=0.05)
 
     def loss_of(logits, chunk):
-        # The square keeps the gradient's size whatever the temperature.
+        # The square makes the size of the gradient independent of the temperature.
         imitated = TEMPERATURE**2 * functional.kl_div(
             (logits / TEMPERATURE).log_softmax(-1), (taught[chunk] / TEMPERATURE).softmax(-1), reduction="batchmean"
         )

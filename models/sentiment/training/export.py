@@ -1,9 +1,9 @@
-"""Makes the default model's folder of a checkpoint: ONNX graph, dynamic int8 with fused attention and a last layer of one token,
-tokenizer, configuration; and measures both precisions on the development sets.
+"""Exports a checkpoint to the default model's folder: ONNX graph in dynamic int8 with fused attention and
+a last layer of one token, tokenizer, configuration. Measures both precisions on the development sets.
 
     python export.py --checkpoint CHECKPOINT --data FOLDER --out MODEL_FOLDER
 
-Prints the table of the model card. Whatever else stands in MODEL_FOLDER stays.
+Prints the table of the model card. Other files in MODEL_FOLDER stay.
 """
 import argparse
 import hashlib
@@ -52,13 +52,13 @@ def export(checkpoint, fp32, int8):
     )
     prepared = fp32.with_suffix(".prepared.onnx")
     quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
-    # Signed weights with a scale for each channel: the fastest that loses nothing measurable on this model.
+    # Signed weights with a scale per channel: the fastest variant without a measurable loss on this model.
     quantize_dynamic(str(prepared), str(int8), weight_type=QuantType.QInt8, per_channel=True)
     graph = OnnxModel(onnx.load(int8))
     fuse_attention(graph, model.config.num_attention_heads)
     leave_out_unread_tokens(graph, model.config.num_hidden_layers - 1)
-    # The shapes between the nodes were inferred before, and are wrong for the last layer. Without any, ONNX Runtime also leaves sums
-    # and layer norms apart: its operator for both (SkipLayerNormalization, 1.31.1) takes seven times as long as the two.
+    # The inferred shapes are wrong for the last layer now. Without any, ONNX Runtime also keeps sums and
+    # layer norms apart: its operator for both (SkipLayerNormalization, 1.31.1) takes seven times as long.
     del graph.model.graph.value_info[:]
     graph.prune_graph(allow_remove_graph_inputs=False)
     graph.topological_sort()
@@ -67,11 +67,12 @@ def export(checkpoint, fp32, int8):
 
 
 def fuse_attention(graph, heads):
-    """Puts one operator in the place of each layer's scores, softmax and weighted sum.
+    """Replaces each layer's scores, softmax and weighted sum by one operator.
 
-    Without a mask among its inputs ONNX Runtime takes its flash kernel for it, which goes through the keys block by block instead of
-    writing out all scores: 10 instead of 31 MB at 480 tokens, in 0.86 x the time. Texts are run one at a time and unpadded, so that
-    there is nothing to mask; `attention_mask` stays declared, for programs that give it.
+    Without a mask, ONNX Runtime uses its flash kernel, which processes the keys in blocks and does not
+    store all scores: 10 MB instead of 31 MB at 480 tokens, in 0.86 times the time. Texts are run one at a
+    time without padding, so there is nothing to mask. `attention_mask` stays declared for programs that
+    pass it.
     """
     for softmax in graph.get_nodes_by_op_type("Softmax"):
         layer = softmax.name.removesuffix("Softmax")
@@ -88,9 +89,9 @@ def fuse_attention(graph, heads):
 
 
 def leave_out_unread_tokens(graph, last):
-    """Has the last layer compute nothing but the first token, the only one that the classifier reads.
+    """Makes the last layer compute only the first token, the only one that the classifier reads.
 
-    Its keys and values are those of all tokens as before; its query, and all that follows, is of one row.
+    Its keys and values are those of all tokens; its query, and everything after it, has one row.
     """
     layer = f"/model/bert/encoder/layer.{last}/attention"
     for number, name in enumerate(["first", "second"]):
@@ -105,7 +106,7 @@ def leave_out_unread_tokens(graph, last):
 
 
 def evaluate(graph, tokenizer, rows):
-    """One text at a time and unpadded, as the server runs it."""
+    """Measures one text at a time without padding, as the server runs it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

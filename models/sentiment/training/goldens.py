@@ -1,4 +1,4 @@
-"""Scores of the checkpoint by transformers' own pipeline on torch, in fp32, for the test suite.
+"""Prints the checkpoint's scores by transformers' own pipeline on torch, in fp32, for the test suite.
 
     python goldens.py --checkpoint CHECKPOINT > ../../../tests/data/sentiment_goldens.json
 """

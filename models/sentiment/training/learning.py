@@ -1,6 +1,6 @@
-"""The pass through the batches that train.py and distil.py share, and the measures of what came of it.
+"""The training loop that train.py and distil.py share, and the measures of its result.
 
-What the loss is, is theirs.
+The callers define the loss.
 """
 import json
 import time
@@ -35,8 +35,8 @@ def keep(model, tokenizer, folder, out):
 
 
 def learn(model, ids, plan, loss_of, learning_rate, limit_steps=None):
-    """Goes once through `plan`, lists of row numbers; `loss_of(logits, chunk)` is what falls. Leaves the model with the
-    average of its weights in the last third, which generalises better than the last ones (Izmailov et al. 2018)."""
+    """Runs once through `plan`, lists of row numbers, and minimizes `loss_of(logits, chunk)`. The model ends
+    with the average of its weights in the last third, which generalizes better (Izmailov et al. 2018)."""
     steps, device = len(plan), model.device
     decayed = [p for _, p in model.named_parameters() if p.requires_grad and p.ndim > 1]
     plain = [p for _, p in model.named_parameters() if p.requires_grad and p.ndim <= 1]

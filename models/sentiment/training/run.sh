@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains, exports and measures the default model: run.sh DATA_FOLDER
-# Makes a virtual environment and checkpoints in build/ beside this file (about 6 GB) and replaces the files one folder up.
+# Makes a virtual environment and checkpoints in build/ next to this file (about 6 GB), and replaces the
+# files one folder up.
 set -euo pipefail
 data=$(cd "$1" && pwd)
 cd "$(dirname "$0")"

@@ -2,8 +2,9 @@
 
     python train.py --data FOLDER --out CHECKPOINT
 
-FOLDER holds the four JSONL files that README.md names. Writes a transformers checkpoint; distil.py makes a smaller one
-of it, export.py an ONNX model of either. A fixed seed fixes data order and initialisation; bf16 sums still differ between processors.
+FOLDER holds the four JSONL files that README.md names. Writes a transformers checkpoint. distil.py makes
+a smaller one from it, and export.py an ONNX model from either. The seed fixes data order and
+initialization; bf16 sums still differ between processors.
 """
 import argparse
 import random
@@ -25,8 +26,9 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=1.2e-4)
     parser.add_argument("--neutral-phrases", type=int, default=30_000)
-    # Fragments make `neutral` more frequent in training than among whole sentences. Chosen on the development sets, where
-    # -0.4 to -0.1 are alike: SST three-class accuracy 0.728 becomes 0.739, GoEmotions 0.748 becomes 0.742.
+    # Fragments make `neutral` more frequent in training than among full sentences. Chosen on the
+    # development sets, where -0.4 to -0.1 are similar: SST three-class accuracy 0.728 becomes 0.739,
+    # GoEmotions 0.748 becomes 0.742.
     parser.add_argument("--neutral-offset", type=float, default=-0.3)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--limit-steps", type=int, help="stop early, to try the script out")
@@ -43,13 +45,13 @@ def main():
         id2label=dict(enumerate(data.LABELS)),
         label2id={name: i for i, name in enumerate(data.LABELS)},
         problem_type="single_label_classification",
-        # Attention dropout is left out: it changed no measure and its random numbers are slow on a processor.
+        # No attention dropout: it changed no measure, and its random numbers are slow on a CPU.
         attention_probs_dropout_prob=0.0,
-        # On a processor the backward pass of torch's fused attention takes half the time of a whole step.
+        # On a CPU the backward pass of torch's fused attention takes half the time of a step.
         attn_implementation="eager",
     ).to(device)
-    # The pre-trained word vectors stay as they are, so that words the data lacks keep their place beside
-    # those it has; it also saves the largest gradient.
+    # The pre-trained word vectors are frozen, so that words missing from the data keep their place next to
+    # those in it. This also saves the largest gradient.
     model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
 
     rows = data.training_rows(args.data, args.neutral_phrases, args.seed)
