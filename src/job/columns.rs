@@ -1,5 +1,7 @@
 //! The columns that an output has in addition to the input's own, and their names.
 
+use std::collections::BTreeSet;
+
 use crate::error::Error;
 use crate::files::{Added, Cell, Kind, Reads, Source, Wanted};
 
@@ -72,11 +74,8 @@ impl ColumnNames {
     ///
     /// # Errors
     /// `OutputColumns` if the file has both kinds of names.
-    pub(super) fn for_input<'a>(columns: impl IntoIterator<Item = &'a str> + Clone) -> Result<Self, Error> {
-        let taken = |names: &Self| {
-            let own = names.all();
-            columns.clone().into_iter().find(|column| own.iter().any(|own| own == column)).map(str::to_owned)
-        };
+    pub(super) fn for_input(columns: &BTreeSet<String>) -> Result<Self, Error> {
+        let taken = |names: &Self| names.all().into_iter().find(|name| columns.contains(name));
         let (plain, prefixed) = (Self { prefix: "" }, Self { prefix: PREFIX });
         match (taken(&plain), taken(&prefixed)) {
             (None, _) => Ok(plain),
@@ -93,6 +92,11 @@ impl ColumnNames {
             .map(|prefix| Self { prefix })
             .into_iter()
             .find(|names| has(names, Column::Prediction) && others.iter().any(|column| has(names, *column)))
+    }
+
+    /// Returns all names that a column of ours may have.
+    pub(super) fn candidates() -> impl Iterator<Item = String> {
+        ["", PREFIX].into_iter().flat_map(|prefix| Self { prefix }.all())
     }
 
     pub(super) fn full(&self, column: Column) -> String {
@@ -147,7 +151,8 @@ mod tests {
     #[test]
     fn names_depend_on_the_columns_of_the_input_alone() {
         let name = |columns: &[&str]| {
-            ColumnNames::for_input(columns.iter().copied()).map(|names| names.full(Column::Prediction))
+            let columns = columns.iter().map(ToString::to_string).collect();
+            ColumnNames::for_input(&columns).map(|names| names.full(Column::Prediction))
         };
         assert_eq!(name(&["id", "text"]).unwrap(), "prediction");
         for column in ["prediction", "uncertain", "error", "corrected_from", "value"] {

@@ -2,12 +2,14 @@
 //! model's own answer.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::files::{Cell, Extent, Partial, Source, Target};
+use crate::files::{self, Cell, Extent, Partial, Source, Target};
 use crate::job::FileJob;
 use crate::job::columns::{Column, OutputColumns};
 use crate::job::running::{Monitor, Progress, Stage};
@@ -15,6 +17,9 @@ use crate::prediction::{ModelInfo, Task};
 
 /// Written for a row without any label, and in `corrected_from` where the model had no answer.
 const NONE: &str = "none";
+/// How long a correction waits for others of the same output, and how often it looks.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Labels that an error names.
 const MAX_NAMED: usize = 20;
 /// The columns that a correction changes.
@@ -96,8 +101,8 @@ impl Decision {
 pub(super) fn correct(job: &FileJob, corrections: Corrections, monitor: &mut Monitor) -> Result<Corrected, Error> {
     let path = job.open_output()?.path().to_owned();
     let rows = corrections.0.len() as u64;
-    let (target, _journal) = Target::claim_own(path.clone(), &job.settings.places)?;
-    // Only now, so that no other correction can come between reading and writing.
+    let target = claim(job, &path, monitor)?;
+    // Only after the claim, so that no other correction can come between reading and writing.
     let outcome = job.open_output().and_then(|mut output| {
         let partial = write(&mut output, &target, corrections.0, monitor)?;
         Ok((output, partial))
@@ -110,6 +115,20 @@ pub(super) fn correct(job: &FileJob, corrections: Corrections, monitor: &mut Mon
         Err(error) => {
             target.discard();
             Err(error)
+        }
+    }
+}
+
+/// Claims the output. Another correction takes a moment, so this one waits for it.
+fn claim(job: &FileJob, path: &Path, monitor: &mut Monitor) -> Result<Target, Error> {
+    let started = Instant::now();
+    loop {
+        match Target::claim_own(path.to_owned(), &job.settings.places) {
+            Err(files::Error::AlreadyRunning { .. }) if started.elapsed() < MAX_WAIT => {
+                monitor.report(Progress::default)?;
+                thread::sleep(RETRY_INTERVAL);
+            }
+            claimed => return Ok(claimed?.0),
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Run<'a> {
     finished: u64,
     /// Columns that at least one row has a value in.
     occurring: BTreeSet<Column>,
+    /// Columns of the input; of JSON lines, fields called like one of ours that any row has.
+    taken: BTreeSet<String>,
 }
 
 impl<'a> Run<'a> {
@@ -68,7 +70,8 @@ impl<'a> Run<'a> {
         let mut source = Source::open(&job.path, &job.settings.places, job.reading)?;
         let columns = job.columns(&mut source)?;
         let occurring = BTreeSet::from([Column::Prediction]);
-        Ok(Self { job, engine, runtime, monitor, source, columns, finished: 0, occurring })
+        let taken = source.columns().iter().cloned().collect();
+        Ok(Self { job, engine, runtime, monitor, source, columns, finished: 0, occurring, taken })
     }
 
     /// Classifies the file and gives the output its name.
@@ -110,14 +113,21 @@ impl<'a> Run<'a> {
         Ok((summary, partial))
     }
 
-    /// Counts the rows and compares the first ones with the journal of an earlier run.
+    /// Counts the rows, compares the first ones with the journal of an earlier run, and looks for fields called like
+    /// our columns.
     fn read_through(&mut self, journal: &mut Journal) -> Result<u64, Error> {
         self.monitor.report_now(Progress::default())?;
         let mut records = journal.records()?;
         let mut done = 0;
-        for chunk in self.source.rows(&self.columns, Extent::Wanted)? {
+        // A line of JSON may have any field, and the columns are those of the first lines.
+        let ours = ColumnNames::candidates().filter(|name| !self.taken.contains(name));
+        let ours: Vec<Wanted> = ours.filter_map(|name| self.source.optional(&name)).collect();
+        let wanted = [self.columns.as_slice(), &ours].concat();
+        for chunk in self.source.rows(&wanted, Extent::Wanted)? {
             for row in chunk?.rows {
                 done += 1;
+                let cells = ours.iter().zip(&row.cells[self.columns.len()..]);
+                self.taken.extend(cells.filter(|(_, cell)| is_in_row(cell)).map(|(column, _)| column.column.clone()));
                 if done <= self.finished {
                     let record = records.next(&row.cells[0]).ok_or_else(|| self.changed(done))?;
                     note(&mut self.occurring, &record);
@@ -185,7 +195,7 @@ impl<'a> Run<'a> {
         let total = self.finished;
         let progress = Progress { stage: Stage::Writing, done: total, total: Some(total), ..Progress::default() };
         self.monitor.report_now(progress)?;
-        let names = ColumnNames::for_input(self.source.columns().iter().map(String::as_str))?;
+        let names = ColumnNames::for_input(&self.taken)?;
         let partial = target.begin()?;
         let added = self.occurring.iter().map(|column| names.added(*column)).collect();
         let mut output = self.source.writer(target.path(), &partial, added)?;
@@ -213,6 +223,15 @@ impl<'a> Run<'a> {
 
     fn changed(&self, row: u64) -> Error {
         Error::FileChanged { path: self.source.path().to_owned(), row }
+    }
+}
+
+/// Returns whether a row of JSON has a field, whatever it holds.
+fn is_in_row(cell: &Cell) -> bool {
+    match cell {
+        Ok(_) => true,
+        Err(files::Error::BadCell { found, .. }) => found != "not in the row",
+        Err(_) => false,
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use local_model_mcp::engine::{EngineSettings, Lane};
 use local_model_mcp::error::Error;
 use local_model_mcp::job::{RowOptions, classify_rows};
-use local_model_mcp::prediction::Input;
+use local_model_mcp::prediction::{Input, Task};
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, text};
@@ -174,4 +174,56 @@ async fn a_full_queue_costs_no_row_and_the_order_stays() {
     assert_eq!(labels, ["short", "middle", "failed", "short", "short", "long"]);
     assert!(answers.iter().map(|(row, _)| *row).eq(0..6));
     assert!(answers.iter().all(|(_, outcome)| !matches!(outcome, Err(Error::Overloaded { .. }))));
+}
+
+#[tokio::test]
+async fn fields_of_the_user_are_never_overwritten_and_never_steer_a_review() {
+    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let mut lines = vec!["{\"text\":\"one two three\"}\n".to_owned(); 300];
+    lines.push("{\"text\":\"hello\",\"prediction\":\"HUMAN\",\"corrected_from\":\"x\"}\n".into());
+    place.write("in.jsonl", lines.concat());
+    place.write("in.csv", "text,uncertain\nhello,true\none two three,true\n");
+    for (name, expected) in [
+        (
+            "in.jsonl",
+            "{\"text\":\"hello\",\"prediction\":\"HUMAN\",\"corrected_from\":\"x\",\
+             \"local_model_prediction\":\"short\",\"local_model_confidence\":0.7}\n",
+        ),
+        (
+            "in.csv",
+            "text,uncertain,local_model_prediction,local_model_confidence,local_model_uncertain\nhello,true,short,0.7,\n",
+        ),
+    ] {
+        place.run(place.job(name)).await.unwrap();
+        let output = place.read(&name.replace('.', ".predicted."));
+        assert!(output.contains(expected), "{output}");
+        let review = place.job(name).review(500).finished().await.unwrap();
+        assert!(review.rows.iter().all(|row| row.text == "one two three"), "{name}");
+    }
+    // A file with a column called like ours is not an output.
+    place.write("human.csv", "text,prediction\nhello,HUMAN\n");
+    let error = place.correct(place.job("human.csv"), &[("1", "long")]).await.unwrap_err();
+    assert!(error.to_string().contains("to work on; classify the file first"), "{error}");
+}
+
+#[tokio::test]
+async fn corrections_of_every_task_change_what_belongs_together() {
+    for (task, label, before, after) in [
+        (
+            Task::MultiLabel,
+            "short, long",
+            "middle,0.55,\"[\"\"middle\"\"]\",",
+            "short,0.55,\"[\"\"short\"\",\"\"long\"\"]\",middle",
+        ),
+        (Task::MultiLabel, "none", "middle,0.55,\"[\"\"middle\"\"]\",", "none,0.55,[],middle"),
+        (Task::Regression, "0.25", "middle,0.55,", "middle,0.25,0.55"),
+    ] {
+        let place = Place::with(Script { task: Some(task), ..Script::default() });
+        place.write("in.csv", "text\none two three\nthree four five\n");
+        place.run(place.job("in.csv")).await.unwrap();
+        place.correct(place.job("in.csv"), &[("2", label)]).await.unwrap();
+        let output = place.read("in.predicted.csv");
+        assert!(output.contains(&format!("one two three,{before}\n")), "{output}");
+        assert!(output.contains(&format!("three four five,{after}\n")), "{output}");
+    }
 }
