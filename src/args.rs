@@ -133,7 +133,7 @@ impl Options {
         let working = || std::env::current_dir().ok().filter(|folder| folder.parent().is_some());
         let allowed = self.allow_dir.iter().filter(|folder| **folder != Path::new(""));
         let roots = project.or_else(working).into_iter().chain(allowed.cloned());
-        let places = Places::below(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
+        let places = Places::within(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
         JobSettings::new(places, JobSettings::in_flight(self.engine().workers))
     }
 

@@ -35,7 +35,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
             (_, true) => Existing::Resume,
             _ => Existing::Refuse,
         },
-        settings: JobSettings::new(Places::Anywhere, JobSettings::in_flight(settings.workers)),
+        settings: JobSettings::new(Places::Unrestricted, JobSettings::in_flight(settings.workers)),
     };
     let summary = runtime.block_on(async {
         let engine = engine(options, settings, arguments.model_name.as_deref())?;

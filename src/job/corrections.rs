@@ -2,14 +2,14 @@
 //! model's own answer.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::files::{self, Cell, Extent, Partial, Source, Target};
+use crate::files::{self, Cell, Extent, OutputFile, PartialFile, Reading, Source};
 use crate::job::FileJob;
 use crate::job::columns::{Column, OutputColumns};
 use crate::job::running::{Monitor, Progress, Stage};
@@ -99,48 +99,37 @@ impl Decision {
 
 /// Writes the output again with the decisions in it. They are on disk when this returns.
 pub(super) fn correct(job: &FileJob, corrections: Corrections, monitor: &mut Monitor) -> Result<Corrected, Error> {
-    let path = job.open_output()?.path().to_owned();
     let rows = corrections.0.len() as u64;
-    let target = claim(job, &path, monitor)?;
-    // Only after the claim, so that no other correction can come between reading and writing.
-    let outcome = job.open_output().and_then(|mut output| {
-        let partial = write(&mut output, &target, corrections.0, monitor)?;
-        Ok((output, partial))
-    });
-    match outcome {
-        Ok((output, partial)) => {
-            target.commit(partial, &output)?;
-            Ok(Corrected { output: path, rows })
-        }
-        Err(error) => {
-            target.discard();
-            Err(error)
-        }
-    }
+    let target = claim(job, monitor)?;
+    // Opened only after the claim, so that no other correction can come between reading and writing.
+    let mut output = Source::open_at(target.location(), Reading { header: true, ..job.reading })?;
+    let partial = write(&mut output, &target, corrections.0, monitor)?;
+    target.commit(partial, &output)?;
+    Ok(Corrected { output: target.path().to_owned(), rows })
 }
 
 /// Claims the output. Another correction takes a moment, so this one waits for it.
-fn claim(job: &FileJob, path: &Path, monitor: &mut Monitor) -> Result<Target, Error> {
+fn claim(job: &FileJob, monitor: &mut Monitor) -> Result<OutputFile, Error> {
     let started = Instant::now();
     loop {
-        match Target::claim_own(path.to_owned(), &job.settings.places) {
+        match OutputFile::claim_existing(job.output_location()?) {
             Err(files::Error::AlreadyRunning { .. }) if started.elapsed() < MAX_WAIT => {
                 monitor.report(Progress::default)?;
                 thread::sleep(RETRY_INTERVAL);
             }
-            claimed => return Ok(claimed?.0),
+            claimed => return Ok(claimed?),
         }
     }
 }
 
-fn write(
+fn write<'t>(
     output: &mut Source,
-    target: &Target,
+    target: &'t OutputFile,
     mut decisions: BTreeMap<u64, Decision>,
     monitor: &mut Monitor,
-) -> Result<Partial, Error> {
+) -> Result<PartialFile<'t>, Error> {
     let columns = OutputColumns::new(output, &CHANGED)?;
-    let partial = target.begin()?;
+    let partial = target.create()?;
     let added: Vec<Column> =
         CHANGED.into_iter().filter(|column| columns.has(*column) || *column == Column::CorrectedFrom).collect();
     let mut writer =

@@ -24,25 +24,25 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Starts a journal in an empty file, or takes over that of an earlier run.
+    /// Starts a journal behind the first `start` bytes of a file, or takes over that of an earlier run.
     ///
     /// `fingerprint` stands for all that decides an answer besides the text. What a kill left of the last line is cut
     /// off.
     ///
     /// # Errors
     /// `ResumeOther` if the file is the journal of another run, or none; `NotWritten`.
-    pub(super) fn open(mut file: File, fingerprint: &str, output: &Path) -> Result<Self, Error> {
+    pub(super) fn open(mut file: File, start: u64, fingerprint: &str, output: &Path) -> Result<Self, Error> {
         let failed = |error: io::Error| not_written(output, &error);
         let header = format!("{{\"journal\":2,\"settings\":\"{fingerprint}\"}}\n");
-        let (rows, end) = whole_records(&mut file, &header)
+        let (rows, end) = whole_records(&mut file, start, &header)
             .map_err(failed)?
             .ok_or_else(|| Error::ResumeOther { path: output.to_owned() })?;
         file.set_len(end).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        if end == 0 {
+        if end == start {
             file.write_all(header.as_bytes()).map_err(failed)?;
         }
-        let start = header.len() as u64;
+        let start = start + header.len() as u64;
         Ok(Self { file: BufWriter::new(file), path: output.to_owned(), start, rows, was_read: false })
     }
 
@@ -89,17 +89,17 @@ impl Records<'_> {
     }
 }
 
-/// Counts the records that are whole and returns the byte position behind them; zero for a file that is empty or holds
-/// a part of the header; `None` for one that begins otherwise.
-fn whole_records(file: &mut File, header: &str) -> io::Result<Option<(u64, u64)>> {
-    file.rewind()?;
+/// Counts the records that are whole and returns the byte position behind them; `start` for a file that is empty or
+/// holds a part of the header; `None` for one that begins otherwise.
+fn whole_records(file: &mut File, start: u64, header: &str) -> io::Result<Option<(u64, u64)>> {
+    file.seek(SeekFrom::Start(start))?;
     let mut file = BufReader::new(file);
     let mut line = Vec::new();
     file.by_ref().take(header.len() as u64).read_to_end(&mut line)?;
     if line != header.as_bytes() {
-        return Ok(header.as_bytes().starts_with(&line).then_some((0, 0)));
+        return Ok(header.as_bytes().starts_with(&line).then_some((0, start)));
     }
-    let (mut rows, mut end) = (0, line.len() as u64);
+    let (mut rows, mut end) = (0, start + line.len() as u64);
     loop {
         line.clear();
         file.read_until(b'\n', &mut line)?;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn open(file: &File, fingerprint: &str) -> Result<Journal, Error> {
-        Journal::open(file.try_clone().unwrap(), fingerprint, Path::new("out.csv"))
+        Journal::open(file.try_clone().unwrap(), 0, fingerprint, Path::new("out.csv"))
     }
 
     proptest! {

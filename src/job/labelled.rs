@@ -68,7 +68,7 @@ impl LabelledFile {
 
     fn run(self, engine: &Arc<Engine>, runtime: &Handle, watch: &mut Monitor) -> Result<Labelled, Error> {
         let started = Instant::now();
-        let mut source = Source::open(&self.path, &Places::Anywhere, self.reading)?;
+        let mut source = Source::open(&self.path, &Places::Unrestricted, self.reading)?;
         let label = match &self.label_column {
             Some(name) => source.column(name, Reads::List)?,
             None => source.label_column()?,
@@ -142,7 +142,7 @@ impl LabelledFile {
         watch: &mut Monitor,
     ) -> Result<(), Error> {
         let started = Instant::now();
-        let rows = source.rows(wanted, Extent::Wanted)?.flat_map(|chunk| match chunk {
+        let rows = source.rows(wanted, Extent::Selected)?.flat_map(|chunk| match chunk {
             Ok(chunk) => chunk.rows.into_iter().map(|row| Ok(row.cells)).collect::<Vec<_>>(),
             Err(error) => vec![Err(error.into())],
         });
@@ -231,7 +231,7 @@ fn scan_labels(
 ) -> Result<(u64, GoldParser), Error> {
     watch.report_now(Progress { stage: Stage::Reading, ..Progress::default() })?;
     let mut done = 0;
-    for chunk in source.rows(std::slice::from_ref(label), Extent::Wanted)? {
+    for chunk in source.rows(std::slice::from_ref(label), Extent::Selected)? {
         for row in chunk?.rows {
             done += 1;
             if let [Ok(cell)] = row.cells.as_slice()

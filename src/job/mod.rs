@@ -14,7 +14,7 @@ mod run;
 mod running;
 mod summary;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use crate::digest::hex;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::files::{Existing, Places, Reading, Reads, Source, Wanted, output_path};
+use crate::files::{Existing, Location, Places, Reading, Reads, Source, Wanted, output_location};
 use crate::prediction::ModelInfo;
 use columns::ColumnNames;
 pub use corrections::{Corrected, Corrections};
@@ -114,16 +114,20 @@ impl FileJob {
     }
 
     /// The output of this file: the one named, the one beside it, or the file itself if it is an output.
-    fn open_output(&self) -> Result<Source, Error> {
+    fn output_location(&self) -> Result<Location, Error> {
         let source = Source::open(&self.path, &self.settings.places, self.reading)?;
-        let path = output_path(&source, self.output.as_deref(), &self.settings.places)?;
-        if Path::exists(&path) {
-            return Ok(Source::open(&path, &self.settings.places, Reading { header: true, ..self.reading })?);
+        let location = output_location(&source, self.output.as_deref(), &self.settings.places)?;
+        if location.exists() {
+            return Ok(location);
         }
         if self.output.is_none() && ColumnNames::of_output(source.columns()).is_some() {
-            return Ok(source);
+            return Ok(self.settings.places.locate(source.path())?);
         }
-        Err(Error::OutputMissing { path })
+        Err(Error::OutputMissing { path: location.path().to_owned() })
+    }
+
+    fn open_output(&self) -> Result<Source, Error> {
+        Ok(Source::open_at(&self.output_location()?, Reading { header: true, ..self.reading })?)
     }
 
     /// A digest of all that the answers of a run depend on besides the texts.

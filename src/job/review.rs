@@ -84,7 +84,7 @@ pub(super) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Resu
     let wanted: Vec<Wanted> = columns.wanted.iter().cloned().chain([text]).collect();
     let (mut marked, mut all) = (LeastCertain::new(limit), LeastCertain::new(limit));
     let (mut row, mut any_marked) = (0, false);
-    for chunk in output.rows(&wanted, Extent::Wanted)? {
+    for chunk in output.rows(&wanted, Extent::Selected)? {
         for cells in chunk?.rows.into_iter().map(|row| row.cells) {
             row += 1;
             let value = |column| columns.cell(&cells, column);

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use crate::engine::{Engine, Lane};
 use crate::error::Error;
-use crate::files::{self, Cell, Extent, Partial, Source, Target, Wanted, output_path};
+use crate::files::{self, Cell, Extent, OutputFile, PartialFile, Source, Wanted, output_location};
 use crate::job::FileJob;
 use crate::job::columns::{Column, ColumnNames};
 use crate::job::journal::Journal;
@@ -77,11 +77,11 @@ impl<'a> Run<'a> {
     /// Classifies the file and gives the output its name.
     pub(super) fn finish(mut self) -> Result<Summary, Error> {
         let started = Instant::now();
-        let path = output_path(&self.source, self.job.output.as_deref(), &self.job.settings.places)?;
-        self.source.check_output(&path)?;
-        let (target, file) = Target::claim(path, &self.source, &self.job.settings.places, self.job.existing)?;
-        let begun_before = file.begun;
-        match self.classify_and_write(&target, file) {
+        let location = output_location(&self.source, self.job.output.as_deref(), &self.job.settings.places)?;
+        self.source.check_output(location.path())?;
+        let target = OutputFile::claim(location, &self.source, self.job.existing)?;
+        let begun_before = target.progress().begun;
+        match self.classify_and_write(&target) {
             Ok((mut summary, partial)) => {
                 summary.output = target.path().to_owned();
                 target.commit(partial, &self.source)?;
@@ -99,10 +99,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn classify_and_write(&mut self, target: &Target, file: files::Journal) -> Result<(Summary, Partial), Error> {
+    fn classify_and_write<'t>(&mut self, target: &'t OutputFile) -> Result<(Summary, PartialFile<'t>), Error> {
         let model = wait_for_model(&self.engine, &self.runtime, self.job.model.as_deref(), self.monitor)?;
-        let mut journal =
-            Journal::open(file.file, &self.job.fingerprint(&model, &self.columns[0].column), target.path())?;
+        let fingerprint = self.job.fingerprint(&model, &self.columns[0].column);
+        let file = target.progress_file()?;
+        let mut journal = Journal::open(file, target.progress().start, &fingerprint, target.path())?;
         let resumed = journal.rows();
         self.finished = resumed;
         let total = self.read_through(&mut journal)?;
@@ -123,7 +124,7 @@ impl<'a> Run<'a> {
         let ours = ColumnNames::candidates().filter(|name| !self.taken.contains(name));
         let ours: Vec<Wanted> = ours.filter_map(|name| self.source.optional(&name)).collect();
         let wanted = [self.columns.as_slice(), &ours].concat();
-        for chunk in self.source.rows(&wanted, Extent::Wanted)? {
+        for chunk in self.source.rows(&wanted, Extent::Selected)? {
             for row in chunk?.rows {
                 done += 1;
                 let cells = ours.iter().zip(&row.cells[self.columns.len()..]);
@@ -147,7 +148,7 @@ impl<'a> Run<'a> {
         let (resumed, started) = (self.finished, Instant::now());
         let progress = |done| Progress::predicting(done, resumed, total, started);
         self.monitor.report_now(progress(resumed))?;
-        let cells = self.source.rows(&self.columns[..1], Extent::Wanted)?.flat_map(cells);
+        let cells = self.source.rows(&self.columns[..1], Extent::Selected)?.flat_map(cells);
         let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
         let rows = cells.skip(resumed as usize).map(|cell| (digest(&cell), cell.map(input).map_err(Error::from)));
         let options = RowOptions {
@@ -186,17 +187,17 @@ impl<'a> Run<'a> {
     }
 
     /// Writes the output under a temporary name and sums it up.
-    fn write(
+    fn write<'t>(
         &mut self,
         journal: &mut Journal,
-        target: &Target,
+        target: &'t OutputFile,
         model: &ModelInfo,
-    ) -> Result<(Summary, Partial), Error> {
+    ) -> Result<(Summary, PartialFile<'t>), Error> {
         let total = self.finished;
         let progress = Progress { stage: Stage::Writing, done: total, total: Some(total), ..Progress::default() };
         self.monitor.report_now(progress)?;
         let names = ColumnNames::for_input(&self.taken)?;
-        let partial = target.begin()?;
+        let partial = target.create()?;
         let added = self.occurring.iter().map(|column| names.added(*column)).collect();
         let mut output = self.source.writer(target.path(), &partial, added)?;
         let mut summary = Summary::new(self.columns[0].column.clone(), model);

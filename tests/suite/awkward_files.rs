@@ -331,11 +331,11 @@ async fn what_is_no_file_of_the_project_is_refused_with_the_rule() {
     for (path, expected) in [
         ("missing.csv", "cannot be opened: No such file"),
         ("folder.csv", "is a directory; expected a regular file; name one of the files in it"),
-        ("link.csv", "goes through a link; the rule: files are read and written below"),
+        ("link.csv", "goes through a link; files must be below"),
         ("away/secret.csv", "goes through a link"),
-        ("../secret.csv", "holds `..`"),
-        (absolute.as_str(), "lies outside"),
-        ("/dev/null", "lies outside"),
+        ("../secret.csv", "contains `..`"),
+        (absolute.as_str(), "is outside"),
+        ("/dev/null", "is outside"),
         ("pipe.csv", "is a pipe; expected a regular file"),
         ("socket.csv", "is a socket"),
     ] {
@@ -345,8 +345,8 @@ async fn what_is_no_file_of_the_project_is_refused_with_the_rule() {
     for (output, expected) in [
         ("link.csv", "goes through a link"),
         ("away/out.csv", "goes through a link"),
-        ("../out.csv", "holds `..`"),
-        ("/tmp/out.csv", "lies outside"),
+        ("../out.csv", "contains `..`"),
+        ("/tmp/out.csv", "is outside"),
         ("in.csv", "is the input itself"),
         ("folder.csv", "is a directory"),
         ("no/out.csv", "its folder cannot be used"),

@@ -151,7 +151,7 @@ fn the_project_folder_of_the_client_is_where_files_may_be() {
     assert_eq!(file("in.txt")["structuredContent"]["labels"], json!({ "positive": 1 }));
     assert_eq!(file(allowed.path("in.txt").to_str().unwrap())["isError"], false);
     let refused = file(started_in.path("in.txt").to_str().unwrap());
-    assert!(refused["content"][0]["text"].as_str().unwrap().contains("lies outside; the rule:"), "{refused}");
+    assert!(refused["content"][0]["text"].as_str().unwrap().contains("is outside; files must be below"), "{refused}");
     assert!(project.read("in.predicted.csv").contains("I love this,positive,"));
     assert_eq!(started_in.names(), ["in.txt"]);
     assert_eq!(server.finish(), (Some(0), String::new()));

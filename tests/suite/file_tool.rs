@@ -171,7 +171,7 @@ async fn mistakes_are_told_with_the_way_out() {
     place.write("large.csv", "x".repeat(MAX_FILE_BYTES as usize + 1));
     let mut session = session(&place);
     for (arguments, expected) in [
-        (json!({ "path": "../x.csv" }), "holds `..`; the rule: files are read and written below `"),
+        (json!({ "path": "../x.csv" }), "contains `..`; files must be below `"),
         (
             json!({ "path": "large.csv" }),
             "has 4194305 bytes, more than the 4194304 allowed; split it, or raise `--max-file-bytes`",

@@ -68,7 +68,7 @@ impl Place {
             text_pair: None,
             labels: Vec::new(),
             existing: Existing::Refuse,
-            settings: JobSettings::new(Places::below([self.root().to_owned()], 1 << 30), 8),
+            settings: JobSettings::new(Places::within([self.root().to_owned()], 1 << 30), 8),
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Settings for file jobs below one folder.
 pub(crate) fn jobs_in(project: PathBuf, workers: usize) -> JobSettings {
-    let places = Places::below([project], MAX_FILE_BYTES);
+    let places = Places::within([project], MAX_FILE_BYTES);
     JobSettings::new(places, JobSettings::in_flight(workers))
 }
 

@@ -25,7 +25,7 @@ impl Compression {
     }
 
     /// The compression that a name's last part asks for, and the name without it.
-    pub(crate) fn named(name: &str) -> (Self, &str) {
+    pub(crate) fn from_name(name: &str) -> (Self, &str) {
         let cut = |suffix: &str| name.len().checked_sub(suffix.len()).filter(|at| name.is_char_boundary(*at));
         for (suffix, compression) in [(".gz", Self::Gzip), (".zst", Self::Zstd), (".zstd", Self::Zstd)] {
             if let Some(at) = cut(suffix).filter(|at| name[*at..].eq_ignore_ascii_case(suffix)) {
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn names_say_their_compression() {
-        assert_eq!(Compression::named("a.csv.GZ"), (Compression::Gzip, "a.csv"));
-        assert_eq!(Compression::named("a.jsonl.zst"), (Compression::Zstd, "a.jsonl"));
-        assert_eq!(Compression::named("a.csv"), (Compression::None, "a.csv"));
-        assert_eq!(Compression::named("é"), (Compression::None, "é"));
+        assert_eq!(Compression::from_name("a.csv.GZ"), (Compression::Gzip, "a.csv"));
+        assert_eq!(Compression::from_name("a.jsonl.zst"), (Compression::Zstd, "a.jsonl"));
+        assert_eq!(Compression::from_name("a.csv"), (Compression::None, "a.csv"));
+        assert_eq!(Compression::from_name("é"), (Compression::None, "é"));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::compression::Encoder;
 use crate::records::{Record, Records};
-use crate::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Row, Wanted};
+use crate::{CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, ColumnRef, NewColumn, RawRows, Row};
 
 pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -27,7 +27,7 @@ pub(crate) struct Reader {
     first: Option<Record>,
     pub header: Vec<String>,
     delimiter: u8,
-    wanted: Vec<Wanted>,
+    wanted: Vec<ColumnRef>,
 }
 
 impl Reader {
@@ -50,13 +50,13 @@ impl Reader {
         Ok(Self { records, first, header, delimiter: dialect.delimiter, wanted: Vec::new() })
     }
 
-    pub(crate) fn want(mut self, wanted: Vec<Wanted>) -> Self {
+    pub(crate) fn want(mut self, wanted: Vec<ColumnRef>) -> Self {
         self.wanted = wanted;
         self
     }
 
     fn row(&self, fields: &ByteRecord, problem: Option<Error>) -> Row {
-        let cell = |wanted: &Wanted| -> Cell {
+        let cell = |wanted: &ColumnRef| -> Cell {
             match &problem {
                 Some(problem) => Err(problem.clone()),
                 None => text(fields.get(wanted.position).unwrap_or_default(), &wanted.column),
@@ -119,7 +119,7 @@ impl super::Reader for Reader {
             rows.push(self.row(&fields, problem));
             kept.push(fields);
         }
-        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: Kept::Records(kept) }))
+        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: RawRows::Records(kept) }))
     }
 }
 
@@ -131,7 +131,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(mut file: Encoder, dialect: Dialect, header: &[String], added: &[Added]) -> io::Result<Self> {
+    pub(crate) fn new(mut file: Encoder, dialect: Dialect, header: &[String], added: &[NewColumn]) -> io::Result<Self> {
         if dialect.bom {
             file.write_all(BOM)?;
         }
@@ -156,7 +156,7 @@ impl Writer {
 
 impl super::Writer for Writer {
     fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()> {
-        let Kept::Records(records) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
+        let RawRows::Records(records) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
         for (record, values) in records.iter().zip(values) {
             let mut fields: Vec<Vec<u8>> = record.iter().map(<[u8]>::to_vec).collect();
             fields.resize(self.width, Vec::new());

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("`{path}` cannot be opened: {message}; check the path and its permissions")]
     FileNotOpened { path: PathBuf, message: String },
-    #[error("`{path}` is {found}; expected a regular file; {remedy}")]
-    NotAFile { path: PathBuf, found: &'static str, remedy: &'static str },
+    #[error("`{path}` is {found}; expected a regular file; {}", other_file(found))]
+    NotAFile { path: PathBuf, found: &'static str },
     #[error(
-        "`{path}` {found}; the rule: files are read and written below {}, through no link and no `..`; use a path there, or start the server with `--allow-dir`",
+        "`{path}` {found}; files must be below {}, without links and `..`; use such a path, or start the server with `--allow-dir`",
         paths(allowed)
     )]
     PathNotAllowed { path: PathBuf, found: &'static str, allowed: Vec<PathBuf> },
@@ -52,6 +52,8 @@ pub enum Error {
     NotWritten { path: PathBuf, message: String },
     #[error("`{path}` is of a run that did not finish; go on with `resume`, or start again with `overwrite`")]
     Unfinished { path: PathBuf },
+    #[error("`{path}` is not a progress file of this version; move it away, or give another output path")]
+    NotOurProgress { path: PathBuf },
     #[error("another run is writing `{path}`; wait for it, or give another output path")]
     AlreadyRunning { path: PathBuf },
 }
@@ -61,4 +63,11 @@ fn paths(paths: &[PathBuf]) -> String {
         return "no directory (no project folder is known)".into();
     }
     paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
+}
+
+fn other_file(found: &str) -> &'static str {
+    match found {
+        "a directory" => "name one of the files in it",
+        _ => "write what it gives into a file first, or pipe it into `local-model-mcp predict`",
+    }
 }

@@ -26,12 +26,12 @@ pub(crate) struct Layout {
 
 /// What the caller says of a CSV file; the delimiter is found where it is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct CsvOptions {
     pub delimiter: Option<u8>,
     pub header: bool,
 }
 
-impl Default for Reading {
+impl Default for CsvOptions {
     fn default() -> Self {
         Self { delimiter: None, header: true }
     }
@@ -43,7 +43,7 @@ const SAMPLE_BYTES: u64 = 64 << 10;
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 impl Layout {
-    pub(crate) fn of(file: &mut File, path: &Path, reading: Reading) -> Result<Self, Error> {
+    pub(crate) fn of(file: &mut File, path: &Path, reading: CsvOptions) -> Result<Self, Error> {
         let broken =
             |error: io::Error| Error::FileBroken { path: path.to_owned(), rows: 0, message: error.to_string() };
         let unknown = |found: &str, remedy: &str| Error::FormatUnknown {
@@ -88,7 +88,7 @@ impl Layout {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let extension =
-            Path::new(Compression::named(&name).1).extension().map(|part| part.to_string_lossy().into_owned());
+            Path::new(Compression::from_name(&name).1).extension().map(|part| part.to_string_lossy().into_owned());
         let text = sample.strip_prefix(BOM).unwrap_or(&sample);
         let object = starts_with_object(text);
         let format = match extension.as_deref() {
@@ -145,7 +145,7 @@ fn starts_with_object(text: &[u8]) -> bool {
         && (!whole || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line).is_ok())
 }
 
-fn dialect(sample: &[u8], extension: Option<&str>, reading: Reading) -> Dialect {
+fn dialect(sample: &[u8], extension: Option<&str>, reading: CsvOptions) -> Dialect {
     let named = matches!(extension, Some("tsv" | "tab")).then_some(b'\t');
     let delimiter = reading.delimiter.or(named).unwrap_or_else(|| guessed_delimiter(sample));
     let crlf = sample.iter().position(|byte| *byte == b'\n').is_some_and(|end| sample[..end].ends_with(b"\r"));

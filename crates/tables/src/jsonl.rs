@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::Error;
 use crate::compression::Encoder;
 use crate::lines::{Line, Lines};
-use crate::{Added, CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, Kept, Reads, Row, Wanted};
+use crate::{CHUNK_BYTES, CHUNK_ROWS, Cell, CellKind, Chunk, ColumnRef, NewColumn, RawRows, Row};
 
 /// An object whose fields keep their order and their spelling.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Object {
         object
     }
 
-    /// Reads one line.
+    /// CellKind one line.
     ///
     /// # Errors
     /// What is wrong with the line, to be reported in its place.
@@ -77,7 +77,7 @@ impl Object {
         inner.raw(rest)
     }
 
-    pub fn cell(&self, wanted: &Wanted) -> Cell {
+    pub fn cell(&self, wanted: &ColumnRef) -> Cell {
         let bad = |found: &str, expected| {
             Err(Error::BadCell { column: wanted.column.clone(), found: found.to_owned(), expected })
         };
@@ -87,8 +87,8 @@ impl Object {
             Some(b'"') => serde_json::from_str(&raw).or_else(|_| bad("half a character (a lone surrogate)", expected)),
             Some(b'n') => bad("null", expected),
             Some(b'{') => bad("an object", "a string; name a field inside it with a dot, such as `a.b`"),
-            Some(b'[') if wanted.reads != Reads::List => bad("a list", expected),
-            _ if wanted.reads != Reads::Text => Ok(raw),
+            Some(b'[') if wanted.reads != CellKind::List => bad("a list", expected),
+            _ if wanted.reads != CellKind::Text => Ok(raw),
             Some(b't' | b'f') => bad("true or false", expected),
             _ => bad("a number", expected),
         }
@@ -113,18 +113,18 @@ impl Object {
 
 pub(crate) struct Reader {
     lines: Lines<BufReader<Box<dyn Read + Send>>>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<ColumnRef>,
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Box<dyn Read + Send>, wanted: Vec<Wanted>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Read + Send>, wanted: Vec<ColumnRef>) -> Self {
         Self { lines: Lines::new(BufReader::new(stream)), wanted }
     }
 
     /// Names of the fields in the next rows, in the order of their first appearance; none at the end of the file.
     pub(crate) fn names(&mut self) -> io::Result<Option<Vec<String>>> {
         let Some(chunk) = super::Reader::next(self)? else { return Ok(None) };
-        let Kept::Lines(lines) = chunk.kept else { return Ok(None) };
+        let RawRows::Lines(lines) = chunk.kept else { return Ok(None) };
         let mut names: Vec<String> = Vec::new();
         for object in lines.into_iter().filter_map(|line| Object::parse(&Line::Whole(line)).ok()) {
             for name in object.names() {
@@ -144,7 +144,8 @@ impl super::Reader for Reader {
             let Some(line) = self.lines.next() else { break };
             let line = line?;
             let object = Object::parse(&line);
-            let cell = |wanted: &Wanted| object.as_ref().map_err(Clone::clone).and_then(|object| object.cell(wanted));
+            let cell =
+                |wanted: &ColumnRef| object.as_ref().map_err(Clone::clone).and_then(|object| object.cell(wanted));
             rows.push(Row { cells: self.wanted.iter().map(cell).collect() });
             let line = match line {
                 Line::Whole(line) => line,
@@ -153,24 +154,24 @@ impl super::Reader for Reader {
             bytes += line.len();
             kept.push(line);
         }
-        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: Kept::Lines(kept) }))
+        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: RawRows::Lines(kept) }))
     }
 }
 
 pub(crate) struct Writer {
     file: Encoder,
-    added: Vec<Added>,
+    added: Vec<NewColumn>,
 }
 
 impl Writer {
-    pub(crate) fn new(file: Encoder, added: Vec<Added>) -> Self {
+    pub(crate) fn new(file: Encoder, added: Vec<NewColumn>) -> Self {
         Self { file, added }
     }
 }
 
 impl super::Writer for Writer {
     fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()> {
-        let Kept::Lines(lines) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
+        let RawRows::Lines(lines) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
         for (line, values) in lines.into_iter().zip(values) {
             let line = Line::Whole(line);
             // What is no object is kept as a string, so that the output is JSON lines whatever the input was.
@@ -215,7 +216,7 @@ mod tests {
         #[test]
         fn any_line_is_an_object_or_refused(line in any::<Vec<u8>>(), column in "[a.]{0,6}") {
             if let Ok(object) = Object::parse(&Line::Whole(line)) {
-                let _ = object.cell(&Wanted { column, position: 0, reads: Reads::Text });
+                let _ = object.cell(&ColumnRef { column, position: 0, reads: CellKind::Text });
             }
         }
     }

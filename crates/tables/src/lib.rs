@@ -10,11 +10,11 @@ mod error;
 mod format;
 mod jsonl;
 mod lines;
+mod output_file;
 mod parquet;
-mod place;
+mod path_policy;
 mod records;
-mod source;
-mod target;
+mod table_file;
 mod text;
 
 use serde_json::Value;
@@ -22,9 +22,15 @@ use serde_json::Value;
 pub use error::Error;
 pub use jsonl::Object;
 pub use lines::{Line, Lines};
-pub use place::Places;
-pub use source::{Extent, Output, Reading, Rows, Source};
-pub use target::{Existing, Journal, Partial, Target, output_path};
+pub use output_file::{IfExists, OutputFile, PartialFile, ProgressFile, output_location};
+pub use path_policy::{Location, PathPolicy};
+pub use table_file::{CsvOptions, Projection, Rows, TableFile, TableWriter};
+
+// The old names, until all users have the new ones.
+pub use self::{CellKind as Reads, ColumnRef as Wanted, NewColumn as Added, ValueKind as Kind};
+pub use output_file::IfExists as Existing;
+pub use path_policy::PathPolicy as Places;
+pub use table_file::{CsvOptions as Reading, Projection as Extent, TableFile as Source, TableWriter as Output};
 
 /// Doors for `fuzz/`.
 #[cfg(fuzzing)]
@@ -33,9 +39,9 @@ pub mod fuzzing {
     use std::io::Cursor;
 
     use super::records::Records;
-    use super::{Line, Lines, Object, Reader, Reads, Wanted, jsonl};
+    use super::{CellKind, ColumnRef, Line, Lines, Object, Reader, jsonl};
 
-    /// Reads to the end, in no more records than there are bytes.
+    /// CellKind to the end, in no more records than there are bytes.
     pub fn csv(bytes: &[u8]) {
         for delimiter in *b",\t;" {
             let mut records = Records::new(Box::new(Cursor::new(bytes.to_vec())), delimiter);
@@ -44,10 +50,10 @@ pub mod fuzzing {
         }
     }
 
-    /// Reads to the end; an object that is written again is the same.
+    /// CellKind to the end; an object that is written again is the same.
     pub fn jsonl(bytes: &[u8]) {
         let wanted =
-            ["text", "in.text"].map(|column| Wanted { column: column.into(), position: 0, reads: Reads::Text });
+            ["text", "in.text"].map(|column| ColumnRef { column: column.into(), position: 0, reads: CellKind::Text });
         let mut reader = jsonl::Reader::new(Box::new(Cursor::new(bytes.to_vec())), wanted.to_vec());
         let mut rows = 0;
         while let Some(chunk) = reader.next().expect("memory can be read") {
@@ -75,16 +81,16 @@ pub type Cell = Result<String, Error>;
 
 /// One of the columns to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ColumnRef {
     pub column: String,
     /// Where it stands among the columns; several may have one name.
     pub position: usize,
-    pub reads: Reads,
+    pub reads: CellKind,
 }
 
 /// What a column may hold where the format tells kinds apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
+pub enum CellKind {
     /// A number is a mistake there.
     Text,
     /// Numbers and truth values are read as they are written.
@@ -103,11 +109,11 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Chunk {
     pub rows: Vec<Row>,
-    kept: Kept,
+    kept: RawRows,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum RawRows {
     Records(Vec<::csv::ByteRecord>),
     Lines(Vec<Vec<u8>>),
     Batch(arrow_array::RecordBatch),
@@ -115,7 +121,7 @@ enum Kept {
 
 /// What a column added to an output holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     Text,
     Number,
     Flag,
@@ -125,9 +131,9 @@ pub enum Kind {
 
 /// A column to be put into an output: a new one, or one that is there already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
+pub struct NewColumn {
     pub name: String,
-    pub kind: Kind,
+    pub kind: ValueKind,
 }
 
 /// A file format's way of reading. Errors are those of the stream itself; a bad row is a row.

@@ -14,7 +14,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
-use crate::{Error, Added, CHUNK_ROWS, Cell, Chunk, Kept, Kind, Row, Wanted};
+use crate::{CHUNK_ROWS, Cell, Chunk, ColumnRef, Error, NewColumn, RawRows, Row, ValueKind};
 
 /// A row group is written out when it has grown to so much, or to so many rows: it is held in memory until then.
 const GROUP_BYTES: usize = 16 << 20;
@@ -22,7 +22,7 @@ const GROUP_ROWS: usize = 128 << 10;
 
 pub(crate) struct Reader {
     inner: ParquetRecordBatchReader,
-    wanted: Vec<(usize, Wanted)>,
+    wanted: Vec<(usize, ColumnRef)>,
 }
 
 /// The schema, and the codec of the first column, which the output then takes for all.
@@ -44,10 +44,10 @@ pub(crate) fn is_text(kind: &DataType) -> bool {
 
 impl Reader {
     /// Opens the rows; with `all`, every column is read, otherwise those that are wanted.
-    pub(crate) fn new(file: File, wanted: Vec<Wanted>, all: bool) -> io::Result<Self> {
+    pub(crate) fn new(file: File, wanted: Vec<ColumnRef>, all: bool) -> io::Result<Self> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
         let schema = Arc::clone(builder.schema());
-        let position = |wanted: &Wanted| {
+        let position = |wanted: &ColumnRef| {
             let missing = || io::Error::other(format!("column `{}` is missing", wanted.column));
             schema.index_of(&wanted.column).map_err(|_| missing())
         };
@@ -55,7 +55,7 @@ impl Reader {
         let mask = if all { ProjectionMask::all() } else { ProjectionMask::roots(builder.parquet_schema(), positions) };
         let inner = builder.with_projection(mask).with_batch_size(CHUNK_ROWS).build()?;
         let read = arrow_array::RecordBatchReader::schema(&inner);
-        let placed = |wanted: Wanted| read.index_of(&wanted.column).map(|position| (position, wanted));
+        let placed = |wanted: ColumnRef| read.index_of(&wanted.column).map(|position| (position, wanted));
         let wanted = wanted.into_iter().map(placed).collect::<Result<_, _>>().map_err(io::Error::other)?;
         Ok(Self { inner, wanted })
     }
@@ -69,8 +69,8 @@ impl super::Reader for Reader {
             .wanted
             .iter()
             .map(|(position, wanted)| Ok((strings(batch.column(*position))?, wanted)))
-            .collect::<io::Result<Vec<(StringArray, &Wanted)>>>()?;
-        let cell = |(column, wanted): &(StringArray, &Wanted), row: usize| -> Cell {
+            .collect::<io::Result<Vec<(StringArray, &ColumnRef)>>>()?;
+        let cell = |(column, wanted): &(StringArray, &ColumnRef), row: usize| -> Cell {
             if column.is_null(row) {
                 let column = wanted.column.clone();
                 return Err(Error::BadCell { column, found: "null".into(), expected: "a string" });
@@ -80,7 +80,7 @@ impl super::Reader for Reader {
         let rows = (0..batch.num_rows())
             .map(|row| Row { cells: columns.iter().map(|column| cell(column, row)).collect() })
             .collect();
-        Ok(Some(Chunk { rows, kept: Kept::Batch(batch) }))
+        Ok(Some(Chunk { rows, kept: RawRows::Batch(batch) }))
     }
 }
 
@@ -102,20 +102,20 @@ fn strings(column: &ArrayRef) -> io::Result<StringArray> {
 pub(crate) struct Writer {
     inner: ArrowWriter<File>,
     schema: SchemaRef,
-    added: Vec<Added>,
+    added: Vec<NewColumn>,
     positions: Vec<usize>,
 }
 
 impl Writer {
-    pub(crate) fn new(file: File, read: &Schema, codec: Compression, added: Vec<Added>) -> io::Result<Self> {
+    pub(crate) fn new(file: File, read: &Schema, codec: Compression, added: Vec<NewColumn>) -> io::Result<Self> {
         let mut fields: Vec<Arc<Field>> = read.fields().iter().cloned().collect();
         let mut positions = Vec::new();
         for column in &added {
             let position = fields.iter().position(|field| *field.name() == column.name).unwrap_or(fields.len());
             let kind = match column.kind {
-                Kind::Number => DataType::Float64,
-                Kind::Flag => DataType::Boolean,
-                Kind::Text | Kind::Json => DataType::Utf8,
+                ValueKind::Number => DataType::Float64,
+                ValueKind::Flag => DataType::Boolean,
+                ValueKind::Text | ValueKind::Json => DataType::Utf8,
             };
             let field = Arc::new(Field::new(&column.name, kind, true));
             if position == fields.len() {
@@ -136,14 +136,14 @@ impl Writer {
 
 impl super::Writer for Writer {
     fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()> {
-        let Kept::Batch(batch) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
+        let RawRows::Batch(batch) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
         let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
         for (number, (column, position)) in self.added.iter().zip(&self.positions).enumerate() {
             let values = values.iter().map(|row| &row[number]);
             let built: ArrayRef = match (column.kind, batch.columns().get(*position)) {
-                (Kind::Number, _) => Arc::new(values.map(Value::as_f64).collect::<Float64Array>()),
-                (Kind::Flag, _) => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
-                (Kind::Text | Kind::Json, old) => {
+                (ValueKind::Number, _) => Arc::new(values.map(Value::as_f64).collect::<Float64Array>()),
+                (ValueKind::Flag, _) => Arc::new(values.map(Value::as_bool).collect::<BooleanArray>()),
+                (ValueKind::Text | ValueKind::Json, old) => {
                     let old = old.map(strings).transpose()?;
                     let kept =
                         |row: usize| old.as_ref().filter(|old| old.is_valid(row)).map(|old| old.value(row).to_owned());

@@ -131,7 +131,7 @@ impl Records {
         }
     }
 
-    /// Reads on; false at the end.
+    /// CellKind on; false at the end.
     fn fill(&mut self) -> io::Result<bool> {
         if self.ended {
             return Ok(false);

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use csv::ByteRecord;
 
 use crate::lines::{Line, Lines};
-use crate::{CHUNK_BYTES, CHUNK_ROWS, Chunk, Kept, Row};
+use crate::{CHUNK_BYTES, CHUNK_ROWS, Chunk, RawRows, Row};
 
 pub(crate) struct Reader {
     lines: Lines<BufReader<Box<dyn Read + Send>>>,
@@ -31,6 +31,6 @@ impl super::Reader for Reader {
             bytes += line.len();
             kept.push(ByteRecord::from(vec![line]));
         }
-        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: Kept::Records(kept) }))
+        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: RawRows::Records(kept) }))
     }
 }

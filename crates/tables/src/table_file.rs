@@ -1,7 +1,7 @@
 //! One open file: what it is, its columns, and its rows from the start as often as they are wanted. Whatever is done with
 //! it is done with the file that was opened, whoever puts another one under its name meanwhile.
 
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,14 @@ use crate::Error;
 use crate::columns::{guess, guess_labels, listed, position, read_as_text};
 use crate::compression::Compression;
 use crate::csv::Dialect;
-pub use crate::format::Reading;
+pub use crate::format::CsvOptions;
 use crate::format::{Format, Layout};
-use crate::place::{Places, same_file};
-use crate::target::{Partial, not_written};
-use crate::{Added, Chunk, Reader, Reads, Wanted, Writer, csv, jsonl, parquet, text};
+use crate::output_file::{PartialFile, not_written};
+use crate::path_policy::{Location, PathPolicy};
+use crate::{CellKind, Chunk, ColumnRef, NewColumn, Reader, Writer, csv, jsonl, parquet, text};
 
-pub struct Source {
+#[derive(Debug)]
+pub struct TableFile {
     file: File,
     path: PathBuf,
     layout: Layout,
@@ -29,40 +30,49 @@ pub struct Source {
 
 /// Which of a row's columns are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub enum Projection {
     /// Those that are wanted, where the format can read them alone.
-    Wanted,
+    Selected,
     /// All, to be written again.
     All,
 }
 
-impl Source {
+impl TableFile {
     /// Opens a file and finds out what it is.
     ///
     /// # Errors
     /// A place that is not allowed, something that is no file, a format that is not known, no rows.
-    pub fn open(path: &Path, places: &Places, reading: Reading) -> Result<Self, Error> {
-        let (mut file, path) = places.open(path)?;
-        let layout = Layout::of(&mut file, &path, reading)?;
-        let mut source = Self { file, path, layout, columns: Vec::new(), parquet: None };
-        let place = source.path.clone();
+    pub fn open(path: &Path, policy: &PathPolicy, options: CsvOptions) -> Result<Self, Error> {
+        Self::open_at(&policy.locate(path)?, options)
+    }
+
+    /// Opens the file at a location.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at(location: &Location, options: CsvOptions) -> Result<Self, Error> {
+        let mut file = location.open()?;
+        let path = location.path().to_owned();
+        let layout = Layout::of(&mut file, &path, options)?;
+        let mut table = Self { file, path, layout, columns: Vec::new(), parquet: None };
+        let place = table.path.clone();
         let broken = |error: io::Error| broken(&place, 0, &error);
         match layout.format {
             Format::Csv(dialect) => {
-                source.columns = csv::Reader::new(source.stream().map_err(broken)?, dialect).map_err(broken)?.header;
+                table.columns = csv::Reader::new(table.stream().map_err(broken)?, dialect).map_err(broken)?.header;
             }
             Format::JsonLines => {
-                let mut reader = jsonl::Reader::new(source.stream().map_err(broken)?, Vec::new());
-                source.columns = reader.names().map_err(broken)?.unwrap_or_default();
+                let mut reader = jsonl::Reader::new(table.stream().map_err(broken)?, Vec::new());
+                table.columns = reader.names().map_err(broken)?.unwrap_or_default();
             }
-            Format::Text => source.columns = vec!["text".into()],
+            Format::Text => table.columns = vec!["text".into()],
             Format::Parquet => {
-                let described = parquet::describe(source.file.try_clone().map_err(broken)?).map_err(broken)?;
-                source.columns = described.0.fields().iter().map(|field| field.name().clone()).collect();
-                source.parquet = Some(described);
+                let described = parquet::describe(table.file.try_clone().map_err(broken)?).map_err(broken)?;
+                table.columns = described.0.fields().iter().map(|field| field.name().clone()).collect();
+                table.parquet = Some(described);
             }
         }
-        Ok(source)
+        Ok(table)
     }
 
     pub fn path(&self) -> &Path {
@@ -78,8 +88,8 @@ impl Source {
         self.layout.extension()
     }
 
-    pub(crate) fn is(&self, other: &Metadata) -> bool {
-        self.file.metadata().is_ok_and(|own| same_file(&own, other))
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Those of the file, with the right to change it: an output is worked on further.
@@ -97,16 +107,16 @@ impl Source {
     ///
     /// # Errors
     /// `ColumnUnknown`, `ColumnAmbiguous`; `ColumnNotText` where text is wanted and the column can hold none.
-    pub fn column(&self, name: &str, reads: Reads) -> Result<Wanted, Error> {
+    pub fn column(&self, name: &str, reads: CellKind) -> Result<ColumnRef, Error> {
         let json = self.layout.format == Format::JsonLines;
         let path = name.split_once('.').filter(|(first, _)| json && self.columns.iter().any(|column| column == first));
         if path.is_some() {
-            return Ok(Wanted { column: name.to_owned(), position: 0, reads });
+            return Ok(ColumnRef { column: name.to_owned(), position: 0, reads });
         }
         let position = position(&self.columns, name)?;
-        let wanted = Wanted { column: self.columns[position].clone(), position, reads };
+        let wanted = ColumnRef { column: self.columns[position].clone(), position, reads };
         match &self.parquet {
-            Some((schema, _)) if reads == Reads::Text && !parquet::is_text(schema.field(position).data_type()) => {
+            Some((schema, _)) if reads == CellKind::Text && !parquet::is_text(schema.field(position).data_type()) => {
                 let found = format!("{}", schema.field(position).data_type());
                 Err(Error::ColumnNotText { name: wanted.column, found, columns: listed(&self.columns) })
             }
@@ -115,26 +125,26 @@ impl Source {
     }
 
     /// A column by its exact name, where the file has it; in JSON lines any row may have any field.
-    pub fn optional(&self, name: &str) -> Option<Wanted> {
+    pub fn optional(&self, name: &str) -> Option<ColumnRef> {
         let position = self.columns.iter().position(|column| column == name);
         let position = position.or((self.layout.format == Format::JsonLines).then_some(0))?;
-        Some(Wanted { column: name.to_owned(), position, reads: Reads::Value })
+        Some(ColumnRef { column: name.to_owned(), position, reads: CellKind::Value })
     }
 
     /// The column that holds the right answers, where only one is called like it.
     ///
     /// # Errors
     /// `LabelColumnUnclear`.
-    pub fn label_column(&self) -> Result<Wanted, Error> {
+    pub fn label_column(&self) -> Result<ColumnRef, Error> {
         let position = guess_labels(&self.columns)?;
-        Ok(Wanted { column: self.columns[position].clone(), position, reads: Reads::List })
+        Ok(ColumnRef { column: self.columns[position].clone(), position, reads: CellKind::List })
     }
 
     /// The column that holds the texts, where only one can be it; `except` are columns that cannot.
     ///
     /// # Errors
     /// `ColumnUnclear`, or what keeps the file from being read.
-    pub fn text_column(&mut self, except: &[&str]) -> Result<Wanted, Error> {
+    pub fn text_column(&mut self, except: &[&str]) -> Result<ColumnRef, Error> {
         let names: Vec<String> =
             self.columns.iter().filter(|column| !except.contains(&column.as_str())).cloned().collect();
         let fits = |name: &String| match &self.parquet {
@@ -142,11 +152,11 @@ impl Source {
             None => true,
         };
         let names: Vec<String> = names.into_iter().filter(fits).collect();
-        let wanted: Vec<Wanted> = names.iter().filter_map(|name| self.column(name, Reads::Text).ok()).collect();
+        let wanted: Vec<ColumnRef> = names.iter().filter_map(|name| self.column(name, CellKind::Text).ok()).collect();
         if wanted.len() < names.len() || names.is_empty() {
             return Err(Error::ColumnUnclear { columns: listed(&self.columns) });
         }
-        let first = self.rows(&wanted, Extent::Wanted)?.next().transpose()?;
+        let first = self.rows(&wanted, Projection::Selected)?.next().transpose()?;
         let sample = first.map(|chunk| chunk.rows).unwrap_or_default();
         let cells = |number: usize| sample.iter().filter_map(move |row| row.cells[number].as_deref().ok());
         let read: Vec<bool> = (0..names.len()).map(|number| read_as_text(cells(number))).collect();
@@ -158,17 +168,19 @@ impl Source {
     ///
     /// # Errors
     /// `FileBroken`.
-    pub fn rows(&mut self, wanted: &[Wanted], extent: Extent) -> Result<Rows, Error> {
+    pub fn rows(&mut self, wanted: &[ColumnRef], extent: Projection) -> Result<Rows, Error> {
         let inner = self.reader(wanted.to_vec(), extent).map_err(|error| broken(&self.path, 0, &error))?;
         Ok(Rows { inner, path: self.path.clone(), rows: 0 })
     }
 
-    fn reader(&mut self, wanted: Vec<Wanted>, extent: Extent) -> io::Result<Box<dyn Reader>> {
+    fn reader(&mut self, wanted: Vec<ColumnRef>, extent: Projection) -> io::Result<Box<dyn Reader>> {
         Ok(match self.layout.format {
             Format::Csv(dialect) => Box::new(csv::Reader::new(self.stream()?, dialect)?.want(wanted)),
             Format::JsonLines => Box::new(jsonl::Reader::new(self.stream()?, wanted)),
             Format::Text => Box::new(text::Reader::new(self.stream()?)),
-            Format::Parquet => Box::new(parquet::Reader::new(self.file.try_clone()?, wanted, extent == Extent::All)?),
+            Format::Parquet => {
+                Box::new(parquet::Reader::new(self.file.try_clone()?, wanted, extent == Projection::All)?)
+            }
         })
     }
 
@@ -181,7 +193,12 @@ impl Source {
     ///
     /// # Errors
     /// `OutputFormat` where the name is that of another format; `NotWritten`.
-    pub fn writer(&self, output: &Path, partial: &Partial, added: Vec<Added>) -> Result<Output, Error> {
+    pub fn writer(
+        &self,
+        output: &Path,
+        partial: &PartialFile<'_>,
+        added: Vec<NewColumn>,
+    ) -> Result<TableWriter, Error> {
         let layout = self.output_layout(output)?;
         let failed = |error: io::Error| not_written(output, &error);
         let file = partial.file().map_err(failed)?;
@@ -198,7 +215,7 @@ impl Source {
                 Box::new(jsonl::Writer::new(file, added))
             }
         };
-        Ok(Output { inner, path: output.to_owned() })
+        Ok(TableWriter { inner, path: output.to_owned() })
     }
 
     /// How an output of this name is written.
@@ -211,7 +228,7 @@ impl Source {
 
     fn output_layout(&self, output: &Path) -> Result<Layout, Error> {
         let name = output.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let (compression, name) = Compression::named(&name);
+        let (compression, name) = Compression::from_name(&name);
         let extension = Path::new(name).extension().map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
         let (found, fits) = match extension.as_str() {
             "csv" => ("CSV", matches!(self.layout.format, Format::Csv(_) | Format::Text)),
@@ -262,12 +279,12 @@ impl Iterator for Rows {
 }
 
 /// An output in the making.
-pub struct Output {
+pub struct TableWriter {
     inner: Box<dyn Writer>,
     path: PathBuf,
 }
 
-impl Output {
+impl TableWriter {
     /// Writes the chunk's rows with a value for each added column; `Null` leaves what was there, or nothing.
     ///
     /// # Errors

@@ -1,0 +1,563 @@
+//! An output file: claimed by one process at a time, written under no name, and renamed when it is complete.
+//!
+//! How a caller uses it:
+//! 1. [`output_location`] says where the output goes; [`TableFile::check_output`] whether its name fits the format.
+//! 2. [`OutputFile::claim`] makes sure that the output may be written, and locks it. [`OutputFile::claim_existing`] is
+//!    for an output that is to be changed; open it with [`TableFile::open_at`] after that and not before, because only
+//!    then no other process can exchange it.
+//! 3. [`OutputFile::progress`] is the file `NAME.progress` beside the output. It is the lock, and the caller keeps
+//!    finished rows in it so that an interrupted run can be resumed. Its first line belongs to this module.
+//! 4. [`OutputFile::create`] gives the file to write to, and [`OutputFile::commit`] gives that file its name.
+//!    [`OutputFile::discard`] leaves nothing. An `OutputFile` that is dropped before leaves the progress file, except
+//!    after [`OutputFile::claim_existing`].
+//!
+//! A file that this program did not create is never emptied, replaced or removed, except an output that the caller
+//! wants to overwrite.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+use cap_std::fs::OpenOptions;
+use cap_tempfile::TempFile;
+
+use crate::compression::Compression;
+use crate::error::Error;
+use crate::path_policy::{Location, PathPolicy, same_file};
+use crate::table_file::TableFile;
+
+/// What to do about an output, or a run that was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfExists {
+    /// Refuse if there is either.
+    Refuse,
+    /// Replace the output, and start again.
+    Overwrite,
+    /// Continue the interrupted run. Replaces an output only if that run was to overwrite it.
+    Resume,
+}
+
+/// First lines of progress files. The second one is for runs that may replace the output.
+const HEADERS: [&[u8]; 2] = [
+    b"{\"local_model_mcp_progress\":1,\"overwrite\":false}\n",
+    b"{\"local_model_mcp_progress\":1,\"overwrite\":true}\n",
+];
+
+/// A lock that is lost this often belongs to processes that do nothing else.
+const MAX_LOCK_ATTEMPTS: usize = 1000;
+
+/// Returns where the output of an input goes: to the path given, or beside the input as `NAME.predicted.csv`.
+///
+/// # Errors
+/// A path that is not allowed, or a folder that does not exist.
+pub fn output_location(input: &TableFile, given: Option<&Path>, policy: &PathPolicy) -> Result<Location, Error> {
+    if let Some(given) = given {
+        return policy.locate(given);
+    }
+    let name = input.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (_, name) = Compression::from_name(&name);
+    let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = format!("{stem}.predicted{}", input.extension());
+    policy.locate(&input.path().with_file_name(name))
+}
+
+/// An output that this process alone may write.
+#[derive(Debug)]
+pub struct OutputFile {
+    location: Location,
+    progress: ProgressFile,
+    overwrite: bool,
+    /// Whether nothing is kept of a change that is not completed.
+    is_change: bool,
+}
+
+/// The file beside an output in which finished rows are kept. It is locked while it is open.
+#[derive(Debug)]
+pub struct ProgressFile {
+    location: Location,
+    file: File,
+    /// Where the caller's part begins. What is before it must be left as it is.
+    pub start: u64,
+    /// Whether an interrupted run left something behind `start`.
+    pub begun: bool,
+}
+
+impl OutputFile {
+    /// Claims an output for a new run, or for one that is resumed.
+    ///
+    /// # Errors
+    /// `OutputExists`, `OutputIsInput`, `Unfinished` or `AlreadyRunning`; `NotOurProgress` if there is a file of that
+    /// name which is none of ours.
+    pub fn claim(location: Location, input: &TableFile, if_exists: IfExists) -> Result<Self, Error> {
+        let refused = || Error::OutputExists { path: location.path().to_owned() };
+        if let Some(found) = location.metadata() {
+            location.check_kind(found.file_type())?;
+            if same_file(&found, input.file()) {
+                return Err(Error::OutputIsInput { path: location.path().to_owned() });
+            }
+            if if_exists == IfExists::Refuse {
+                return Err(refused());
+            }
+        }
+        let (mut progress, created) = ProgressFile::lock(&location)?;
+        let earlier = progress.read_header(&location)?;
+        // An empty file is what a run leaves that is killed while it gives the output its name.
+        let exists = location.metadata().is_some_and(|found| earlier.is_none() || found.len() > 0);
+        let problem = match (if_exists, earlier) {
+            (IfExists::Refuse, Some(_)) => Some(progress.unfinished()),
+            (IfExists::Refuse, None) | (IfExists::Resume, None | Some(false)) if exists => Some(refused()),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            if created {
+                progress.remove();
+            }
+            return Err(problem);
+        }
+        let overwrite = if_exists == IfExists::Overwrite || earlier == Some(true);
+        if if_exists != IfExists::Resume || earlier.is_none() {
+            progress.start_new(overwrite).map_err(|error| not_written(location.path(), &error))?;
+        }
+        Ok(Self { location, progress, overwrite, is_change: false })
+    }
+
+    /// Claims an output that exists, to change it.
+    ///
+    /// What an interrupted change left is cleared: the output is as it was before.
+    ///
+    /// # Errors
+    /// `AlreadyRunning`; `Unfinished` if a run that is to overwrite this output was interrupted; `NotOurProgress`.
+    pub fn claim_existing(location: Location) -> Result<Self, Error> {
+        let (mut progress, created) = ProgressFile::lock(&location)?;
+        if let Err(error) = location.open() {
+            if created {
+                progress.remove();
+            }
+            return Err(error);
+        }
+        // A run that may not overwrite has nothing to do with an output that exists.
+        if progress.read_header(&location)? == Some(true) {
+            return Err(progress.unfinished());
+        }
+        progress.start_new(false).map_err(|error| not_written(location.path(), &error))?;
+        Ok(Self { location, progress, overwrite: true, is_change: true })
+    }
+
+    /// Returns the path of the output.
+    pub fn path(&self) -> &Path {
+        self.location.path()
+    }
+
+    /// Returns where the output is, to open one that was claimed.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Returns the progress file.
+    pub fn progress(&self) -> &ProgressFile {
+        &self.progress
+    }
+
+    /// Returns another handle of the progress file, open for reading and writing.
+    ///
+    /// # Errors
+    /// `NotWritten`.
+    pub fn progress_file(&self) -> Result<File, Error> {
+        self.progress.file.try_clone().map_err(|error| not_written(self.path(), &error))
+    }
+
+    /// Creates the file to write the output to. It is deleted if it is dropped.
+    ///
+    /// # Errors
+    /// `NotWritten`.
+    pub fn create(&self) -> Result<PartialFile<'_>, Error> {
+        let create = || {
+            let inner = TempFile::new(&self.location.folder)?;
+            let file = inner.as_file().try_clone()?.into_std();
+            #[cfg(unix)]
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+            Ok(PartialFile { inner, file })
+        };
+        create().map_err(|error: io::Error| not_written(self.path(), &error))
+    }
+
+    /// Gives a complete output its name and the permissions of `input`, and removes the progress file.
+    ///
+    /// When this returns, the output is on the disk.
+    ///
+    /// # Errors
+    /// `NotWritten`; `OutputExists` if another program created a file of this name meanwhile.
+    pub fn commit(&self, partial: PartialFile<'_>, input: &TableFile) -> Result<(), Error> {
+        let (folder, name) = (&self.location.folder, &self.location.name);
+        let failed = |error: io::Error| not_written(self.path(), &error);
+        input.permissions().and_then(|allowed| partial.file.set_permissions(allowed)).map_err(failed)?;
+        partial.file.sync_all().map_err(failed)?;
+        // Renaming would replace a file that another program has created meanwhile; creating the name first does not.
+        let reserved = !self.overwrite;
+        if reserved && self.location.metadata().is_none_or(|found| found.len() > 0) {
+            self.location.open_with(OpenOptions::new().write(true).create_new(true)).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::AlreadyExists => Error::OutputExists { path: self.path().to_owned() },
+                    _ => failed(error),
+                }
+            })?;
+        }
+        if let Err(error) = partial.inner.replace(name) {
+            if reserved {
+                let _ = folder.remove_file(name);
+            }
+            return Err(failed(error));
+        }
+        // After a power cut the output or the progress file must be there. Some file systems cannot do this.
+        if let Err(error) = folder.open(".").and_then(|folder| folder.sync_all()) {
+            tracing::debug!(%error, "the folder could not be written to the disk");
+        }
+        self.discard();
+        Ok(())
+    }
+
+    /// Removes the progress file, so that nothing is left of the run.
+    pub fn discard(&self) {
+        self.progress.remove();
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if self.is_change {
+            self.discard();
+        }
+    }
+}
+
+impl ProgressFile {
+    /// Opens or creates the progress file and locks it. Also returns whether it was created.
+    fn lock(output: &Location) -> Result<(Self, bool), Error> {
+        let mut name = output.name.clone();
+        name.push(".progress");
+        let location = output.sibling(name)?;
+        let failed = |error: io::Error| not_written(output.path(), &error);
+        for _ in 0..MAX_LOCK_ATTEMPTS {
+            let mut options = private(OpenOptions::new());
+            options.read(true).write(true);
+            let (file, created) = match location.open_with(options.clone().create_new(true)) {
+                Ok(file) => (file, true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match location.open_with(&mut options) {
+                    Ok(file) => (file, false),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(failed(error)),
+                },
+                Err(error) => return Err(failed(error)),
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::AlreadyRunning { path: output.path().to_owned() });
+                }
+                // Some network drives have no locks.
+                Err(TryLockError::Error(error)) => tracing::debug!(%error, "the progress file could not be locked"),
+            }
+            // The run before may have removed the file between opening and locking it here.
+            if location.is_name_of(&file) {
+                return Ok((Self { location, file, start: 0, begun: false }, created));
+            }
+        }
+        Err(Error::AlreadyRunning { path: output.path().to_owned() })
+    }
+
+    /// Returns whether an interrupted run was to overwrite the output; `None` if there was none.
+    fn read_header(&mut self, output: &Location) -> Result<Option<bool>, Error> {
+        let failed = |error: io::Error| not_written(output.path(), &error);
+        let foreign = || Error::NotOurProgress { path: self.location.path().to_owned() };
+        let metadata = self.file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(foreign());
+        }
+        let mut start = Vec::new();
+        self.file.rewind().map_err(failed)?;
+        (&self.file).take(64).read_to_end(&mut start).map_err(failed)?;
+        match HEADERS.iter().position(|header| start.starts_with(header)) {
+            Some(number) => {
+                self.start = HEADERS[number].len() as u64;
+                self.begun = metadata.len() > self.start;
+                Ok(self.begun.then_some(number == 1))
+            }
+            None if HEADERS.iter().any(|header| header.starts_with(&start)) => Ok(None),
+            None => Err(foreign()),
+        }
+    }
+
+    fn start_new(&mut self, overwrite: bool) -> io::Result<()> {
+        let header = HEADERS[usize::from(overwrite)];
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(header)?;
+        (self.start, self.begun) = (header.len() as u64, false);
+        Ok(())
+    }
+
+    fn unfinished(&self) -> Error {
+        Error::Unfinished { path: self.location.path().to_owned() }
+    }
+
+    /// Removes the file while it is still locked, so that no other run can take it over.
+    fn remove(&self) {
+        if !self.location.is_name_of(&self.file) {
+            return;
+        }
+        if let Err(error) = self.location.folder.remove_file(&self.location.name) {
+            tracing::debug!(%error, "the progress file could not be removed");
+        }
+    }
+}
+
+/// An output that is being written. It has no name yet.
+#[derive(Debug)]
+pub struct PartialFile<'output> {
+    inner: TempFile<'output>,
+    file: File,
+}
+
+impl PartialFile<'_> {
+    pub(crate) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+/// Options to create a file that others cannot read.
+fn private(options: OpenOptions) -> OpenOptions {
+    #[cfg(unix)]
+    let options = cap_std::fs::OpenOptionsExt::mode(&mut options.clone(), 0o600).clone();
+    options
+}
+
+pub(crate) fn not_written(path: &Path, error: &io::Error) -> Error {
+    Error::NotWritten { path: path.to_owned(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{CsvOptions, NewColumn, Projection, ValueKind};
+
+    /// A folder with the input `in.csv`, and the name of its output.
+    struct Project(TempDir);
+
+    impl Project {
+        fn new() -> Self {
+            let project = Self(tempfile::tempdir().unwrap());
+            project.write("in.csv", "text\nhello\n");
+            project
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, content: &str) {
+            fs::write(self.path(name), content).unwrap();
+        }
+
+        fn read(&self, name: &str) -> String {
+            fs::read_to_string(self.path(name)).unwrap()
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.0.path()).unwrap();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+
+        fn policy(&self) -> PathPolicy {
+            PathPolicy::within([self.0.path().to_owned()], 1 << 20)
+        }
+
+        fn input(&self) -> TableFile {
+            TableFile::open("in.csv".as_ref(), &self.policy(), CsvOptions::default()).unwrap()
+        }
+
+        fn location(&self) -> Location {
+            output_location(&self.input(), None, &self.policy()).unwrap()
+        }
+
+        fn claim(&self, if_exists: IfExists) -> Result<OutputFile, Error> {
+            OutputFile::claim(self.location(), &self.input(), if_exists)
+        }
+
+        /// Writes one row as a run does, and commits it.
+        fn finish(&self, output: &OutputFile) -> Result<(), Error> {
+            let partial = output.create()?;
+            self.fill(output, &partial)?;
+            output.commit(partial, &self.input())
+        }
+
+        fn fill(&self, output: &OutputFile, partial: &PartialFile<'_>) -> Result<(), Error> {
+            let mut input = self.input();
+            let added = NewColumn { name: "prediction".into(), kind: ValueKind::Text };
+            let mut writer = input.writer(output.path(), partial, vec![added])?;
+            for chunk in input.rows(&[], Projection::All)? {
+                writer.write(chunk?, vec![vec![Value::from("new")]])?;
+            }
+            writer.finish()
+        }
+    }
+
+    const OUTPUT: &str = "in.predicted.csv";
+    const PROGRESS: &str = "in.predicted.csv.progress";
+
+    fn interrupt(output: OutputFile) {
+        (&output.progress().file).write_all(b"a finished row\n").unwrap();
+    }
+
+    #[test]
+    fn an_output_appears_whole_and_nothing_else_is_left() {
+        let project = Project::new();
+        let output = project.claim(IfExists::Refuse).unwrap();
+        assert_eq!(project.names(), ["in.csv", PROGRESS]);
+        project.finish(&output).unwrap();
+        assert_eq!(project.read(OUTPUT), "text,prediction\nhello,new\n");
+        assert_eq!(project.names(), ["in.csv", OUTPUT]);
+    }
+
+    #[test]
+    fn files_of_others_are_left_alone_whatever_their_name() {
+        for content in ["1. milk\n", "{\"local_model_mcp\":1}\n"] {
+            for if_exists in [IfExists::Refuse, IfExists::Overwrite, IfExists::Resume] {
+                let project = Project::new();
+                project.write(PROGRESS, content);
+                project.write("in.predicted.csv.partial", "mine");
+                let error = project.claim(if_exists).unwrap_err();
+                assert!(matches!(error, Error::NotOurProgress { .. }), "{error}");
+                assert_eq!(
+                    (project.read(PROGRESS), project.read("in.predicted.csv.partial")),
+                    (content.into(), "mine".into())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_progress_file_that_was_cut_in_its_first_line_is_started_again() {
+        for length in 0..=HEADERS[0].len() {
+            let project = Project::new();
+            fs::write(project.path(PROGRESS), &HEADERS[0][..length]).unwrap();
+            let output = project.claim(IfExists::Refuse).unwrap();
+            assert!(!output.progress().begun);
+            project.finish(&output).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_is_resumed_only_when_that_is_asked_for() {
+        let project = Project::new();
+        interrupt(project.claim(IfExists::Refuse).unwrap());
+        assert!(matches!(project.claim(IfExists::Refuse).unwrap_err(), Error::Unfinished { .. }));
+        let output = project.claim(IfExists::Resume).unwrap();
+        let mut left = String::new();
+        (&output.progress().file).seek(io::SeekFrom::Start(output.progress().start)).unwrap();
+        (&output.progress().file).read_to_string(&mut left).unwrap();
+        assert_eq!((left.as_str(), output.progress().begun), ("a finished row\n", true));
+        drop(output);
+        assert!(!project.claim(IfExists::Overwrite).unwrap().progress().begun);
+    }
+
+    #[test]
+    fn resuming_never_replaces_an_output_unless_the_run_was_to_overwrite_it() {
+        let project = Project::new();
+        project.write(OUTPUT, "mine");
+        assert!(matches!(project.claim(IfExists::Resume).unwrap_err(), Error::OutputExists { .. }));
+        assert_eq!(project.names(), ["in.csv", OUTPUT]);
+        interrupt(project.claim(IfExists::Overwrite).unwrap());
+        project.finish(&project.claim(IfExists::Resume).unwrap()).unwrap();
+        assert_eq!(project.read(OUTPUT), "text,prediction\nhello,new\n");
+        // A run that was not to overwrite meets an output that appeared later.
+        fs::remove_file(project.path(OUTPUT)).unwrap();
+        interrupt(project.claim(IfExists::Refuse).unwrap());
+        project.write(OUTPUT, "mine");
+        assert!(matches!(project.claim(IfExists::Resume).unwrap_err(), Error::OutputExists { .. }));
+        assert_eq!(project.read(OUTPUT), "mine");
+    }
+
+    #[test]
+    fn a_file_that_appears_during_the_run_is_not_replaced() {
+        let project = Project::new();
+        let output = project.claim(IfExists::Refuse).unwrap();
+        project.write(OUTPUT, "mine");
+        assert!(matches!(project.finish(&output).unwrap_err(), Error::OutputExists { .. }));
+        assert_eq!(project.read(OUTPUT), "mine");
+        drop(output);
+        project.finish(&project.claim(IfExists::Overwrite).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_an_interrupted_change_leaves_is_cleared_and_no_decision_is_lost() {
+        let project = Project::new();
+        project.write(OUTPUT, "decided");
+        // A killed process drops nothing.
+        std::mem::forget(OutputFile::claim_existing(project.location()).unwrap());
+        let left = fs::read(project.path(PROGRESS)).unwrap();
+        assert!(matches!(OutputFile::claim_existing(project.location()).unwrap_err(), Error::AlreadyRunning { .. }));
+        // Its lock is gone with it.
+        fs::remove_file(project.path(PROGRESS)).unwrap();
+        fs::write(project.path(PROGRESS), left).unwrap();
+        assert!(matches!(project.claim(IfExists::Resume).unwrap_err(), Error::OutputExists { .. }));
+        assert_eq!(project.read(OUTPUT), "decided");
+        drop(OutputFile::claim_existing(project.location()).unwrap());
+        assert_eq!(project.names(), ["in.csv", OUTPUT]);
+    }
+
+    #[test]
+    fn an_output_that_is_to_be_overwritten_cannot_be_changed_before() {
+        let project = Project::new();
+        project.write(OUTPUT, "old");
+        interrupt(project.claim(IfExists::Overwrite).unwrap());
+        assert!(matches!(OutputFile::claim_existing(project.location()).unwrap_err(), Error::Unfinished { .. }));
+    }
+
+    #[test]
+    fn an_output_belongs_to_one_process_at_a_time() {
+        let project = Project::new();
+        project.write(OUTPUT, "0");
+        let holders = AtomicUsize::new(0);
+        let count = || {
+            let mut done = 0;
+            while done < 20 {
+                let Ok(output) = OutputFile::claim_existing(project.location()) else { continue };
+                assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                let number: usize = io::read_to_string(output.location().open().unwrap()).unwrap().parse().unwrap();
+                let partial = output.create().unwrap();
+                write!(partial.file().unwrap(), "{}", number + 1).unwrap();
+                holders.fetch_sub(1, Ordering::SeqCst);
+                output.commit(partial, &project.input()).unwrap();
+                done += 1;
+            }
+        };
+        thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(count))));
+        assert_eq!((project.read(OUTPUT), project.names().len()), ("60".into(), 2));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_leaves_the_earlier_output() {
+        let project = Project::new();
+        project.write(OUTPUT, "mine");
+        let output = project.claim(IfExists::Overwrite).unwrap();
+        let mut partial = output.create().unwrap();
+        partial.file = File::options().write(true).open("/dev/full").unwrap();
+        let error = project.fill(&output, &partial).unwrap_err();
+        assert!(error.to_string().contains("No space left on device"), "{error}");
+        drop(partial);
+        output.discard();
+        assert_eq!((project.read(OUTPUT), project.names().len()), ("mine".into(), 2));
+    }
+}

@@ -1,0 +1,302 @@
+//! Which paths may be used, and files that are reached without following a link.
+//!
+//! A tool call may name files below the allowed directories only. Each of these directories is opened once. From there
+//! every folder of a path is opened by its name in the folder before it, and no link is followed. So nothing that
+//! happens to the names in between can lead out: all later work is done in the folder that was opened.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use cap_fs_ext::{DirExt, FileTypeExt, FollowSymlinks, MetadataExt, OpenOptionsFollowExt, OpenOptionsSyncExt};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, FileType, Metadata, OpenOptions};
+
+use crate::error::Error;
+
+/// Which paths a caller may name.
+#[derive(Clone, Debug)]
+pub enum PathPolicy {
+    /// Any path. Links are followed. For a person at a terminal.
+    Unrestricted,
+    /// Paths below these directories, without links. For tool calls.
+    Within { roots: Vec<AllowedDir>, max_file_bytes: u64 },
+}
+
+/// A directory below which files may be read and written.
+#[derive(Clone, Debug)]
+pub struct AllowedDir {
+    path: PathBuf,
+    /// The same path without links. A client may use either.
+    canonical: PathBuf,
+    folder: Arc<Dir>,
+}
+
+impl PathPolicy {
+    /// Allows what is below these directories. Relative paths start from the first one.
+    ///
+    /// The directories are opened now, so one that is replaced later no longer leads anywhere. One that does not exist
+    /// allows nothing.
+    pub fn within(directories: impl IntoIterator<Item = PathBuf>, max_file_bytes: u64) -> Self {
+        let open = |path: PathBuf| {
+            let canonical = fs::canonicalize(&path).ok()?;
+            let folder = Arc::new(Dir::open_ambient_dir(&canonical, ambient_authority()).ok()?);
+            Some(AllowedDir { path, canonical, folder })
+        };
+        Self::Within { roots: directories.into_iter().filter_map(open).collect(), max_file_bytes }
+    }
+
+    /// Opens the folder of a file. The file itself need not exist.
+    ///
+    /// # Errors
+    /// `PathNotAllowed`; `FileNotOpened` if there is no such folder.
+    pub fn locate(&self, path: &Path) -> Result<Location, Error> {
+        let Self::Within { roots, max_file_bytes } = self else { return Location::anywhere(path) };
+        let refused = |found| {
+            let allowed = roots.iter().map(|root| root.path.clone()).collect();
+            Error::PathNotAllowed { path: path.to_owned(), found, allowed }
+        };
+        if path.components().any(|part| part == Component::ParentDir) {
+            return Err(refused("contains `..`"));
+        }
+        let below = |root: &AllowedDir| {
+            let rest = [&root.path, &root.canonical].into_iter().find_map(|start| path.strip_prefix(start).ok());
+            rest.map(Path::to_owned)
+        };
+        let found = if path.is_absolute() {
+            roots.iter().find_map(|root| Some((root, below(root)?)))
+        } else {
+            roots.first().map(|root| (root, path.to_owned()))
+        };
+        let (root, rest) = found.ok_or_else(|| refused("is outside"))?;
+        let mut names: Vec<&OsStr> = Vec::new();
+        for part in rest.components() {
+            match part {
+                Component::Normal(name) => names.push(name),
+                Component::CurDir => {}
+                // A Windows path such as `\name` or `C:name` is relative and leaves the root nevertheless.
+                _ => return Err(refused("is outside")),
+            }
+        }
+        let shown = root.path.join(&rest);
+        let name = names.pop().ok_or_else(|| not_a_file(&shown, A_DIRECTORY))?.to_owned();
+        let mut folder = root.folder.try_clone().map_err(|error| no_folder(path, &error))?;
+        for part in names {
+            folder = folder.open_dir_nofollow(part).map_err(|error| match is_link(&folder, part) {
+                true => refused("goes through a link"),
+                false => no_folder(path, &error),
+            })?;
+        }
+        if is_link(&folder, &name) {
+            return Err(refused("goes through a link"));
+        }
+        Ok(Location { folder, name, path: shown, max_file_bytes: Some(*max_file_bytes) })
+    }
+}
+
+fn is_link(folder: &Dir, name: &OsStr) -> bool {
+    folder.symlink_metadata(name).is_ok_and(|found| found.is_symlink())
+}
+
+/// A file name in an open folder, whether there is such a file or not.
+#[derive(Debug)]
+pub struct Location {
+    pub(crate) folder: Dir,
+    pub(crate) name: OsString,
+    /// As shown to the caller. Files are opened by their name in the folder.
+    path: PathBuf,
+    /// The limit of a policy. `None` also means that links are followed.
+    pub(crate) max_file_bytes: Option<u64>,
+}
+
+impl Location {
+    fn anywhere(path: &Path) -> Result<Self, Error> {
+        let absolute = std::path::absolute(path).map_err(|error| not_opened(path, &error))?;
+        let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+            return Err(not_a_file(path, A_DIRECTORY));
+        };
+        let folder = Dir::open_ambient_dir(parent, ambient_authority()).map_err(|error| no_folder(path, &error))?;
+        Ok(Self { folder, name: name.to_owned(), path: absolute, max_file_bytes: None })
+    }
+
+    /// Returns the path as the caller knows it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether there is something of this name.
+    pub fn exists(&self) -> bool {
+        self.metadata().is_some()
+    }
+
+    pub(crate) fn metadata(&self) -> Option<Metadata> {
+        self.folder.symlink_metadata(&self.name).ok()
+    }
+
+    /// Returns whether this name is still that of an open file.
+    pub(crate) fn is_name_of(&self, file: &File) -> bool {
+        self.metadata().is_some_and(|found| same_file(&found, file))
+    }
+
+    /// Another name in the same folder.
+    pub(crate) fn sibling(&self, name: impl Into<OsString>) -> Result<Self, Error> {
+        let name = name.into();
+        let path = self.path.with_file_name(&name);
+        let folder = self.folder.try_clone().map_err(|error| not_opened(&path, &error))?;
+        Ok(Self { folder, name, path, max_file_bytes: self.max_file_bytes })
+    }
+
+    /// Opens the file for reading.
+    pub(crate) fn open(&self) -> Result<File, Error> {
+        let failed = |error: io::Error| not_opened(&self.path, &error);
+        // The kind is checked before opening, because opening some devices has an effect, and again afterwards.
+        let file = if self.max_file_bytes.is_none() {
+            let found = fs::metadata(&self.path).map_err(failed)?;
+            self.check_kind(Metadata::from_just_metadata(found).file_type())?;
+            // A link may lead out of the folder here, which a `Dir` refuses.
+            File::open(&self.path).map_err(failed)?
+        } else {
+            self.check_kind(self.folder.symlink_metadata(&self.name).map_err(failed)?.file_type())?;
+            self.open_with(OpenOptions::new().read(true)).map_err(failed)?
+        };
+        let metadata = Metadata::from_file(&file).map_err(failed)?;
+        self.check_kind(metadata.file_type())?;
+        match self.max_file_bytes {
+            Some(limit) if metadata.len() > limit => {
+                Err(Error::FileTooLarge { path: self.path.clone(), bytes: metadata.len(), limit })
+            }
+            _ => Ok(file),
+        }
+    }
+
+    /// Opens the file without following a link and without waiting for the other end of a pipe.
+    pub(crate) fn open_with(&self, options: &mut OpenOptions) -> io::Result<File> {
+        options.follow(FollowSymlinks::No).nonblock(true);
+        self.folder.open_with(&self.name, options).map(cap_std::fs::File::into_std)
+    }
+
+    pub(crate) fn check_kind(&self, kind: FileType) -> Result<(), Error> {
+        match kind {
+            kind if kind.is_file() => Ok(()),
+            kind if kind.is_dir() => Err(not_a_file(&self.path, A_DIRECTORY)),
+            kind if kind.is_symlink() => Err(not_a_file(&self.path, "a link")),
+            kind if kind.is_fifo() => Err(not_a_file(&self.path, "a pipe")),
+            kind if kind.is_socket() => Err(not_a_file(&self.path, "a socket")),
+            _ => Err(not_a_file(&self.path, "a device")),
+        }
+    }
+}
+
+pub(crate) fn same_file(found: &Metadata, file: &File) -> bool {
+    Metadata::from_file(file).is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+}
+
+const A_DIRECTORY: &str = "a directory";
+
+fn not_a_file(path: &Path, found: &'static str) -> Error {
+    Error::NotAFile { path: path.to_owned(), found }
+}
+
+fn not_opened(path: &Path, error: &io::Error) -> Error {
+    Error::FileNotOpened { path: path.to_owned(), message: error.to_string() }
+}
+
+fn no_folder(path: &Path, error: &io::Error) -> Error {
+    Error::FileNotOpened { path: path.to_owned(), message: format!("its folder cannot be used ({error})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_lead_below_the_allowed_directories_only() {
+        use std::os::unix::fs::symlink;
+        let (outside, inside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("a.csv"), "secret").unwrap();
+        fs::create_dir(inside.path().join("sub")).unwrap();
+        fs::write(inside.path().join("sub/a.csv"), "mine").unwrap();
+        symlink(outside.path(), inside.path().join("away")).unwrap();
+        symlink(outside.path().join("a.csv"), inside.path().join("link.csv")).unwrap();
+        let policy = PathPolicy::within([inside.path().to_owned()], 10);
+        let open = |path: &str| {
+            let file = policy.locate(path.as_ref()).and_then(|location| location.open())?;
+            Ok::<_, Error>(io::read_to_string(file).unwrap())
+        };
+        let absolute = |folder: &Path, name: &str| folder.join(name).to_str().unwrap().to_owned();
+        assert_eq!(open("sub/a.csv").unwrap(), "mine");
+        assert_eq!(open("./sub/./a.csv").unwrap(), "mine");
+        assert_eq!(open(&absolute(inside.path(), "sub/a.csv")).unwrap(), "mine");
+        for (path, expected) in [
+            ("away/a.csv", "goes through a link"),
+            ("link.csv", "goes through a link"),
+            ("sub/../sub/a.csv", "contains `..`"),
+            ("/dev/null", "is outside"),
+            (&absolute(outside.path(), "a.csv"), "is outside"),
+            ("sub", "is a directory"),
+            (".", "is a directory"),
+            ("none/a.csv", "its folder cannot be used (No such file"),
+            ("sub/a.csv/b", "its folder cannot be used (Not a directory"),
+            ("none.csv", "cannot be opened: No such file"),
+        ] {
+            let error = open(path).unwrap_err().to_string();
+            assert!(error.contains(expected), "{path}: {error}");
+        }
+        fs::write(inside.path().join("large.csv"), "12345678901").unwrap();
+        assert!(matches!(open("large.csv").unwrap_err(), Error::FileTooLarge { bytes: 11, limit: 10, .. }));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_person_may_name_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.csv"), "mine").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("a.csv"), folder.path().join("link.csv")).unwrap();
+        let location = PathPolicy::Unrestricted.locate(&folder.path().join("link.csv")).unwrap();
+        assert_eq!(io::read_to_string(location.open().unwrap()).unwrap(), "mine");
+    }
+
+    /// Another process exchanges a folder with a link to the outside, again and again.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_is_exchanged_with_a_link_never_leads_outside() {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use std::io::Write;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (outside, inside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("a.csv"), "secret").unwrap();
+        let (real, link) = (inside.path().join("sub"), inside.path().join("away"));
+        fs::create_dir(&real).unwrap();
+        fs::write(real.join("a.csv"), "mine").unwrap();
+        std::os::unix::fs::symlink(outside.path(), &link).unwrap();
+        let policy = PathPolicy::within([inside.path().to_owned()], 10);
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &real, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let mut opened = 0;
+            for _ in 0..5000 {
+                let Ok(location) = policy.locate("sub/a.csv".as_ref()) else { continue };
+                if let Ok(file) = location.open() {
+                    opened += 1;
+                    assert_eq!(io::read_to_string(file).unwrap(), "mine");
+                }
+                let output = location.sibling("out.csv").unwrap();
+                if let Ok(mut file) = output.open_with(OpenOptions::new().write(true).create(true)) {
+                    file.write_all(b"mine").unwrap();
+                }
+            }
+            ended.store(true, Ordering::Relaxed);
+            assert!(opened > 0);
+        });
+        let names: Vec<OsString> =
+            fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["a.csv"]);
+    }
+}
