@@ -95,7 +95,6 @@ pub enum Error {
     )]
     LoadPanicked { model: String, message: String },
 
-
     #[error("no operating system thread could be started: {message}; lower `--workers` or close other programs")]
     Thread { message: String },
 }
@@ -121,16 +120,10 @@ impl Error {
             | Self::OutputMissing { .. }
             | Self::NotAnOutput { .. }
             | Self::Correction { .. } => Kind::Caller,
-            Self::StillLoading { .. }
-            | Self::Deadline { .. }
-            | Self::Overloaded { .. } => Kind::Overload,
+            Self::StillLoading { .. } | Self::Deadline { .. } | Self::Overloaded { .. } => Kind::Overload,
             Self::Cancelled => Kind::Cancelled,
-            Self::Panicked { .. }
-            | Self::JobFailed { .. }
-            | Self::Thread { .. } => Kind::Internal,
-            Self::ModelFailed { .. }
-            | Self::OutOfService { .. }
-            | Self::LoadPanicked { .. } => Kind::Model,
+            Self::Panicked { .. } | Self::JobFailed { .. } | Self::Thread { .. } => Kind::Internal,
+            Self::ModelFailed { .. } | Self::OutOfService { .. } | Self::LoadPanicked { .. } => Kind::Model,
             Self::Classifier(error) => classifier_kind(error),
         }
     }

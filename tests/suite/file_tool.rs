@@ -54,7 +54,7 @@ async fn the_model_decides_the_bulk_and_the_assistant_the_rest() {
     assert_eq!((&next["corrected"], &next["undecided"], &next["review"][0]["row"]), (&json!(1), &json!(1), &json!(4)));
     let last = json!({ "path": "in.csv", "only": "uncertain", "corrections": { "4": "middle" } });
     let done = ask(&mut session, last).await["structuredContent"].take();
-    assert_eq!((&done["review"], &done["next"]), (&json!([]), &json!("nothing is left to decide")));
+    assert_eq!((&done["review"], &done["next"]), (&json!([]), &json!("no rows are left to review")));
     let content = place.read("in.predicted.csv");
     assert!(content.contains("2,one two three,long,0.55,false,,middle\n"), "{content}");
     assert!(content.contains("4,four five six,middle,0.55,false,,middle\n"), "{content}");
@@ -176,14 +176,17 @@ async fn mistakes_are_told_with_the_way_out() {
             json!({ "path": "large.csv" }),
             "has 4194305 bytes, more than the 4194304 allowed; split it, or raise `--max-file-bytes`",
         ),
-        (json!({ "path": "in.csv", "limit": 5 }), "`limit` goes with `only`; it takes `path`"),
+        (json!({ "path": "in.csv", "limit": 5 }), "`limit` needs `only`; expected `path`"),
         (json!({ "path": "in.csv", "only": "uncertain", "limit": 51 }), "`limit` is 51, expected 1 to 50"),
         (json!({ "path": "in.csv", "only": "all" }), "unknown variant `all`, expected `uncertain`"),
         (json!({ "path": "in.csv", "overwrite": true, "resume": true }), "exclude each other"),
         (json!({ "path": "in.csv", "text_column": "body" }), "no column is called `body`; the file has `text`"),
         (json!({ "path": "in.csv", "model": "tone" }), "no model is called `tone`; known: `fake`"),
         (json!({ "path": "in.csv", "corrections": { "1": "long" } }), "to work on; classify the file first"),
-        (json!({ "path": "in.csv", "corrections": { "0": "long" } }), "row 0 cannot be corrected: it is not a row number"),
+        (
+            json!({ "path": "in.csv", "corrections": { "0": "long" } }),
+            "row 0 cannot be corrected: it is not a row number",
+        ),
         (
             json!({ "path": "in.csv", "corrections": { "1": "great" } }),
             "row 1 cannot be corrected: `great` is not a label of the model; expected one of `short`, `middle`, `long`",

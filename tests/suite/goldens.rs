@@ -39,7 +39,8 @@ pub(crate) fn load(folder: &Path) -> Result<LoadedModel, Error> {
 }
 
 pub(crate) fn verdict(loaded: &mut LoadedModel, input: &Input) -> Verdict {
-    let prediction = loaded.first.predict(input, &Cancellation::default()).unwrap_or_else(|error| panic!("{error}: {input:?}"));
+    let prediction =
+        loaded.first.predict(input, &Cancellation::default()).unwrap_or_else(|error| panic!("{error}: {input:?}"));
     loaded.info.verdict(input, &prediction)
 }
 
@@ -168,7 +169,8 @@ fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
         let original = model::load("original", &Location::Folder(fixture(name)), &library, 1).unwrap();
         assert_eq!((loaded.info.load.weights_shared, original.info.load.weights_shared), (true, false));
         let mut replicas = [loaded.replicas.replica(1).unwrap(), loaded.replicas.replica(2).unwrap(), original.first];
-        let first: Vec<_> = texts.iter().map(|text| loaded.first.predict(text, &Cancellation::default()).unwrap()).collect();
+        let first: Vec<_> =
+            texts.iter().map(|text| loaded.first.predict(text, &Cancellation::default()).unwrap()).collect();
         for (text, first) in texts.iter().zip(&first).rev() {
             assert_eq!(&loaded.first.predict(text, &Cancellation::default()).unwrap(), first, "{name}");
             for replica in &mut replicas {

@@ -170,18 +170,18 @@ async fn a_regression_gives_a_value_and_no_confidence() {
 #[tokio::test]
 async fn a_callers_mistake_is_a_tool_error_that_says_the_way_out() {
     let (script, mut session) = session();
-    let takes = "it takes `text`, and optionally `text_pair`, `model`, `labels`, `top_k`, `explain`";
+    let takes = "expected `text`, and optionally `text_pair`, `model`, `labels`, `top_k`, `explain`";
     for (arguments, expected) in [
         (json!({ "text": "  " }), "`text` is empty or blank; send the text to classify".to_owned()),
-        (json!({}), format!("the arguments do not fit the tool: missing field `text`; {takes}")),
+        (json!({}), format!("invalid arguments: missing field `text`; {takes}")),
         (
             json!({ "text": 7 }),
-            format!("the arguments do not fit the tool: invalid type: integer `7`, expected a string; {takes}"),
+            format!("invalid arguments: invalid type: integer `7`, expected a string; {takes}"),
         ),
         (
             json!({ "text": "hello", "lables": [] }),
             format!(
-                "the arguments do not fit the tool: unknown field `lables`, expected one of `text`, `text_pair`, `model`, \
+                "invalid arguments: unknown field `lables`, expected one of `text`, `text_pair`, `model`, \
                  `labels`, `top_k`, `explain`; {takes}"
             ),
         ),
@@ -213,7 +213,7 @@ async fn unknown_tools_and_methods_and_malformed_calls_are_protocol_errors() {
     assert_eq!(unknown["error"]["code"], -32602);
     assert_eq!(
         unknown["error"]["message"],
-        "no tool is called `predict`; known: local_model_predict, local_model_predict_batch, local_model_predict_file, local_model_status"
+        "unknown tool `predict`; known tools: local_model_predict, local_model_predict_batch, local_model_predict_file, local_model_status"
     );
     let malformed = session.ask(&request(2, "tools/call", json!({ "name": 5 }))).await;
     assert_eq!(malformed["error"]["code"], -32602, "{malformed}");

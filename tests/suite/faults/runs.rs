@@ -167,7 +167,10 @@ fn a_pass_through_the_graph_ends_when_it_is_cancelled_and_the_session_stays_righ
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
     let mut model = model::load("m", &Location::BuiltIn, &library, 1).unwrap().first;
     let (short, long) = (Input::single("I love this"), Input::single("word ".repeat(510)));
-    let expected = [model.predict(&short, &Cancellation::default()).unwrap(), model.predict(&long, &Cancellation::default()).unwrap()];
+    let expected = [
+        model.predict(&short, &Cancellation::default()).unwrap(),
+        model.predict(&long, &Cancellation::default()).unwrap(),
+    ];
     let started = Instant::now();
     model.predict(&long, &Cancellation::default()).unwrap();
     let whole = started.elapsed();

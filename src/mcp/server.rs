@@ -1,0 +1,170 @@
+//! The handler of MCP requests: protocol eras, lists, and the frame around a tool call.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult, DiscoverResult,
+    ErrorCode, GetSkillRequestParams, GetSkillResult, Implementation, ListResourceTemplatesResult, ListResourcesResult,
+    ListSkillsResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+
+use crate::engine::Engine;
+use crate::job::JobSettings;
+use crate::mcp::skill;
+use crate::mcp::stdio::Session;
+use crate::mcp::tools;
+
+/// How long clients may keep lists. They do not change while the process lives.
+const LIST_TTL_MS: u64 = 3_600_000;
+
+/// Methods whose malformed parameters rmcp reports as an unknown method.
+const METHODS: [&str; 9] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "resources/list",
+    "resources/read",
+    "skills/list",
+    "skills/get",
+];
+
+/// One session with a client.
+pub(super) struct Server {
+    pub engine: Arc<Engine>,
+    pub jobs: JobSettings,
+    pub session: Arc<Session>,
+    tools: Vec<Tool>,
+}
+
+/// Sets the time for which the client may keep a result. Clients of older revisions do not know it.
+macro_rules! cacheable {
+    ($result:expr, $context:expr) => {{
+        let result = $result;
+        match $context.protocol_version() {
+            Some(version) if version >= ProtocolVersion::V_2026_07_28 => {
+                result.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public)
+            }
+            _ => result,
+        }
+    }};
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let name = Implementation::new("local-model-mcp", env!("CARGO_PKG_VERSION")).with_title("Local model");
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().enable_skills().build())
+            .with_server_info(name)
+            .with_instructions(instructions(&self.engine.names()))
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info())
+            .with_ttl_ms(LIST_TTL_MS)
+            .with_cache_scope(CacheScope::Public))
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(cacheable!(ListToolsResult::with_all_items(self.tools.clone()), context))
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(cacheable!(skill::resources(), context))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(cacheable!(ListResourceTemplatesResult::default(), context))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        Ok(cacheable!(skill::read(&request.uri)?, context).into())
+    }
+
+    async fn list_skills(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        Ok(skill::skills())
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        skill::get(&request.uri)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        if !tools::NAMES.contains(&&*request.name) {
+            let text = format!("unknown tool `{}`; known tools: {}", request.name, tools::NAMES.join(", "));
+            return Err(ErrorData::invalid_params(text, None));
+        }
+        // rmcp leaves a request whose handler panics without an answer.
+        match AssertUnwindSafe(tools::call(self, request, &context)).catch_unwind().await {
+            Ok(outcome) => Ok(outcome.unwrap_or_else(CallToolResult::from).into()),
+            Err(_) => {
+                let text = "the server failed on this call; other calls are not affected; please report this";
+                Err(ErrorData::internal_error(text, None))
+            }
+        }
+    }
+
+    /// rmcp also passes known methods with malformed parameters to this function.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method = request.method.as_str();
+        if METHODS.contains(&method) {
+            return Err(ErrorData::invalid_params(format!("malformed parameters for `{method}`"), None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method `{method}`"), None))
+    }
+}
+
+impl Server {
+    pub(super) fn new(engine: Arc<Engine>, jobs: JobSettings, session: Arc<Session>) -> Self {
+        Self { tools: tools::list(&engine.names()), engine, jobs, session }
+    }
+}
+
+/// What the assistant reads at the start of a session. Clients may hide tools until they are searched for.
+fn instructions(models: &[String]) -> String {
+    format!(
+        "Runs the user's own text models ({}) offline. Use local_model_predict whenever texts should be classified, \
+         labelled, tagged or scored by their model; do not guess its answer. Many texts: local_model_predict_batch. \
+         Files: pass the path to local_model_predict_file and never read the rows. Check results marked `uncertain` \
+         yourself.",
+        models.join(", ")
+    )
+}

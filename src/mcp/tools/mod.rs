@@ -1,0 +1,227 @@
+//! The tools: one file each, with the description, arguments, result and call of that tool.
+//!
+//! Doc comments of argument and result fields are product text: they become the schemas that the
+//! assistant reads. Absent fields of a result are omitted, never null.
+
+mod predict;
+mod predict_batch;
+mod predict_file;
+mod schema;
+mod status;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ContentBlock, MetaObject, ProgressNotificationParam, Tool, ToolAnnotations,
+};
+use rmcp::service::RequestContext;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::engine::State;
+use crate::error::Error;
+use crate::mcp::server::Server;
+use predict::Predict;
+use predict_batch::PredictBatch;
+use predict_file::PredictFile;
+use status::Status;
+
+/// The interval between progress notifications of a call.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// One tool.
+trait LocalTool {
+    const NAME: &'static str;
+    const TITLE: &'static str;
+    /// Tells the assistant what the tool does and when to use it.
+    const DESCRIPTION: &'static str;
+    /// Words that a client's search for tools should match.
+    const SEARCH_HINT: &'static str;
+    /// Whether calls change nothing. Clients run calls of such tools in parallel.
+    const READ_ONLY: bool = true;
+    const IDEMPOTENT: bool = true;
+    type Arguments: DeserializeOwned + JsonSchema + Send;
+    type Output: Serialize + JsonSchema;
+
+    /// Answers one call.
+    fn call(
+        server: &Server,
+        arguments: Self::Arguments,
+        context: &RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<CallToolResult, ToolError>> + Send;
+}
+
+/// The names of all tools, in alphabetical order.
+pub(super) const NAMES: [&str; 4] = [Predict::NAME, PredictBatch::NAME, PredictFile::NAME, Status::NAME];
+
+/// Describes all tools, in the order of [`NAMES`]. `models` are the names that `model` may take.
+pub(super) fn list(models: &[String]) -> Vec<Tool> {
+    vec![
+        describe::<Predict>(models),
+        describe::<PredictBatch>(models),
+        describe::<PredictFile>(models),
+        describe::<Status>(models),
+    ]
+}
+
+fn describe<T: LocalTool>(models: &[String]) -> Tool {
+    let mut input = schema::input::<T::Arguments>();
+    if let Some(model) = input["properties"].get_mut("model") {
+        model["enum"] = json!(models);
+    }
+    let annotations = ToolAnnotations::from_raw(
+        Some(T::TITLE.into()),
+        Some(T::READ_ONLY),
+        Some(false),
+        Some(T::IDEMPOTENT),
+        Some(false),
+    );
+    let hint = serde_json::Map::from_iter([("anthropic/searchHint".to_owned(), json!(T::SEARCH_HINT))]);
+    Tool::new(T::NAME, T::DESCRIPTION, Arc::new(input))
+        .with_title(T::TITLE)
+        .with_raw_output_schema(Arc::new(schema::output::<T::Output>()))
+        .with_annotations(annotations)
+        .with_meta(MetaObject(hint))
+}
+
+/// Answers a call of one of the tools in [`NAMES`].
+///
+/// # Errors
+/// An error that the assistant reads and can act on.
+pub(super) async fn call(
+    server: &Server,
+    request: CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResult, ToolError> {
+    match &*request.name {
+        PredictBatch::NAME => run::<PredictBatch>(server, request, context).await,
+        PredictFile::NAME => run::<PredictFile>(server, request, context).await,
+        Status::NAME => run::<Status>(server, request, context).await,
+        _ => run::<Predict>(server, request, context).await,
+    }
+}
+
+async fn run<T: LocalTool>(
+    server: &Server,
+    request: CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResult, ToolError> {
+    let arguments = Value::Object(request.arguments.unwrap_or_default());
+    let arguments = serde_json::from_value(arguments).map_err(|problem| ToolError::arguments::<T>(problem))?;
+    // Boxed because callers move this future, which would be as large as the largest tool's.
+    Box::pin(T::call(server, arguments, context)).await
+}
+
+/// Why a call has no result, in words for the assistant.
+pub(super) struct ToolError(String);
+
+impl ToolError {
+    /// The arguments do not fit the schema or each other.
+    fn arguments<T: LocalTool>(problem: impl Display) -> Self {
+        Self(format!("invalid arguments: {problem}; expected {}", schema::arguments::<T::Arguments>()))
+    }
+}
+
+impl<E: Into<Error>> From<E> for ToolError {
+    fn from(error: E) -> Self {
+        Self(error.into().to_string())
+    }
+}
+
+impl From<ToolError> for CallToolResult {
+    fn from(error: ToolError) -> Self {
+        Self::error(vec![ContentBlock::text(error.0)])
+    }
+}
+
+/// Returns structured content for the assistant, and the same as text for clients that show only text.
+fn result(output: &impl Serialize, meta: Option<MetaObject>) -> CallToolResult {
+    let mut value = serde_json::to_value(output).expect("results are plain structs of strings and numbers");
+    remove_nulls(&mut value);
+    let mut result = CallToolResult::success(vec![ContentBlock::text(value.to_string())]);
+    result.structured_content = Some(value);
+    result.meta = meta;
+    result
+}
+
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
+    }
+}
+
+/// Runs work that may take more than 10 ms on another thread, so that other calls are answered meanwhile.
+async fn on_other_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(output) => output,
+        // The work is never aborted. A panic becomes the answer of this call.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Does the work of a call. Drops it when the call is cancelled, and reports progress while the model loads.
+async fn watched<T>(
+    server: &Server,
+    model: Option<String>,
+    context: &RequestContext<RoleServer>,
+    work: impl Future<Output = Result<T, ToolError>>,
+) -> Result<T, ToolError> {
+    let name = model.or_else(|| server.engine.names().into_iter().next()).unwrap_or_default();
+    let mut value = 0.0;
+    let next = || {
+        value += 1.0;
+        let is_loading = matches!(server.engine.state(&name), Some(State::Loading));
+        is_loading.then(|| Progress { value, total: None, message: format!("model `{name}` is loading") })
+    };
+    tokio::select! {
+        // The work goes first: it may start loading a failed model, which the report then sees.
+        biased;
+        outcome = work => outcome,
+        () = context.ct.cancelled() => Err(Error::Cancelled.into()),
+        never = report_progress(context, next) => match never {},
+    }
+}
+
+/// One progress notification. `value` must grow from one to the next.
+struct Progress {
+    value: f64,
+    total: Option<f64>,
+    message: String,
+}
+
+/// Sends progress to a client that asked for it, until `next` returns `None`. Never completes.
+async fn report_progress(
+    context: &RequestContext<RoleServer>,
+    mut next: impl FnMut() -> Option<Progress>,
+) -> std::convert::Infallible {
+    if let Some(token) = context.meta.get_progress_token() {
+        loop {
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
+            let Some(Progress { value, total, message }) = next() else { break };
+            let mut progress = ProgressNotificationParam::new(token.clone(), value).with_message(message);
+            progress.total = total;
+            // A client that cannot be reached ends the session elsewhere.
+            let _ = Box::pin(context.peer.notify_progress(progress)).await;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Returns the beginning of a text, with `…` if something was cut off.
+fn shorten(text: &str, max_characters: usize) -> String {
+    match text.char_indices().nth(max_characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,85 @@
+//! `local_model_predict`: one text.
+
+use rmcp::RoleServer;
+use rmcp::model::{CallToolResult, MetaObject};
+use rmcp::service::RequestContext;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::digest::hex;
+use crate::engine::{Answer, Request, milliseconds};
+use crate::mcp::server::Server;
+use crate::mcp::tools::{LocalTool, ToolError, on_other_thread, result, watched};
+use crate::prediction::{Input, LabeledPrediction};
+
+pub(super) struct Predict;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// The text to classify, unchanged; not blank.
+    #[schemars(length(min = 1))]
+    text: String,
+    /// Second text, only for models trained on pairs.
+    text_pair: Option<String>,
+    /// Default: the first model.
+    model: Option<String>,
+    /// Labels to choose from; only for zero-shot models.
+    labels: Option<Vec<String>>,
+    /// How many labels to return, best first; default 1.
+    #[schemars(range(min = 1))]
+    top_k: Option<usize>,
+    /// True: also return the words that mattered; runs the model once per word.
+    explain: Option<bool>,
+}
+
+impl LocalTool for Predict {
+    const NAME: &'static str = "local_model_predict";
+    const TITLE: &'static str = "Predict with the local model";
+    const DESCRIPTION: &'static str = "Classifies, tags or scores one text with the user's local model, offline and in \
+        milliseconds. Use it whenever a text should be labelled by that model, instead of judging yourself. The result \
+        says if only part of a long text was read.";
+    const SEARCH_HINT: &'static str = "classify text label sentiment tag entities local model predict confidence";
+    type Arguments = Arguments;
+    type Output = LabeledPrediction;
+
+    async fn call(
+        server: &Server,
+        arguments: Arguments,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ToolError> {
+        let Arguments { text, text_pair, model, labels, top_k, explain } = arguments;
+        let input = Input { text, text_pair, labels: labels.unwrap_or_default() };
+        let explain = explain.unwrap_or_default();
+        let request = Request { model: model.clone(), input, top_k, explain, ..Request::default() };
+        let predicted = async { Ok(server.engine.predict(request).await?) };
+        let answer = watched(server, model, context, predicted).await?;
+        let respond = move |answer: &Answer| result(&labeled(answer, top_k), Some(diagnostics(answer)));
+        // Ranking very many labels and cutting entities out of a long text takes longer than a hop.
+        let is_large = answer.input.text.len() > 16 << 10 || answer.info.labels.len() > 1000;
+        Ok(if is_large { on_other_thread(move || respond(&answer)).await } else { respond(&answer) })
+    }
+}
+
+/// Returns the answer as the assistant sees it.
+pub(super) fn labeled(answer: &Answer, top_k: Option<usize>) -> LabeledPrediction {
+    let labeled = answer.info.label(&answer.input, &answer.prediction).with_top_k(top_k.unwrap_or(1));
+    LabeledPrediction { explanation: answer.explanation.clone(), ..labeled }
+}
+
+/// Returns facts about a call for developers; they stay out of the assistant's sight.
+fn diagnostics(answer: &Answer) -> MetaObject {
+    let Value::Object(fields) = json!({
+        "local-model/model": answer.model,
+        "local-model/digest": hex(&answer.info.digest[..8]),
+        "local-model/source": answer.source.name(),
+        "local-model/tokens": answer.prediction.tokens,
+        "local-model/queue_ms": milliseconds(answer.queued),
+        "local-model/inference_ms": milliseconds(answer.inference),
+        "local-model/total_ms": milliseconds(answer.total),
+    }) else {
+        unreachable!("the literal above is an object")
+    };
+    MetaObject(fields)
+}

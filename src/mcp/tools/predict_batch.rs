@@ -1,0 +1,127 @@
+//! `local_model_predict_batch`: up to 256 texts.
+
+use std::borrow::Cow;
+
+use futures_util::stream::{self, StreamExt};
+use rmcp::RoleServer;
+use rmcp::model::CallToolResult;
+use rmcp::service::RequestContext;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::engine::{Lane, Request};
+use crate::error::{Error, Kind};
+use crate::mcp::server::Server;
+use crate::mcp::tools::predict::labeled;
+use crate::mcp::tools::{LocalTool, ToolError, on_other_thread, result, watched};
+use crate::prediction::{Input, LabeledPrediction};
+
+/// Texts in one call. More belong in a file, whose rows need not pass through the conversation.
+const MAX_TEXTS: usize = 256;
+
+pub(super) struct PredictBatch;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// The texts to classify, unchanged.
+    #[schemars(length(min = 1, max = 256))]
+    texts: Vec<String>,
+    /// Default: the first model.
+    model: Option<String>,
+    /// Labels to choose from; only for zero-shot models.
+    labels: Option<Vec<String>>,
+    /// How many labels to return for each text, best first; default 1.
+    #[schemars(range(min = 1))]
+    top_k: Option<usize>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// One item per text, in the same order: a result as of local_model_predict, or `error`.
+    results: Vec<Item>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Item {
+    Labeled(Box<LabeledPrediction>),
+    Failed { error: String },
+}
+
+/// One flat object: some clients cannot read a choice between two.
+impl JsonSchema for Item {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Item".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = LabeledPrediction::json_schema(generator);
+        schema.remove("required");
+        schema.remove("description");
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove("explanation");
+            let error = json!({ "type": "string", "description": "Why this text was not classified." });
+            properties.insert("error".to_owned(), error);
+        }
+        schema
+    }
+}
+
+impl LocalTool for PredictBatch {
+    const NAME: &'static str = "local_model_predict_batch";
+    const TITLE: &'static str = "Predict a batch with the local model";
+    const DESCRIPTION: &'static str = "Classifies up to 256 texts that are already in the conversation. Returns one \
+        result per text, in the same order. Texts that fail have `error`; the others are unaffected. For files use \
+        local_model_predict_file.";
+    const SEARCH_HINT: &'static str = "classify many texts list batch labels local model";
+    type Arguments = Arguments;
+    type Output = Output;
+
+    async fn call(
+        server: &Server,
+        arguments: Arguments,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ToolError> {
+        let Arguments { texts, model, labels, top_k } = arguments;
+        if !(1..=MAX_TEXTS).contains(&texts.len()) {
+            let found = texts.len();
+            return Err(ToolError(format!(
+                "`texts` has {found} entries; expected 1 to {MAX_TEXTS}; put more texts into a file and use \
+                 local_model_predict_file"
+            )));
+        }
+        let labels = labels.unwrap_or_default();
+        let predict = |text: String| {
+            let (model, input) = (model.clone(), Input { text, text_pair: None, labels: labels.clone() });
+            server.engine.predict(Request { model, input, top_k, lane: Lane::Batch, ..Request::default() })
+        };
+        let predicted = async {
+            let mut running = stream::iter(texts).map(predict).buffered(server.jobs.in_flight);
+            let mut answers = Vec::new();
+            while let Some(answer) = running.next().await {
+                match answer {
+                    Err(error) if concerns_every_text(&error) => return Err(error.into()),
+                    answer => answers.push(answer),
+                }
+            }
+            Ok(answers)
+        };
+        let answers = watched(server, model.clone(), context, predicted).await?;
+        let item = move |answer| match answer {
+            Ok(answer) => Item::Labeled(Box::new(labeled(&answer, top_k))),
+            Err(error) => Item::Failed { error: ToolError::from(error).0 },
+        };
+        Ok(on_other_thread(move || result(&Output { results: answers.into_iter().map(item).collect() }, None)).await)
+    }
+}
+
+/// Returns whether an error is reported once for the batch instead of for each text.
+fn concerns_every_text(error: &Error) -> bool {
+    matches!(error, Error::UnknownModel { .. } | Error::TopK { .. }) || error.kind() == Kind::Model
+}

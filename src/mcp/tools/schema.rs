@@ -1,0 +1,94 @@
+//! JSON Schemas of arguments and results, in the plain form that every client reads.
+
+use rmcp::model::JsonObject;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+/// Returns the schema of what a tool accepts.
+pub(super) fn input<T: JsonSchema>() -> JsonObject {
+    object(SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>())
+}
+
+/// Returns the schema of what a tool answers.
+pub(super) fn output<T: JsonSchema>() -> JsonObject {
+    object(SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>())
+}
+
+/// Lists the arguments that a tool accepts, for error texts.
+pub(super) fn arguments<T: JsonSchema>() -> String {
+    let schema = input::<T>();
+    let is_required =
+        |name: &str| schema.get("required").is_some_and(|all| all.as_array().unwrap_or(&vec![]).contains(&json!(name)));
+    let names = |required: bool| {
+        let names =
+            schema["properties"].as_object().into_iter().flatten().filter(|(name, _)| is_required(name) == required);
+        names.map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    match (names(true), names(false)) {
+        (required, optional) if required.is_empty() && optional.is_empty() => "no arguments".into(),
+        (required, optional) if optional.is_empty() => required,
+        (required, optional) => format!("{required}, and optionally {optional}"),
+    }
+}
+
+fn object(schema: schemars::Schema) -> JsonObject {
+    let Value::Object(mut schema) = schema.to_value() else { unreachable!("every argument and result is an object") };
+    simplify(&mut schema);
+    // The name of a Rust type and the default dialect tell the assistant nothing.
+    for key in ["title", "description", "$schema"] {
+        schema.remove(key);
+    }
+    schema.insert("additionalProperties".to_owned(), false.into());
+    // Some clients require the list of properties even if it is empty.
+    schema.entry("properties").or_insert_with(|| json!({}));
+    schema
+}
+
+/// Removes what is no JSON Schema or tells the assistant nothing: formats such as `uint64`, at which clients
+/// warn, with their bound of 0; defaults; and null, since absent fields are omitted. Returns whether the
+/// schema allowed null.
+fn simplify(schema: &mut JsonObject) -> bool {
+    let unsigned = schema.remove("format").is_some() && !schema.contains_key("maximum");
+    if unsigned && schema.get("minimum") == Some(&json!(0)) {
+        schema.remove("minimum");
+    }
+    schema.remove("default");
+    let mut is_nullable = false;
+    if let Some(Value::Array(kinds)) = schema.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        let kind = kinds.pop().unwrap_or_default();
+        schema.insert("type".to_owned(), kind);
+        is_nullable = true;
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    // An optional object is a choice between the object and null.
+    if let Some(Value::Array(choices)) = schema.remove("anyOf") {
+        is_nullable = true;
+        let fields = choices.into_iter().filter(|choice| choice["type"] != "null").filter_map(|choice| match choice {
+            Value::Object(fields) => Some(fields),
+            _ => None,
+        });
+        for (name, value) in fields.flatten() {
+            schema.entry(name).or_insert(value);
+        }
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(Value::Object(inner)) = schema.get_mut(key) {
+            simplify(inner);
+            inner.remove("description");
+        }
+    }
+    let mut optional = Vec::new();
+    for (name, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        if property.as_object_mut().is_some_and(simplify) {
+            optional.push(json!(name));
+        }
+    }
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| !optional.contains(name));
+    }
+    is_nullable
+}
