@@ -58,7 +58,7 @@ pub enum Command {
     Eval(Box<eval::EvalArgs>),
     /// Register the server with Claude Code or another MCP client
     Register(register::RegisterArgs),
-    /// Benchmark `serve` against in-process inference (takes minutes)
+    /// Measure latency, errors and memory growth of `serve` with your model
     Bench(bench::BenchArgs),
     /// Print shell completions
     Completions { shell: clap_complete::Shell },
@@ -88,7 +88,7 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
         Some(Command::Check(check)) => check::run(options, &check),
         Some(Command::Eval(eval)) => eval::run(options, &eval),
         Some(Command::Register(register)) => register::run(options, &register, matches),
-        Some(Command::Bench(bench)) => bench::run(options, &bench),
+        Some(Command::Bench(bench)) => bench::run(options, &bench, matches),
         Some(Command::Completions { shell }) => {
             print_generated(|out| clap_complete::generate(shell, &mut Cli::command(), NAME, out))
         }

@@ -60,7 +60,7 @@ struct Server {
 
 pub(super) fn run(options: &Options, arguments: &RegisterArgs, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     let command = executable(arguments)?;
-    let flags = flags(options, matches)?;
+    let flags = flags(options, matches, &[])?;
     let server = Server { name: arguments.name.clone(), command, arguments: flags };
     if !server.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) || server.name.is_empty() {
         return Err(anyhow!("`{}` is not a valid server name; use letters, digits, `-` and `_`", server.name));
@@ -98,13 +98,14 @@ fn executable(arguments: &RegisterArgs) -> anyhow::Result<String> {
     Ok(utf8(path.as_os_str())?.to_owned())
 }
 
-/// Returns the global flags that were set for this call, by flag or by variable. Paths are made absolute, since a
-/// client starts the server in any directory.
-fn flags(options: &Options, matches: &ArgMatches) -> anyhow::Result<Vec<String>> {
+/// Returns the global flags that were set for this call, by flag or by variable, without those of `except`. Paths are
+/// made absolute, since a client starts the server in any directory.
+pub(super) fn flags(options: &Options, matches: &ArgMatches, except: &[&str]) -> anyhow::Result<Vec<String>> {
     let mut flags = Vec::new();
     for argument in Cli::command().get_arguments().filter(|argument| argument.is_global_set()) {
         let (id, Some(name)) = (argument.get_id().as_str(), argument.get_long()) else { continue };
-        if !matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+        let was_set = matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+        if !was_set || except.contains(&id) {
             continue;
         }
         let flag = format!("--{name}");
@@ -221,7 +222,7 @@ mod tests {
 
     fn flags_of(arguments: &[&str]) -> Vec<String> {
         let matches = Cli::command().try_get_matches_from([&[NAME, "register"], arguments].concat()).unwrap();
-        flags(&Cli::from_arg_matches(&matches).unwrap().options, &matches).unwrap()
+        flags(&Cli::from_arg_matches(&matches).unwrap().options, &matches, &[]).unwrap()
     }
 
     /// Returns the first of some sample values that the argument accepts.
