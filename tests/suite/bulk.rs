@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use local_model_mcp::engine::{EngineSettings, Lane};
 use local_model_mcp::error::Error;
@@ -226,4 +227,21 @@ async fn corrections_of_every_task_change_what_belongs_together() {
         assert!(output.contains(&format!("one two three,{before}\n")), "{output}");
         assert!(output.contains(&format!("three four five,{after}\n")), "{output}");
     }
+}
+#[tokio::test]
+async fn corrections_side_by_side_are_all_kept() {
+    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let rows: Vec<String> = (0..12).map(|row| format!("{row},one two three\n")).collect();
+    place.write("in.csv", format!("id,text\n{}", rows.concat()));
+    place.run(place.job("in.csv")).await.unwrap();
+    // Each job has settings of its own, as in another process.
+    let place = &place;
+    let correct = async |row: usize| {
+        let row = row.to_string();
+        place.correct(place.job("in.csv"), &[(&row, "long")]).await.unwrap();
+    };
+    join_all((1..=12).map(correct)).await;
+    let output = place.read("in.predicted.csv");
+    assert_eq!(output.lines().filter(|line| line.contains(",long,")).count(), 12, "{output}");
+    assert_eq!(place.names(), ["in.csv", "in.predicted.csv"]);
 }
