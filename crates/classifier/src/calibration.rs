@@ -38,8 +38,8 @@ impl From<Fitted> for Calibration {
     }
 }
 
-/// Puts a calibration, and a threshold where one was found, into a model folder's `local-model.toml`, and leaves everything
-/// else in it as it is. Answers with the file's path.
+/// Writes a calibration and its threshold into a model folder's `local-model.toml`, and returns the file's path. Without a
+/// threshold, an earlier one is removed. Everything else in the file stays as it is.
 ///
 /// # Errors
 /// `FileInvalid` where the file is no TOML, `NotWritten`.
@@ -56,8 +56,10 @@ pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -
         message: error.message().to_owned(),
         remedy: "mend it first; models/README.md in the source lists its keys".into(),
     })?;
-    if let Some(threshold) = threshold {
-        document["threshold"] = value(threshold);
+    // An earlier threshold belongs to another temperature, so it does not stay without a new one.
+    match threshold {
+        Some(threshold) => document["threshold"] = value(threshold),
+        None => drop(document.remove("threshold")),
     }
     let mut table = Table::new();
     table["temperature"] = value(calibration.temperature);
@@ -110,6 +112,16 @@ mod tests {
             (settings.threshold, settings.calibration.map(Calibration::from)),
             (Some(0.75), Some(calibration()))
         );
+    }
+
+    #[test]
+    fn an_earlier_threshold_does_not_stay_without_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "labels = [\"a\", \"b\"]\nthreshold = 0.5\n").unwrap();
+        let path = write(folder.path(), &calibration(), None).unwrap();
+        let settings = Settings::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!((settings.threshold, settings.calibration.map(Calibration::from)), (None, Some(calibration())));
+        assert_eq!(settings.labels.map(|labels| labels.len()), Some(2));
     }
 
     #[test]

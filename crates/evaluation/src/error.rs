@@ -39,8 +39,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 /// Lists names in backticks. Longer lists end with a count.
 fn list(names: &[String]) -> String {
     const MAX_LISTED: usize = 20;
-    let listed: Vec<String> =
-        names.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
+    let listed: Vec<String> = names.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
     match names.len().saturating_sub(MAX_LISTED) {
         0 => listed.join(", "),
         more => format!("{} and {more} more", listed.join(", ")),
@@ -57,9 +56,7 @@ mod tests {
 
     #[test]
     fn unknown_labels_are_counted_and_long_lists_end_with_a_count() {
-        let text = |unknown, known| {
-            Error::LabelsUnknown { unknown: names(unknown), known: names(known) }.to_string()
-        };
+        let text = |unknown, known| Error::LabelsUnknown { unknown: names(unknown), known: names(known) }.to_string();
         let one = "the file has 1 label that the model does not know: `l0`; expected `l0`, `l1`; ";
         assert!(text(1, 2).starts_with(one), "{}", text(1, 2));
         assert!(text(21, 1).contains("has 21 labels that"), "{}", text(21, 1));

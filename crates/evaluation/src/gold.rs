@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::labels::{label_by_name, label_by_number, parse_multi_hot, split_labels};
+use super::labels::{is_by_number, label_by_name, label_by_number, parse_multi_hot, split_labels};
 use super::tags::{EntitySpan, entities_from_tags, parse_tags, split_tag, word_bounds};
 use crate::Error;
 use crate::error::count;
@@ -100,10 +100,10 @@ impl GoldScan {
                 (tags.iter().cloned().chain(labels).chain([Arc::from("O")]).collect(), tags.len())
             }
         };
-        let is_unknown = |name: &&String| label_by_name(&known, name).is_none();
+        let by_number = is_by_number(&known, count, self.names.iter().map(String::as_str));
+        let is_unknown = |name: &&String| !by_number && label_by_name(&known, name).is_none();
         let unknown: Vec<String> = self.names.iter().filter(is_unknown).cloned().collect();
-        let by_number = !unknown.is_empty() && self.names.iter().all(|name| label_by_number(count, name).is_some());
-        if unknown.is_empty() || by_number {
+        if unknown.is_empty() {
             return Ok(GoldParser { kind: self.kind, by_number });
         }
         let known = known.iter().map(ToString::to_string).collect();

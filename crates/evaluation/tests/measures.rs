@@ -3,12 +3,8 @@
 
 use std::sync::Arc;
 
-use evaluation::{
-    Class, Classification, Gold, GoldKind, GoldScan, Measures, ScoredRow, measure,
-};
-use classifier::prediction::{
-    Entity, GraphReport, LoadReport, ModelInfo, Outcome, Prediction, Task,
-};
+use classifier::prediction::{Entity, GraphReport, LoadReport, ModelInfo, Outcome, Prediction, Task};
+use evaluation::{Class, Classification, Gold, GoldKind, GoldScan, Measures, ScoredRow, measure};
 use serde_json::Value;
 
 const GOLDEN: &str = include_str!("../../../tests/fixtures/measures.json");
@@ -57,8 +53,7 @@ fn scores(value: &Value) -> Outcome {
 
 fn measure_case(case: &Value, info: &ModelInfo, gold: impl Fn(&Value) -> Gold) -> Measures {
     let rows = case["gold"].as_array().unwrap().iter().zip(case["scores"].as_array().unwrap());
-    let rows: Vec<ScoredRow> =
-        rows.map(|(right, found)| scored_row(gold(right), scores(found))).collect();
+    let rows: Vec<ScoredRow> = rows.map(|(right, found)| scored_row(gold(right), scores(found))).collect();
     assert!(rows.len() >= 80);
     measure(info, &info.labels, &rows)
 }
@@ -126,9 +121,7 @@ fn the_fitted_temperature_equals_scipy_and_helps_held_out_rows() {
         let distance = (fit.temperature - temperature).abs();
         assert!(distance < 6e-4, "{}, expected {temperature}", fit.temperature);
         assert!(fit.held_out.log_loss < fit.before.log_loss);
-        let error = |probability: &evaluation::Probability| {
-            probability.expected_calibration_error
-        };
+        let error = |probability: &evaluation::Probability| probability.expected_calibration_error;
         assert!(error(&fit.held_out) < error(&fit.before));
     }
 }
@@ -136,9 +129,7 @@ fn the_fitted_temperature_equals_scipy_and_helps_held_out_rows() {
 #[test]
 fn multi_label_metrics_equal_scikit_learn() {
     let case = golden("multi_label");
-    let gold = |gold: &Value| {
-        Gold::Labels(numbers(gold).iter().map(|number| *number as usize).collect())
-    };
+    let gold = |gold: &Value| Gold::Labels(numbers(gold).iter().map(|number| *number as usize).collect());
     let measures = measure_case(&case, &model(Task::MultiLabel, 5), gold);
     let Measures::MultiLabel(found) = measures else { panic!() };
     assert_metric(&case, "exact_match", found.exact_match);
@@ -146,8 +137,7 @@ fn multi_label_metrics_equal_scikit_learn() {
     assert_metric(&case, "macro_f1", found.macro_f1);
     assert_metric(&case, "mean_average_precision", found.mean_average_precision);
     assert_classes(&case, &found.classes);
-    for (found, expected) in found.average_precision.iter().zip(numbers(&case["average_precision"]))
-    {
+    for (found, expected) in found.average_precision.iter().zip(numbers(&case["average_precision"])) {
         assert!((found.unwrap() - expected).abs() < TOLERANCE);
     }
 }
@@ -177,8 +167,7 @@ fn parse_tags(labels: &[Arc<str>], row: &Value) -> Gold {
 fn entity_metrics_equal_seqeval() {
     let case = golden("tagging");
     let mut info = model(Task::Tagging, 0);
-    info.labels =
-        ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "E-LOC", "S-ORG"].map(Arc::from).to_vec();
+    info.labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "E-LOC", "S-ORG"].map(Arc::from).to_vec();
     let row = |(gold, predicted): (&Value, &Value)| {
         let Gold::Entities(predicted) = parse_tags(&info.labels, predicted) else { panic!() };
         let entity = |(start, end, label): (usize, usize, Arc<str>)| Entity {
