@@ -5,8 +5,8 @@
 
 mod columns;
 mod corrections;
+mod evaluate;
 mod journal;
-mod labelled;
 mod record;
 mod review;
 mod rows;
@@ -27,7 +27,7 @@ use crate::files::{Existing, Location, Places, Reading, Reads, Source, Wanted, o
 use crate::prediction::ModelInfo;
 use columns::ColumnNames;
 pub use corrections::{Corrected, Corrections};
-pub use labelled::{Labelled, LabelledFile};
+pub use evaluate::EvaluationRun;
 pub use review::{Review, ReviewRow};
 pub use rows::{RowOptions, classify_rows, concerns_every_row};
 use run::Run;

@@ -54,7 +54,7 @@ pub fn classify_rows<T>(
     .buffered(in_flight)
 }
 
-pub(super) async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result<Answer, Error> {
+async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result<Answer, Error> {
     let mut pauses = RETRY_PAUSES_MS.into_iter();
     let mut pause = 0;
     loop {

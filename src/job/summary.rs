@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evaluation::LabelAgreement;
+
 use crate::files::Cell;
 use crate::job::record::Record;
 use crate::prediction::{LabeledPrediction, ModelInfo};
@@ -53,18 +55,16 @@ pub struct Summary {
     /// Rows with a right label.
     pub labelled: u64,
     pub duration: Duration,
-    /// The model's labels, for files that have a label's number in place of its name.
-    names: Vec<String>,
+    agreement: LabelAgreement,
     counts: HashMap<String, u64>,
     /// Sum and number.
     confidence: (f64, u64),
-    correct: u64,
 }
 
 impl Summary {
     pub(super) fn new(text_column: String, model: &ModelInfo) -> Self {
-        let names = model.labels.iter().map(ToString::to_string).collect();
-        Self { text_column, names, ..Self::default() }
+        let agreement = LabelAgreement::new(model.labels.clone());
+        Self { text_column, agreement, ..Self::default() }
     }
 
     /// Rows per second, those of an earlier run not counted.
@@ -88,7 +88,7 @@ impl Summary {
             }
         };
         if let Some(Ok(label)) = label {
-            self.compare(prediction, label.trim());
+            self.agreement.add(label, prediction);
         }
     }
 
@@ -109,27 +109,13 @@ impl Summary {
         }
     }
 
-    /// Compares a prediction with the right label. A blank label says nothing.
-    fn compare(&mut self, prediction: Option<&str>, label: &str) {
-        if label.is_empty() {
-            return;
-        }
-        self.labelled += 1;
-        let Some(prediction) = prediction else { return };
-        // Labelled data often has a label's number, and pandas writes `2.0` in a column with missing values.
-        let number = label.strip_suffix(".0").unwrap_or(label).parse::<usize>().ok();
-        let numbered = number.and_then(|number| self.names.get(number));
-        let correct = prediction.eq_ignore_ascii_case(label) || numbered.is_some_and(|name| name == prediction);
-        self.correct += u64::from(correct);
-    }
-
     /// Computes what depends on the last row.
     pub(super) fn finish(mut self) -> Self {
         self.labels = std::mem::take(&mut self.counts).into_iter().collect();
         self.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let share = |part: f64, all: u64| (all > 0).then(|| part / all as f64);
         self.mean_confidence = share(self.confidence.0, self.confidence.1);
-        self.accuracy = share(self.correct as f64, self.labelled);
+        (self.labelled, self.accuracy) = (self.agreement.rows(), self.agreement.accuracy());
         self
     }
 }
@@ -137,19 +123,6 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::record::tests::record;
-
-    #[test]
-    fn right_labels_may_be_names_or_numbers_of_labels() {
-        let mut summary = Summary { names: vec!["low".into(), "high".into()], ..Summary::default() };
-        let answer = LabeledPrediction { prediction: "high".into(), ..LabeledPrediction::default() };
-        let record = record("x", Ok(answer));
-        for label in ["high", "HIGH ", "1", "1.0", "0", "1.5", "low", " "] {
-            summary.add(&record, Some(&Ok(label.into())));
-        }
-        let summary = summary.finish();
-        assert_eq!((summary.labelled, summary.accuracy), (7, Some(4.0 / 7.0)));
-    }
 
     #[test]
     fn a_sample_counts_all_rows_and_names_the_first() {

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::probability::{Coverage, LabelProbabilities, Probability, coverage_curve};
+use crate::probability::{Coverage, LabelProbabilities, Probability, coverage_curve};
 
 /// The least number of rows to fit a temperature on. Fewer fit noise.
 pub const MIN_ROWS: usize = 100;

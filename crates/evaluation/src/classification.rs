@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::calibration::{self, Fit};
-use super::probability::{Coverage, Probability, best_label, coverage_curve};
-use super::{Gold, ScoredRow, mean, ratio};
+use crate::calibration::{self, Fit};
+use crate::gold::Gold;
+use crate::probability::{Coverage, Probability, best_label, coverage_curve};
+use crate::ratio::{mean, ratio};
+use crate::scored::ScoredRow;
 use classifier::prediction::ModelInfo;
 
 /// The 0.975 quantile of the normal distribution.

@@ -7,7 +7,7 @@ pub enum Error {
     #[error(
         "the file has {} that the model does not know: {}; expected {}; rename those in the file, \
          or the model's with `labels` in `local-model.toml`",
-        count(unknown.len(), "label"), list(unknown), list(known)
+        count(unknown.len() as u64, "label"), list(unknown), list(known)
     )]
     LabelsUnknown {
         /// Labels in the file, sorted.
@@ -32,7 +32,7 @@ pub enum Error {
 }
 
 /// Returns number and noun, in the singular or the plural.
-pub(crate) fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use classifier::prediction::{ModelInfo, Task};
 use serde::Deserialize;
 
-use super::labels::{is_by_number, label_by_name, label_by_number, parse_multi_hot, split_labels};
-use super::tags::{EntitySpan, entities_from_tags, parse_tags, split_tag, word_bounds};
-use crate::Error;
-use crate::error::count;
+use crate::error::{Error, count};
+use crate::labels::{is_by_number, label_by_name, label_by_number, parse_multi_hot, split_labels};
+use crate::tags::{GoldEntity, entities_from_tags, parse_tags, split_tag, word_bounds};
 
 /// What a correct answer looks like for a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +32,22 @@ pub enum Gold {
     Labels(Vec<usize>),
     /// A number.
     Number(f64),
-    /// Start, end (code points, end exclusive) and label of each entity.
-    Entities(Vec<(usize, usize, Arc<str>)>),
+    /// The entities.
+    Entities(Vec<GoldEntity>),
+}
+
+impl GoldKind {
+    /// Returns what a correct answer looks like for this model. `labels` as in [`measure`](crate::measure).
+    pub fn for_model(info: &ModelInfo, labels: &[Arc<str>]) -> Self {
+        let candidates = labels != info.labels;
+        match info.task {
+            Task::SingleLabel if candidates && info.zero_shot_multi_label => Self::Labels(labels.to_vec()),
+            Task::SingleLabel => Self::Label(labels.to_vec()),
+            Task::MultiLabel => Self::Labels(labels.to_vec()),
+            Task::Regression => Self::Number,
+            Task::Tagging => Self::Entities(labels.to_vec()),
+        }
+    }
 }
 
 /// Distinct label names remembered while a file is scanned. A file with more is not a file of
@@ -154,7 +168,7 @@ impl GoldParser {
         if self.by_number { label_by_number(labels.len(), name) } else { label_by_name(labels, name) }
     }
 
-    fn entities(&self, names: &[Arc<str>], cell: &str, text: &str) -> Result<Vec<EntitySpan>, Error> {
+    fn entities(&self, names: &[Arc<str>], cell: &str, text: &str) -> Result<Vec<GoldEntity>, Error> {
         if let Some(spans) = parse_spans(cell) {
             let without_prefix = |span: Span| (span.start, span.end, Arc::from(split_tag(&span.label).1));
             return Ok(spans.into_iter().map(without_prefix).collect());
@@ -163,7 +177,7 @@ impl GoldParser {
         let words = word_bounds(text);
         if tags.len() != words.len() {
             let expected = "one tag for each word between spaces, or a list of {start, end, label}";
-            let found = format!("{} for {}", count(tags.len(), "tag"), count(words.len(), "word"));
+            let found = format!("{} for {}", count(tags.len() as u64, "tag"), count(words.len() as u64, "word"));
             return Err(bad_gold(found, expected));
         }
         let name = |tag: &String| {

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::classification::LabelCounts;
-use super::{Class, Gold, ScoredRow, mean, ratio};
+use crate::classification::Class;
+use crate::classification::LabelCounts;
+use crate::gold::Gold;
+use crate::ratio::{mean, ratio};
+use crate::scored::ScoredRow;
 use classifier::prediction::{MULTI_LABEL_THRESHOLD, ModelInfo};
 
 /// Metrics of a multi-label model.

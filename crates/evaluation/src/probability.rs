@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{mean, ratio};
+use crate::ratio::{mean, ratio};
 
 /// Bins of equal width for the calibration error, as in Guo et al., On Calibration of Modern
 /// Neural Networks (2017).

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Gold, ScoredRow, mean, ratio};
+use crate::ratio::{mean, ratio};
+use crate::scored::ScoredRow;
 
 /// Metrics of a regression model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,16 +26,6 @@ impl Regression {
             mae: mean(pairs.iter().map(|pair| error(pair).abs())),
             rmse: mean(pairs.iter().map(|pair| error(pair).powi(2))).sqrt(),
             spearman: pearson(&ranks(&gold), &ranks(&predicted)),
-        }
-    }
-}
-
-impl ScoredRow {
-    /// Returns the correct and the predicted number of a regression model's row.
-    pub(super) fn numbers(&self) -> Option<(f64, f64)> {
-        match self.gold {
-            Gold::Number(gold) => Some((gold, f64::from(*self.scores().first()?))),
-            _ => None,
         }
     }
 }

@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::classification::{LabelCounts, weighted_f1};
-use super::{Class, Gold, ScoredRow, mean};
+use crate::classification::Class;
+use crate::classification::{LabelCounts, weighted_f1};
+use crate::gold::Gold;
+use crate::ratio::mean;
+use crate::scored::ScoredRow;
+use crate::tags::GoldEntity;
 use classifier::prediction::{Entity, Outcome};
 
 /// Metrics of a tagger.
@@ -62,7 +66,7 @@ fn count_entities(rows: &[ScoredRow]) -> BTreeMap<Arc<str>, LabelCounts> {
 }
 
 /// Returns whether a predicted entity has this start, end and label.
-pub(super) fn contains(predicted: &[Entity], (start, end, label): &(usize, usize, Arc<str>)) -> bool {
+pub(super) fn contains(predicted: &[Entity], (start, end, label): &GoldEntity) -> bool {
     predicted.iter().any(|entity| {
         let bounds = (entity.start as usize, entity.end as usize);
         entity.label == *label && bounds == (*start, *end)

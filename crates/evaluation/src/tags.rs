@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::labels::parse_list;
+use crate::labels::parse_list;
 
 /// An entity: start, end (code points, end exclusive) and label.
-pub(super) type EntitySpan = (usize, usize, Arc<str>);
+pub type GoldEntity = (usize, usize, Arc<str>);
 
 /// Parses a cell of tags: a JSON list, or separated by spaces.
 pub(super) fn parse_tags(cell: &str) -> Vec<String> {
@@ -40,7 +40,7 @@ pub(super) fn split_tag(tag: &str) -> (char, &str) {
 
 /// Returns the entities of a row of tags by the rules of conlleval, which seqeval follows: a tag
 /// that continues no entity begins one.
-pub(super) fn entities_from_tags(tags: &[String], words: &[(usize, usize)]) -> Vec<EntitySpan> {
+pub(super) fn entities_from_tags(tags: &[String], words: &[(usize, usize)]) -> Vec<GoldEntity> {
     let mut entities = Vec::new();
     let mut open: Option<(usize, &str)> = None;
     let mut previous = ('O', "");

@@ -36,7 +36,7 @@ fn model(task: Task, labels: usize) -> ModelInfo {
 
 fn scored_row(gold: Gold, outcome: Outcome) -> ScoredRow {
     let prediction = Prediction { outcome, tokens: 1, tokens_read: 1 };
-    ScoredRow { row: 1, gold, prediction: Arc::new(prediction) }
+    ScoredRow { row: 1, text: "".into(), gold, prediction: Arc::new(prediction) }
 }
 
 fn numbers(value: &Value) -> Vec<f64> {

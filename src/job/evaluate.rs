@@ -1,0 +1,255 @@
+//! Classifies the rows of a labelled file, for an evaluation of the model. What the predictions are
+//! worth is computed by the crate `evaluation`.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evaluation::{Gold, GoldKind, GoldParser, GoldScan, ScoredFile, ScoredRow};
+use futures_util::stream::{self, StreamExt};
+use tables::{Cell, CellKind, Chunk, ColumnRef, CsvOptions, PathPolicy, Projection, TableFile};
+use tokio::runtime::Handle;
+
+use crate::digest::{self, hex};
+use crate::engine::{Answer, Engine, Lane};
+use crate::error::Error;
+use crate::job::review::shortened;
+use crate::job::rows::{RowOptions, classify_rows, concerns_every_row};
+use crate::job::run::wait_for_model;
+use crate::job::running::{Monitor, Progress, Running, Slots, Stage};
+use crate::job::summary::{MAX_REASONS, RowSample};
+use crate::prediction::{Input, ModelInfo, Task};
+
+/// A labelled file to classify.
+#[derive(Clone, Debug)]
+pub struct EvaluationRun {
+    pub path: PathBuf,
+    /// `None` means the only column of texts.
+    pub text_column: Option<String>,
+    /// Second texts, for models trained on pairs.
+    pub pair_column: Option<String>,
+    /// `None` means the column named `label` or similar.
+    pub label_column: Option<String>,
+    pub reading: CsvOptions,
+    /// `None` means the first model.
+    pub model: Option<String>,
+    /// Candidate labels; empty for the model's own.
+    pub labels: Vec<String>,
+    /// Rows that may be in the engine at a time.
+    pub in_flight: usize,
+}
+
+impl EvaluationRun {
+    /// Classifies every row with a label. Must be called inside a tokio runtime, which has to be
+    /// kept running until the job has ended.
+    pub fn start(self, engine: Arc<Engine>) -> Running<ScoredFile> {
+        let runtime = Handle::current();
+        Slots::new(1).spawn(move |monitor| Job { run: &self, engine, runtime, monitor }.score_file())
+    }
+}
+
+/// A run at work.
+struct Job<'a> {
+    run: &'a EvaluationRun,
+    engine: Arc<Engine>,
+    runtime: Handle,
+    monitor: &'a mut Monitor,
+}
+
+/// A row on its way through the engine: its number, and its label unless it cannot be read.
+type LabelledRow = (u64, Option<Gold>);
+
+impl Job<'_> {
+    fn score_file(mut self) -> Result<ScoredFile, Error> {
+        let started = Instant::now();
+        let run = self.run;
+        let mut table = TableFile::open(&run.path, &PathPolicy::Unrestricted, run.reading)?;
+        let label = match &run.label_column {
+            Some(name) => table.column(name, CellKind::List)?,
+            None => table.label_column()?,
+        };
+        let pair = run.pair_column.as_deref().map(|name| table.column(name, CellKind::Text));
+        let pair = pair.transpose()?;
+        let info = wait_for_model(&self.engine, &self.runtime, run.model.as_deref(), self.monitor)?;
+        let text = self.text_column(&mut table, &info, &label, pair.as_ref())?;
+        let sha256 = digest::of_file(table.path()).map_err(|error| {
+            let (path, message) = (run.path.clone(), error.to_string());
+            tables::Error::FileNotOpened { path, message }
+        })?;
+        let own_labels = || info.labels.clone();
+        let candidates = || run.labels.iter().map(|label| label.as_str().into()).collect();
+        let mut file = ScoredFile {
+            name: run.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            sha256: hex(&sha256),
+            text_column: text.column.clone(),
+            label_column: label.column.clone(),
+            labels: if run.labels.is_empty() { own_labels() } else { candidates() },
+            info,
+            rows: Vec::new(),
+            total_rows: 0,
+            unlabelled: 0,
+            failed: 0,
+            first_failed: Vec::new(),
+            reasons: Vec::new(),
+            truncated: 0,
+            duration: Duration::ZERO,
+        };
+        let scan = GoldScan::new(GoldKind::for_model(&file.info, &file.labels));
+        let parser = self.scan_labels(&mut table, &label, scan, &mut file)?;
+        let columns: Vec<ColumnRef> = [text, label].into_iter().chain(pair).collect();
+        self.classify(&mut table, &columns, &parser, &mut file)?;
+        if file.rows.is_empty() && file.failed == 0 {
+            return Err(evaluation::Error::NothingLabelled { column: file.label_column }.into());
+        }
+        file.unlabelled = file.total_rows.saturating_sub(file.rows.len() as u64 + file.failed);
+        file.duration = started.elapsed();
+        Ok(file)
+    }
+
+    /// Finds the column of texts. Data for taggers may have lists of words instead.
+    fn text_column(
+        &self,
+        table: &mut TableFile,
+        info: &ModelInfo,
+        label: &ColumnRef,
+        pair: Option<&ColumnRef>,
+    ) -> Result<ColumnRef, Error> {
+        let is_tagger = info.task == Task::Tagging;
+        let reads = if is_tagger { CellKind::List } else { CellKind::Text };
+        if let Some(name) = &self.run.text_column {
+            return Ok(table.column(name, reads)?);
+        }
+        if is_tagger && table.columns().iter().any(|column| column == "tokens") {
+            return Ok(table.column("tokens", reads)?);
+        }
+        let others = std::iter::once(label).chain(pair);
+        let except: Vec<&str> = others.map(|column| column.column.as_str()).collect();
+        Ok(table.text_column(&except)?)
+    }
+
+    /// CellKind all labels once, so that an unknown one is found before hours of classification.
+    fn scan_labels(
+        &mut self,
+        table: &mut TableFile,
+        label: &ColumnRef,
+        mut scan: GoldScan,
+        file: &mut ScoredFile,
+    ) -> Result<GoldParser, Error> {
+        self.monitor.report_now(Progress { stage: Stage::Reading, ..Progress::default() })?;
+        for chunk in table.rows(std::slice::from_ref(label), Projection::Selected)? {
+            let rows = chunk?.rows;
+            file.total_rows += rows.len() as u64;
+            for cell in rows.iter().filter_map(|row| row.cells[0].as_deref().ok()) {
+                if !cell.trim().is_empty() {
+                    scan.observe(cell);
+                }
+            }
+            let done = file.total_rows;
+            self.monitor.report(|| Progress { done, ..Progress::default() })?;
+        }
+        if file.total_rows == 0 {
+            return Err(tables::Error::NoRows { found: "a header at most" }.into());
+        }
+        Ok(scan.finish()?)
+    }
+
+    fn classify(
+        &mut self,
+        table: &mut TableFile,
+        columns: &[ColumnRef],
+        parser: &GoldParser,
+        file: &mut ScoredFile,
+    ) -> Result<(), Error> {
+        let (run, total, started) = (self.run, file.total_rows, Instant::now());
+        let rows = table.rows(columns, Projection::Selected)?.flat_map(split_chunk).zip(1..);
+        let rows = rows.filter_map(|(cells, row)| run.parse_row(parser, row, cells));
+        let options = RowOptions {
+            model: run.model.clone(),
+            priority: Lane::Background,
+            in_flight: run.in_flight,
+            ..RowOptions::default()
+        };
+        let mut failed = RowSample::default();
+        self.runtime.block_on(async {
+            let answers = classify_rows(Arc::clone(&self.engine), stream::iter(rows), options);
+            let mut answers = pin!(answers);
+            let mut stopped = pin!(self.monitor.stopped());
+            loop {
+                let answer = tokio::select! {
+                    biased;
+                    () = &mut stopped => return Err(Error::Cancelled),
+                    answer = answers.next() => answer,
+                };
+                let Some(((row, gold), outcome)) = answer else { break };
+                match outcome {
+                    Ok(answer) => add_row(file, row, gold, &answer),
+                    Err(error) if concerns_every_row(&error) => return Err(error),
+                    Err(error) => {
+                        failed.add(row);
+                        add_reason(&mut file.reasons, error.to_string());
+                    }
+                }
+                self.monitor.report(|| Progress::predicting(row, 0, total, started))?;
+            }
+            (file.failed, file.first_failed) = (failed.count, failed.first);
+            Ok(())
+        })
+    }
+}
+
+impl EvaluationRun {
+    /// Returns a row's label and input, or why it has none; `None` for a row without a label.
+    fn parse_row(
+        &self,
+        parser: &GoldParser,
+        row: u64,
+        cells: Result<Vec<Cell>, tables::Error>,
+    ) -> Option<(LabelledRow, Result<Input, Error>)> {
+        let parse = || -> Result<Option<(Gold, Input)>, Error> {
+            let mut cells = cells?.into_iter();
+            let mut next = || cells.next().unwrap_or(Ok(String::new()));
+            let (text, label, pair) = (next(), next(), next());
+            let Some(label) = present(label)? else { return Ok(None) };
+            let text = parser.join_words(text?);
+            let gold = parser.parse(&label, &text)?;
+            let text_pair = Some(pair?).filter(|pair| !pair.is_empty());
+            Ok(Some((gold, Input { text, text_pair, labels: self.labels.clone() })))
+        };
+        match parse() {
+            Ok(parsed) => parsed.map(|(gold, input)| ((row, Some(gold)), Ok(input))),
+            Err(error) => Some(((row, None), Err(error))),
+        }
+    }
+}
+
+/// Returns the content of a cell unless it is blank, null or not in its row.
+fn present(cell: Cell) -> Result<Option<String>, tables::Error> {
+    match cell {
+        Ok(label) => Ok(Some(label).filter(|label| !label.trim().is_empty())),
+        Err(tables::Error::BadCell { found, .. }) if found == "null" || found == "not in the row" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the rows of a chunk. A chunk that cannot be read stands for one row.
+fn split_chunk(chunk: Result<Chunk, tables::Error>) -> Vec<Result<Vec<Cell>, tables::Error>> {
+    match chunk {
+        Ok(chunk) => chunk.rows.into_iter().map(|row| Ok(row.cells)).collect(),
+        Err(error) => vec![Err(error)],
+    }
+}
+
+fn add_row(file: &mut ScoredFile, row: u64, gold: Option<Gold>, answer: &Answer) {
+    let Some(gold) = gold else { return };
+    let prediction = Arc::clone(&answer.prediction);
+    file.truncated += u64::from(prediction.tokens_read < prediction.tokens);
+    let text = shortened(&answer.input.text).into();
+    file.rows.push(ScoredRow { row, text, gold, prediction });
+}
+
+fn add_reason(reasons: &mut Vec<String>, reason: String) {
+    if reasons.len() < MAX_REASONS && !reasons.contains(&reason) {
+        reasons.push(reason);
+    }
+}
