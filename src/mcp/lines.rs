@@ -1,6 +1,6 @@
 //! Lines of bounded length, and the answers to lines that cannot become requests.
 
-use rmcp::model::{ErrorCode, RequestId};
+use rmcp::model::ErrorCode;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
@@ -126,33 +126,20 @@ impl EnvelopeScanner {
 pub(super) fn refuse(line: &[u8], problem: &serde_json::Error) -> Option<Vec<u8>> {
     let mut scanner = EnvelopeScanner::default();
     scanner.read(line);
-    let id = scanner.request_id()?;
-    if problem.is_data() {
+    let (code, text) = if problem.is_data() {
         let text = "the line is not a JSON-RPC request; expected an object with `jsonrpc` \"2.0\", a `method`, and an \
                     `id` that is a string or a 64-bit integer";
-        return Some(error(id, ErrorCode::INVALID_REQUEST, text));
-    }
-    let text = format!(
-        "the line is not JSON: {problem}; expected one JSON-RPC message per line in UTF-8; cut texts between \
-         characters, not inside a surrogate pair"
-    );
-    Some(error(id, ErrorCode::PARSE_ERROR, &text))
+        (ErrorCode::INVALID_REQUEST, text.to_owned())
+    } else {
+        let text = "expected one JSON-RPC message per line in UTF-8; cut texts between characters, not inside a \
+                    surrogate pair";
+        (ErrorCode::PARSE_ERROR, format!("the line is not JSON: {problem}; {text}"))
+    };
+    Some(error(scanner.request_id()?, code, &text))
 }
 
-/// Returns the answer to a request whose `id` belongs to another request in flight.
-pub(super) fn duplicate(id: &RequestId) -> Vec<u8> {
-    let text = "another request with this `id` is in flight and will be answered; expected a unique `id` per request";
-    error(&serde_json::json!(id).to_string(), ErrorCode::INVALID_REQUEST, text)
-}
-
-/// Returns the answer to a request above a limit on requests in flight.
-pub(super) fn overloaded(id: &RequestId, limit: &str) -> Vec<u8> {
-    let text = format!("{limit} are in flight; wait for answers before sending more");
-    // The first of the codes that JSON-RPC leaves to implementations.
-    error(&serde_json::json!(id).to_string(), ErrorCode(-32000), &text)
-}
-
-fn error(id: &str, code: ErrorCode, message: &str) -> Vec<u8> {
+/// Returns an error as the answer to a request. `id` is JSON.
+pub(super) fn error(id: &str, code: ErrorCode, message: &str) -> Vec<u8> {
     let (code, message) = (code.0, serde_json::json!(message));
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#).into_bytes()
 }

@@ -19,6 +19,10 @@ use crate::mcp::skill;
 use crate::mcp::stdio::Session;
 use crate::mcp::tools;
 
+pub(super) type Context = RequestContext<RoleServer>;
+type Page = Option<PaginatedRequestParams>;
+type Reply<T> = Result<T, ErrorData>;
+
 /// How long clients may keep lists. They do not change while the process lives.
 const LIST_TTL_MS: u64 = 3_600_000;
 
@@ -64,66 +68,38 @@ impl ServerHandler for Server {
             .with_instructions(instructions(&self.engine.names()))
     }
 
-    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+    async fn discover(&self, _: Context) -> Reply<DiscoverResult> {
         let versions = self.supported_protocol_versions().into_owned();
         Ok(DiscoverResult::from_server_info(versions, self.get_info())
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Public))
     }
 
-    async fn list_tools(
-        &self,
-        _: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
+    async fn list_tools(&self, _: Page, context: Context) -> Reply<ListToolsResult> {
         Ok(cacheable!(ListToolsResult::with_all_items(self.tools.clone()), context))
     }
 
-    async fn list_resources(
-        &self,
-        _: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ListResourcesResult, ErrorData> {
+    async fn list_resources(&self, _: Page, context: Context) -> Reply<ListResourcesResult> {
         Ok(cacheable!(skill::resources(), context))
     }
 
-    async fn list_resource_templates(
-        &self,
-        _: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+    async fn list_resource_templates(&self, _: Page, context: Context) -> Reply<ListResourceTemplatesResult> {
         Ok(cacheable!(ListResourceTemplatesResult::default(), context))
     }
 
-    async fn read_resource(
-        &self,
-        request: ReadResourceRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ReadResourceResponse, ErrorData> {
+    async fn read_resource(&self, request: ReadResourceRequestParams, context: Context) -> Reply<ReadResourceResponse> {
         Ok(cacheable!(skill::read(&request.uri)?, context).into())
     }
 
-    async fn list_skills(
-        &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
-    ) -> Result<ListSkillsResult, ErrorData> {
+    async fn list_skills(&self, _: Page, _: Context) -> Reply<ListSkillsResult> {
         Ok(skill::skills())
     }
 
-    async fn get_skill(
-        &self,
-        request: GetSkillRequestParams,
-        _: RequestContext<RoleServer>,
-    ) -> Result<GetSkillResult, ErrorData> {
+    async fn get_skill(&self, request: GetSkillRequestParams, _: Context) -> Reply<GetSkillResult> {
         skill::get(&request.uri)
     }
 
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
+    async fn call_tool(&self, request: CallToolRequestParams, context: Context) -> Reply<CallToolResponse> {
         if !tools::NAMES.contains(&&*request.name) {
             let text = format!("unknown tool `{}`; known tools: {}", request.name, tools::NAMES.join(", "));
             return Err(ErrorData::invalid_params(text, None));
@@ -139,11 +115,7 @@ impl ServerHandler for Server {
     }
 
     /// rmcp also passes known methods with malformed parameters to this function.
-    async fn on_custom_request(
-        &self,
-        request: CustomRequest,
-        _: RequestContext<RoleServer>,
-    ) -> Result<CustomResult, ErrorData> {
+    async fn on_custom_request(&self, request: CustomRequest, _: Context) -> Reply<CustomResult> {
         let method = request.method.as_str();
         if METHODS.contains(&method) {
             return Err(ErrorData::invalid_params(format!("malformed parameters for `{method}`"), None));

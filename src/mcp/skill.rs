@@ -1,5 +1,4 @@
-//! The skill, served by the server itself (SEP-2640): a client that knows the extension needs no copied files. Its text is in
-//! `skill/`.
+//! The skill as MCP resources and through the skills extension (SEP-2640). Its text is in `skill/`.
 
 use rmcp::ErrorData;
 use rmcp::model::{
@@ -7,32 +6,22 @@ use rmcp::model::{
     Skill, SkillFrontmatter, SkillResource, SkillResources,
 };
 
-/// Name, address and content of each file; the skill itself first.
-const FILES: [(&str, &str, &str); 4] = [
-    ("SKILL.md", "skill://local-model-predict/SKILL.md", include_str!("../../skill/SKILL.md")),
-    (
-        "references/tools.md",
-        "skill://local-model-predict/references/tools.md",
-        include_str!("../../skill/references/tools.md"),
-    ),
-    (
-        "references/confidence.md",
-        "skill://local-model-predict/references/confidence.md",
-        include_str!("../../skill/references/confidence.md"),
-    ),
-    (
-        "references/errors.md",
-        "skill://local-model-predict/references/errors.md",
-        include_str!("../../skill/references/errors.md"),
-    ),
-];
+macro_rules! file {
+    ($name:literal) => {
+        ($name, concat!("skill://local-model-predict/", $name), include_str!(concat!("../../skill/", $name)))
+    };
+}
+
+/// Name, URI and content of each file. The first is the skill itself.
+const FILES: [(&str, &str, &str); 4] =
+    [file!("SKILL.md"), file!("references/tools.md"), file!("references/confidence.md"), file!("references/errors.md")];
 
 const MARKDOWN: &str = "text/markdown";
 
 pub(super) fn resources() -> ListResourcesResult {
     let resource = |(name, uri, _): (&str, &str, &str)| Resource::new(uri, name).with_mime_type(MARKDOWN);
     let mut resources = FILES.map(resource).to_vec();
-    // The skill itself goes by the name and the description that it gives itself.
+    // Name and description of the skill come from its front matter.
     let skill = Resource::new(FILES[0].1, front_matter("name"));
     resources[0] = skill.with_description(front_matter("description")).with_mime_type(MARKDOWN);
     ListResourcesResult::with_all_items(resources)
@@ -64,7 +53,7 @@ fn skill() -> Skill {
     Skill::new(FILES[0].1, frontmatter, SkillResources::Files(files.to_vec()))
 }
 
-/// The fields at the head of the skill.
+/// Returns the fields of the skill's front matter.
 fn fields() -> impl Iterator<Item = (&'static str, &'static str)> {
     FILES[0].2.lines().skip(1).take_while(|line| *line != "---").filter_map(|line| line.split_once(": "))
 }
@@ -76,7 +65,7 @@ fn front_matter(name: &str) -> &'static str {
 fn unknown(kind: &str, uri: &str) -> ErrorData {
     let known: Vec<&str> = FILES.iter().map(|(_, uri, _)| *uri).collect();
     ErrorData::resource_not_found(
-        format!("no {kind} is called `{uri}`; known: {}", known.join(", ")),
+        format!("unknown {kind} `{uri}`; known: {}", known.join(", ")),
         Some(serde_json::json!({ "uri": uri })),
     )
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{
-    ClientNotification, ClientRequest, GetMeta, JsonRpcMessage, JsonRpcRequest, ProgressToken, RequestId,
+    ClientNotification, ClientRequest, ErrorCode, GetMeta, JsonRpcMessage, JsonRpcRequest, ProgressToken, RequestId,
     ServerNotification,
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
@@ -245,14 +245,18 @@ struct Pending {
 impl Requests {
     /// Gives a request a number, or returns the answer that refuses it.
     fn admit(&mut self, request: &mut JsonRpcRequest<ClientRequest>, bytes: usize) -> Result<(), Vec<u8>> {
-        if self.number(&request.id).is_some() {
-            return Err(lines::duplicate(&request.id));
-        }
-        if self.pending.len() >= MAX_REQUESTS {
-            return Err(lines::overloaded(&request.id, &format!("{MAX_REQUESTS} requests")));
-        }
-        if bytes + self.pending.values().map(|pending| pending.bytes).sum::<usize>() > MAX_REQUEST_BYTES {
-            return Err(lines::overloaded(&request.id, &format!("requests of {MAX_REQUEST_BYTES} bytes")));
+        let bytes_in_flight: usize = self.pending.values().map(|pending| pending.bytes).sum();
+        let refusal = if self.number(&request.id).is_some() {
+            let text = "another request with this `id` is in flight; expected a unique `id` per request";
+            Some((ErrorCode::INVALID_REQUEST, text))
+        } else if self.pending.len() >= MAX_REQUESTS || bytes_in_flight + bytes > MAX_REQUEST_BYTES {
+            // The first of the codes that JSON-RPC leaves to implementations.
+            Some((ErrorCode(-32000), "too many requests are in flight; wait for answers before sending more"))
+        } else {
+            None
+        };
+        if let Some((code, text)) = refusal {
+            return Err(lines::error(&serde_json::json!(request.id).to_string(), code, text));
         }
         self.last += 1;
         let meta = request.request.get_meta_mut();

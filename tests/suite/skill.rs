@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::client::{Server, command, request};
+use crate::client::request;
+use crate::protocol::Session;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Fields that every client of the format takes.
@@ -28,13 +30,13 @@ fn front_matter(skill: &str) -> Vec<(&str, &str)> {
     skill.lines().skip(1).take_while(|line| *line != "---").map(|line| line.split_once(": ").unwrap()).collect()
 }
 
-#[test]
-fn the_server_hands_out_every_file_of_the_skill() {
-    let mut server = Server::over_pipes(command(&["serve"]));
-    let discovered = server.ask(&request(1, "server/discover", json!({})));
+#[tokio::test]
+async fn the_server_serves_every_file_of_the_skill() {
+    let mut server = Session::new(&Arc::default());
+    let discovered = server.ask(&request(1, "server/discover", json!({}))).await;
     let capabilities = &discovered["result"]["capabilities"];
     assert!(capabilities["extensions"]["io.modelcontextprotocol/skills"].is_object(), "{capabilities}");
-    let skills = server.ask(&request(2, "skills/list", json!({})));
+    let skills = server.ask(&request(2, "skills/list", json!({}))).await;
     let skill = &skills["result"]["skills"][0];
     assert_eq!(skill["frontmatter"]["name"], "local-model-predict");
     let below = Path::new(ROOT).join("skill");
@@ -42,14 +44,14 @@ fn the_server_hands_out_every_file_of_the_skill() {
     assert_eq!(served.len(), files(&below).len());
     for (number, resource) in served.iter().enumerate() {
         let uri = resource["uri"].as_str().unwrap();
-        let read = server.ask(&request(3 + number, "resources/read", json!({ "uri": uri })));
+        let read = server.ask(&request(3 + number, "resources/read", json!({ "uri": uri }))).await;
         let content = read["result"]["contents"][0]["text"].as_str().unwrap();
         let file = uri.strip_prefix("skill://local-model-predict/").unwrap();
         assert_eq!(content, fs::read_to_string(below.join(file)).unwrap(), "{file}");
         assert_eq!(resource["size"], content.len());
     }
-    let unknown = server.ask(&request(90, "resources/read", json!({ "uri": "skill://other/SKILL.md" })));
-    assert!(unknown["error"]["message"].as_str().unwrap().contains("no resource is called"), "{unknown}");
+    let unknown = server.ask(&request(90, "resources/read", json!({ "uri": "skill://other/SKILL.md" }))).await;
+    assert!(unknown["error"]["message"].as_str().unwrap().contains("unknown resource"), "{unknown}");
 }
 
 #[test]
@@ -143,8 +145,8 @@ fn the_registry_takes_server_json() {
 }
 
 /// What clients stumble over, beyond JSON Schema's own rules.
-#[test]
-fn every_schema_is_one_that_all_clients_take() {
+#[tokio::test]
+async fn every_schema_is_one_that_all_clients_read() {
     fn check(schema: &Value, path: &str) {
         for key in ["oneOf", "anyOf", "allOf", "not", "$ref", "$defs", "if", "patternProperties", "format"] {
             assert!(schema.get(key).is_none(), "{path} has `{key}`");
@@ -159,8 +161,8 @@ fn every_schema_is_one_that_all_clients_take() {
             check(items, &format!("{path}[]"));
         }
     }
-    let mut server = Server::over_pipes(command(&["serve"]));
-    let listed = server.ask(&request(1, "tools/list", json!({})));
+    let mut server = Session::new(&Arc::default());
+    let listed = server.ask(&request(1, "tools/list", json!({}))).await;
     let tools = listed["result"]["tools"].as_array().unwrap();
     assert_eq!(tools.len(), 4);
     for tool in tools {

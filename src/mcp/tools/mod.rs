@@ -14,11 +14,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ContentBlock, MetaObject, ProgressNotificationParam, Tool, ToolAnnotations,
 };
-use rmcp::service::RequestContext;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::engine::State;
 use crate::error::Error;
-use crate::mcp::server::Server;
+use crate::mcp::server::{Context, Server};
 use predict::Predict;
 use predict_batch::PredictBatch;
 use predict_file::PredictFile;
@@ -34,6 +32,9 @@ use status::Status;
 
 /// The interval between progress notifications of a call.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The answer to a call, or an error that the assistant reads and can act on.
+type ToolResult = Result<CallToolResult, ToolError>;
 
 /// One tool.
 trait LocalTool {
@@ -50,11 +51,7 @@ trait LocalTool {
     type Output: Serialize + JsonSchema;
 
     /// Answers one call.
-    fn call(
-        server: &Server,
-        arguments: Self::Arguments,
-        context: &RequestContext<RoleServer>,
-    ) -> impl Future<Output = Result<CallToolResult, ToolError>> + Send;
+    fn call(server: &Server, arguments: Self::Arguments, context: &Context) -> impl Future<Output = ToolResult> + Send;
 }
 
 /// The names of all tools, in alphabetical order.
@@ -91,14 +88,7 @@ fn describe<T: LocalTool>(models: &[String]) -> Tool {
 }
 
 /// Answers a call of one of the tools in [`NAMES`].
-///
-/// # Errors
-/// An error that the assistant reads and can act on.
-pub(super) async fn call(
-    server: &Server,
-    request: CallToolRequestParams,
-    context: &RequestContext<RoleServer>,
-) -> Result<CallToolResult, ToolError> {
+pub(super) async fn call(server: &Server, request: CallToolRequestParams, context: &Context) -> ToolResult {
     match &*request.name {
         PredictBatch::NAME => run::<PredictBatch>(server, request, context).await,
         PredictFile::NAME => run::<PredictFile>(server, request, context).await,
@@ -107,11 +97,7 @@ pub(super) async fn call(
     }
 }
 
-async fn run<T: LocalTool>(
-    server: &Server,
-    request: CallToolRequestParams,
-    context: &RequestContext<RoleServer>,
-) -> Result<CallToolResult, ToolError> {
+async fn run<T: LocalTool>(server: &Server, request: CallToolRequestParams, context: &Context) -> ToolResult {
     let arguments = Value::Object(request.arguments.unwrap_or_default());
     let arguments = serde_json::from_value(arguments).map_err(|problem| ToolError::arguments::<T>(problem))?;
     // Boxed because callers move this future, which would be as large as the largest tool's.
@@ -174,7 +160,7 @@ async fn on_other_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
 async fn watched<T>(
     server: &Server,
     model: Option<String>,
-    context: &RequestContext<RoleServer>,
+    context: &Context,
     work: impl Future<Output = Result<T, ToolError>>,
 ) -> Result<T, ToolError> {
     let name = model.or_else(|| server.engine.names().into_iter().next()).unwrap_or_default();
@@ -201,10 +187,7 @@ struct Progress {
 }
 
 /// Sends progress to a client that asked for it, until `next` returns `None`. Never completes.
-async fn report_progress(
-    context: &RequestContext<RoleServer>,
-    mut next: impl FnMut() -> Option<Progress>,
-) -> std::convert::Infallible {
+async fn report_progress(context: &Context, mut next: impl FnMut() -> Option<Progress>) -> std::convert::Infallible {
     if let Some(token) = context.meta.get_progress_token() {
         loop {
             tokio::time::sleep(PROGRESS_INTERVAL).await;

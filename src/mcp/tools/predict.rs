@@ -1,16 +1,14 @@
 //! `local_model_predict`: one text.
 
-use rmcp::RoleServer;
-use rmcp::model::{CallToolResult, MetaObject};
-use rmcp::service::RequestContext;
+use rmcp::model::MetaObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::digest::hex;
 use crate::engine::{Answer, Request, milliseconds};
-use crate::mcp::server::Server;
-use crate::mcp::tools::{LocalTool, ToolError, on_other_thread, result, watched};
+use crate::mcp::server::{Context, Server};
+use crate::mcp::tools::{LocalTool, ToolResult, on_other_thread, result, watched};
 use crate::prediction::{Input, LabeledPrediction};
 
 pub(super) struct Predict;
@@ -44,11 +42,7 @@ impl LocalTool for Predict {
     type Arguments = Arguments;
     type Output = LabeledPrediction;
 
-    async fn call(
-        server: &Server,
-        arguments: Arguments,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, ToolError> {
+    async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
         let Arguments { text, text_pair, model, labels, top_k, explain } = arguments;
         let input = Input { text, text_pair, labels: labels.unwrap_or_default() };
         let explain = explain.unwrap_or_default();

@@ -1,20 +1,14 @@
 //! `local_model_predict_batch`: up to 256 texts.
 
-use std::borrow::Cow;
-
 use futures_util::stream::{self, StreamExt};
-use rmcp::RoleServer;
-use rmcp::model::CallToolResult;
-use rmcp::service::RequestContext;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::engine::{Lane, Request};
 use crate::error::{Error, Kind};
-use crate::mcp::server::Server;
+use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::predict::labeled;
-use crate::mcp::tools::{LocalTool, ToolError, on_other_thread, result, watched};
+use crate::mcp::tools::{LocalTool, ToolError, ToolResult, on_other_thread, result, watched};
 use crate::prediction::{Input, LabeledPrediction};
 
 /// Texts in one call. More belong in a file, whose rows need not pass through the conversation.
@@ -43,34 +37,14 @@ pub(super) struct Output {
     results: Vec<Item>,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Item {
-    Labeled(Box<LabeledPrediction>),
-    Failed { error: String },
-}
-
-/// One flat object: some clients cannot read a choice between two.
-impl JsonSchema for Item {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Item".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = LabeledPrediction::json_schema(generator);
-        schema.remove("required");
-        schema.remove("description");
-        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-            properties.remove("explanation");
-            let error = json!({ "type": "string", "description": "Why this text was not classified." });
-            properties.insert("error".to_owned(), error);
-        }
-        schema
-    }
+/// The fields of a result next to `error`: some clients cannot read a choice between two schemas.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Item {
+    #[serde(flatten)]
+    labeled: Option<LabeledPrediction>,
+    /// Why this text was not classified.
+    error: Option<String>,
 }
 
 impl LocalTool for PredictBatch {
@@ -83,11 +57,7 @@ impl LocalTool for PredictBatch {
     type Arguments = Arguments;
     type Output = Output;
 
-    async fn call(
-        server: &Server,
-        arguments: Arguments,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, ToolError> {
+    async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
         let Arguments { texts, model, labels, top_k } = arguments;
         if !(1..=MAX_TEXTS).contains(&texts.len()) {
             let found = texts.len();
@@ -114,8 +84,8 @@ impl LocalTool for PredictBatch {
         };
         let answers = watched(server, model.clone(), context, predicted).await?;
         let item = move |answer| match answer {
-            Ok(answer) => Item::Labeled(Box::new(labeled(&answer, top_k))),
-            Err(error) => Item::Failed { error: ToolError::from(error).0 },
+            Ok(answer) => Item { labeled: Some(labeled(&answer, top_k)), error: None },
+            Err(error) => Item { labeled: None, error: Some(ToolError::from(error).0) },
         };
         Ok(on_other_thread(move || result(&Output { results: answers.into_iter().map(item).collect() }, None)).await)
     }

@@ -5,9 +5,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rmcp::RoleServer;
-use rmcp::model::CallToolResult;
-use rmcp::service::RequestContext;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
@@ -17,8 +14,8 @@ use crate::files::{Existing, Reading};
 use crate::job::{
     Corrections, FileJob, Progress as JobProgress, Review, ReviewRow, RowSample, Running, Stage, Summary,
 };
-use crate::mcp::server::Server;
-use crate::mcp::tools::{LocalTool, Progress, ToolError, report_progress, result, shorten};
+use crate::mcp::server::{Context, Server};
+use crate::mcp::tools::{LocalTool, Progress, ToolError, ToolResult, report_progress, result, shorten};
 
 /// Rows that one call returns for review.
 const MAX_ROWS: usize = 50;
@@ -141,11 +138,7 @@ impl LocalTool for PredictFile {
     type Arguments = Arguments;
     type Output = Output;
 
-    async fn call(
-        server: &Server,
-        arguments: Arguments,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, ToolError> {
+    async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
         let rows = arguments.limit.unwrap_or(DEFAULT_ROWS);
         check(&arguments).map_err(ToolError::arguments::<Self>)?;
         let only = arguments.only.is_some();
@@ -208,11 +201,7 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
 }
 
 /// Waits for a job and reports its progress. Stops it when the call is cancelled or the input ends.
-async fn drive<T>(
-    server: &Server,
-    mut running: Running<T>,
-    context: &RequestContext<RoleServer>,
-) -> Result<T, ToolError> {
+async fn drive<T>(server: &Server, mut running: Running<T>, context: &Context) -> Result<T, ToolError> {
     let progress = running.progress.clone();
     let mut sent = 0.0;
     let next_progress = || {

@@ -1,15 +1,12 @@
 //! `local_model_status`: the models, their state, and figures about the session.
 
-use rmcp::RoleServer;
-use rmcp::model::CallToolResult;
-use rmcp::service::RequestContext;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::hex;
 use crate::engine::{State, Statistics, milliseconds, resident_bytes};
-use crate::mcp::server::Server;
-use crate::mcp::tools::{LocalTool, ToolError, result, shorten};
+use crate::mcp::server::{Context, Server};
+use crate::mcp::tools::{LocalTool, ToolResult, result, shorten};
 use crate::prediction::{ModelInfo, rounded};
 
 /// Labels that are listed, and characters of a label and a description that are shown. Names and
@@ -118,7 +115,7 @@ impl LocalTool for Status {
     type Arguments = Arguments;
     type Output = Output;
 
-    async fn call(server: &Server, _: Arguments, _: &RequestContext<RoleServer>) -> Result<CallToolResult, ToolError> {
+    async fn call(server: &Server, _: Arguments, _: &Context) -> ToolResult {
         let statistics = server.engine.statistics().into_iter();
         let cache = server.engine.cache_counts().await;
         let answered = cache.hits + cache.joined + cache.misses;
