@@ -1,93 +1,74 @@
-//! One answer as people and scripts see it: aligned text, or the fields of a JSON object.
+//! One answer in the forms that commands print: the fields of a JSON object, or one aligned line of text.
 
-use std::sync::Arc;
+use schemars::schema_for;
+use serde_json::{Map, Value};
 
-use serde_json::{Value, json};
-
-use crate::engine::{Answer, Weight};
+use crate::engine::Answer;
 use crate::error::Error;
-use crate::prediction::{Entity, rounded};
+use crate::prediction::{LabelScore, LabeledPrediction, WordWeight, rounded};
 
-/// The fields of the tool's result, in its order.
-pub(crate) fn fields(outcome: Result<&Answer, &Error>, top_k: usize) -> Vec<(&'static str, Value)> {
+/// Returns the fields of an answer with its `top_k` best labels, or `error`.
+pub(crate) fn fields(outcome: &Result<Answer, Error>, top_k: usize) -> Map<String, Value> {
+    let error = |error: String| Map::from_iter([("error".to_owned(), Value::from(error))]);
+    match outcome.as_ref().map(|answer| serde_json::to_value(answer.label().with_top_k(top_k))) {
+        Ok(Ok(Value::Object(fields))) => fields,
+        Ok(other) => error(format!("cannot write the answer: {other:?}")),
+        Err(problem) => error(problem.to_string()),
+    }
+}
+
+/// Returns the names that [`fields`] uses.
+pub(crate) fn field_names() -> Vec<String> {
+    let schema = schema_for!(LabeledPrediction);
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(Map::keys).cloned().chain(["error".to_owned()]).collect()
+}
+
+/// Formats an answer, or the error, as one line with aligned columns.
+pub(crate) fn aligned(text: &str, outcome: &Result<Answer, Error>, top_k: usize) -> String {
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(error) => return vec![("error", json!(error.to_string()))],
+        Err(error) => return format!("error: {error}  {text}"),
     };
-    let verdict = answer.verdict();
-    let label = |(label, score): &(Arc<str>, f32)| json!({ "label": &**label, "confidence": rounded(*score) });
-    let mut fields = vec![("prediction", json!(verdict.prediction))];
-    if let Some(confidence) = verdict.confidence {
-        fields.push(("confidence", json!(rounded(confidence))));
+    let width = answer.info.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+    let LabeledPrediction {
+        prediction,
+        confidence,
+        alternatives,
+        labels,
+        value,
+        entities,
+        truncated,
+        explanation,
+        uncertain,
+    } = answer.label().with_top_k(top_k);
+    let score = confidence.or(value).map_or_else(String::new, |score| format!("{:.4}", rounded(score)));
+    let mut line = format!("{prediction:<width$} {score}");
+    for LabelScore { label, confidence } in alternatives {
+        line += &format!("  {label:<width$} {:.4}", rounded(confidence));
     }
-    if top_k > 1 && !verdict.others.is_empty() {
-        fields.push(("alternatives", verdict.others.iter().take(top_k - 1).map(label).collect()));
+    line += &format!("  {text}");
+    for entity in entities.into_iter().flatten() {
+        line += &format!("  [{}: {} {:.4}]", entity.text, entity.label, rounded(entity.confidence));
     }
-    if let Some(labels) = &verdict.labels {
-        fields.push(("labels", labels.iter().map(label).collect()));
+    if let Some(labels) = labels {
+        let names: Vec<&str> = labels.iter().map(|label| &*label.label).collect();
+        line += &format!("  (labels: {})", if names.is_empty() { "none".into() } else { names.join(", ") });
     }
-    if let Some(value) = verdict.value {
-        fields.push(("value", json!(rounded(value))));
+    if let Some(words) = explanation {
+        let word = |WordWeight { text, weight }: &WordWeight| format!("{text} {:+.4}", rounded(*weight));
+        line += &format!("  (words: {})", words.iter().map(word).collect::<Vec<_>>().join(", "));
     }
-    if let Some(entities) = &verdict.entities {
-        fields.push(("entities", entities.iter().map(entity).collect()));
+    if uncertain {
+        line += "  (uncertain)";
     }
-    if let Some((tokens, limit)) = verdict.truncated {
-        fields.push(("truncated", json!({ "tokens": tokens, "limit": limit })));
+    if let Some(truncated) = truncated {
+        line += &format!("  (read {} of {} tokens)", truncated.limit, truncated.tokens);
     }
-    if let Some(explanation) = &answer.explanation {
-        let weight = |Weight { text, weight }: &Weight| json!({ "text": text, "weight": rounded(*weight) });
-        fields.push(("explanation", explanation.iter().map(weight).collect()));
-    }
-    if verdict.uncertain {
-        fields.push(("uncertain", json!(true)));
-    }
-    fields
+    line
 }
 
-/// An answer, or why there is none, on one line with its columns aligned.
-pub(crate) fn aligned(text: &str, outcome: Result<&Answer, &Error>, top_k: usize) -> String {
-    match outcome {
-        Err(error) => format!("error: {error}  {text}"),
-        Ok(answer) => {
-            let verdict = answer.verdict();
-            let width = answer.info.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-            let score =
-                verdict.confidence.or(verdict.value).map_or(String::new(), |score| format!("{:.4}", rounded(score)));
-            let mut line = format!("{:<width$} {score}", verdict.prediction);
-            for (label, score) in verdict.others.iter().take(top_k - 1) {
-                line.push_str(&format!("  {label:<width$} {:.4}", rounded(*score)));
-            }
-            line.push_str(&format!("  {text}"));
-            for (entity, slice) in verdict.entities.iter().flatten() {
-                line.push_str(&format!("  [{slice}: {} {:.4}]", entity.label, rounded(entity.score)));
-            }
-            if let Some(labels) = verdict.labels {
-                let names: Vec<&str> = labels.iter().map(|(label, _)| &**label).collect();
-                line.push_str(&format!(
-                    "  (applying: {})",
-                    if names.is_empty() { "none".into() } else { names.join(", ") }
-                ));
-            }
-            if let Some(explanation) = &answer.explanation {
-                let shown = |Weight { text, weight }: &Weight| format!("{text} {:+.4}", rounded(*weight));
-                line.push_str(&format!(
-                    "  (by word: {})",
-                    explanation.iter().map(shown).collect::<Vec<_>>().join(", ")
-                ));
-            }
-            if verdict.uncertain {
-                line.push_str("  (uncertain)");
-            }
-            if let Some((tokens, limit)) = verdict.truncated {
-                line.push_str(&format!("  (read {limit} of {tokens} tokens)"));
-            }
-            line
-        }
-    }
-}
-
-fn entity((entity, slice): &(Entity, String)) -> Value {
-    json!({ "text": slice, "label": &*entity.label, "start": entity.start, "end": entity.end,
-            "confidence": rounded(entity.score) })
+/// Rounds bytes to MB with one decimal.
+pub(crate) fn megabytes(bytes: usize) -> f64 {
+    (bytes as f64 / 1e5).round() / 10.0
 }

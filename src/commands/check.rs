@@ -11,6 +11,7 @@ use crate::commands::{Outcome, print, runtime};
 use crate::digest::hex;
 use crate::engine::{Engine, EngineSettings, Request, milliseconds, resident_bytes};
 use crate::model;
+use crate::output::megabytes;
 use crate::prediction::{Input, rounded};
 
 #[derive(Args, Debug)]
@@ -128,8 +129,4 @@ fn readable(reports: &[Value]) -> String {
         lines.push(format!("{:<15} {}", "resident_mb", megabytes(bytes)));
     }
     lines.join("\n")
-}
-
-fn megabytes(bytes: usize) -> f64 {
-    (bytes as f64 / 1e5).round() / 10.0
 }

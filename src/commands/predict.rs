@@ -1,24 +1,25 @@
-//! `predict`: texts from the command line, or one a line from stdin; aligned text for people, JSON lines for pipes. As a
-//! filter it writes exactly one line for each that it reads, in the same order.
+//! `predict`: classifies texts from arguments or stdin; aligned text for people, JSON lines for pipes. As a filter it
+//! writes exactly one line for each line that it reads, in the same order.
 
-use std::collections::VecDeque;
 use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::args::{Options, delimiter};
 use crate::commands::{Outcome, engine, predict_file, runtime};
-use crate::engine::{Answer, Engine, Request};
+use crate::engine::{Answer, Engine};
 use crate::error::Error;
 use crate::files::{Line, Lines, Object, Reads, Wanted};
-use crate::output::{aligned, fields};
+use crate::job::{RowOptions, classify_rows};
+use crate::output::{aligned, field_names, fields};
 use crate::prediction::Input;
 
 #[derive(Args, Debug)]
@@ -50,7 +51,8 @@ pub struct PredictArgs {
     /// The CSV file has no header; columns are named 1, 2, 3 and so on
     #[arg(long, requires = "file")]
     pub no_header: bool,
-    /// Lines of stdin are JSON objects; the field `text` is classified and all others are passed on
+    /// Lines of stdin are JSON objects; the field `text` is classified and all others are passed on. If an object has a
+    /// field that the output uses, such as `error`, all fields added to it start with `local_model_`
     #[arg(long, conflicts_with_all = ["texts", "file"])]
     pub jsonl: bool,
     /// Name of the model to use (default: the first)
@@ -73,8 +75,10 @@ pub struct PredictArgs {
     pub json: bool,
 }
 
-/// Lines that are read before they are taken up.
+/// Lines read ahead of the rows that are in flight.
 const READ_AHEAD: usize = 64;
+/// Precedes our field names where a line already has one of them.
+const PREFIX: &str = "local_model_";
 
 pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<Outcome> {
     if let Some(file) = &arguments.file {
@@ -85,200 +89,194 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
         let settings = options.batch_engine();
         let in_flight = 2 * settings.workers;
         let engine = engine(options, settings, arguments.model_name.as_deref())?;
-        // A model that cannot be used is said once, before any text.
+        // A model that cannot be used is reported once, before any text.
         engine.ready(None).await.map_err(|error| anyhow!(error))?;
-        let rows = Rows { engine, arguments, pending: VecDeque::new(), in_flight };
-        let writer = Writer {
-            json: arguments.json || json_lines(arguments).is_some() || !io::stdout().is_terminal(),
-            top_k: arguments.top_k.map_or(1, NonZero::get),
-            some_failed: false,
-        };
-        rows.run(writer).await
+        if !arguments.texts.is_empty() {
+            let texts = arguments.texts.iter().map(|text| Row::from_text(text.clone()));
+            return Ok(classify(engine, arguments, stream::iter(texts), in_flight).await?.unwrap_or(Outcome::Done));
+        }
+        let (rows, reader) = read_stdin(json_field(arguments)).context("cannot read stdin")?;
+        // With a closed stdout, the reader may still be waiting for a line.
+        let Some(outcome) = classify(engine, arguments, rows, in_flight).await? else { return Ok(Outcome::Done) };
+        reader.join().map_err(|_| anyhow!("the reader of stdin crashed"))?.context("cannot read stdin")?;
+        Ok(outcome)
     });
     runtime.shutdown_background();
     outcome
 }
 
-/// The field to classify, where the lines of stdin are JSON objects.
-fn json_lines(arguments: &PredictArgs) -> Option<Wanted> {
+/// Returns the field to classify if the lines of stdin are JSON objects.
+fn json_field(arguments: &PredictArgs) -> Option<Wanted> {
     let field = arguments.text_column.clone().or_else(|| arguments.jsonl.then(|| "text".to_owned()))?;
     Some(Wanted { column: field, position: 0, reads: Reads::Text })
 }
 
-/// One text as it came, and what goes out with its answer.
+/// One text, and the object that its answer is added to.
 struct Row {
     text: Result<String, Error>,
-    shown: Object,
+    object: Object,
 }
 
 impl Row {
-    fn of_text(text: String) -> Self {
-        Self { shown: Object::of("text", &text), text: Ok(text) }
+    fn from_text(text: String) -> Self {
+        Self { object: Object::of("text", &text), text: Ok(text) }
     }
 
-    fn of_line(line: &Line) -> Self {
+    fn from_line(line: &Line) -> Self {
         match line.text() {
-            Ok(text) => Self::of_text(text.to_owned()),
-            Err(error) => Self { text: Err(error.into()), shown: kept("text", line) },
+            Ok(text) => Self::from_text(text.to_owned()),
+            Err(error) => Self { text: Err(error.into()), object: unusable("text", line) },
         }
     }
 
-    fn of_json(line: &Line, field: &Wanted) -> Self {
+    fn from_json(line: &Line, field: &Wanted) -> Self {
         match Object::parse(line) {
-            Ok(object) => Self { text: object.cell(field).map_err(Error::from), shown: object },
-            Err(error) => Self { text: Err(error.into()), shown: kept("line", line) },
+            Ok(object) => Self { text: object.cell(field).map_err(Error::from), object },
+            Err(error) => Self { text: Err(error.into()), object: unusable("line", line) },
         }
     }
 }
 
-/// What there is of a line that cannot be used.
-fn kept(name: &str, line: &Line) -> Object {
+/// Returns an object with what can be shown of a line that cannot be used.
+fn unusable(name: &str, line: &Line) -> Object {
     match line {
         Line::Whole(bytes) => Object::of(name, &String::from_utf8_lossy(bytes)),
         Line::TooLong(_) => Object::default(),
     }
 }
 
-/// Lines of stdin, read on a thread of their own: reading blocks, and must not hold up the answers.
-fn stdin(field: Option<Wanted>) -> io::Result<mpsc::Receiver<io::Result<Row>>> {
-    let (sender, rows) = mpsc::channel(READ_AHEAD);
-    thread::Builder::new().name("stdin".into()).spawn(move || {
+/// Reads lines on a thread of their own, since reading blocks and must not delay the answers. The thread returns the
+/// error that ended the input early.
+fn read_stdin(field: Option<Wanted>) -> io::Result<(impl Stream<Item = Row>, JoinHandle<io::Result<()>>)> {
+    let (sender, mut rows) = mpsc::channel(READ_AHEAD);
+    let read = move || {
         for line in Lines::new(BufReader::with_capacity(1 << 16, io::stdin())) {
-            let row = line.map(|line| match &field {
-                Some(field) => Row::of_json(&line, field),
-                None => Row::of_line(&line),
-            });
-            // A receiver that is gone has met a closed stdout.
-            if sender.blocking_send(row).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(rows)
-}
-
-/// Texts on their way through the engine, answered in the order they came.
-struct Rows<'a> {
-    engine: Arc<Engine>,
-    arguments: &'a PredictArgs,
-    pending: VecDeque<JoinHandle<(Row, Result<Answer, Error>)>>,
-    /// Enough to keep every worker busy, few enough that memory does not grow with the input.
-    in_flight: usize,
-}
-
-impl Rows<'_> {
-    async fn run(mut self, mut writer: Writer) -> anyhow::Result<Outcome> {
-        let mut given = self.arguments.texts.iter();
-        let mut lines = match self.arguments.texts.is_empty() {
-            true => Some(stdin(json_lines(self.arguments)).context("stdin could not be read")?),
-            false => None,
-        };
-        let mut more = true;
-        while more || !self.pending.is_empty() {
-            let room = more && self.pending.len() < self.in_flight;
-            tokio::select! {
-                // Answers first: what is finished is written before more is taken in.
-                biased;
-                row = front(&mut self.pending) => {
-                    let (row, outcome) = row?;
-                    match writer.write(row, outcome.as_ref()) {
-                        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Outcome::Done),
-                        written => written.context("the answer could not be written to stdout")?,
-                    }
-                }
-                row = next(&mut given, &mut lines), if room => match row.transpose().context("stdin could not be read")? {
-                    Some(row) => self.submit(row),
-                    None => more = false,
-                },
-            }
-        }
-        Ok(if writer.some_failed { Outcome::SomeFailed } else { Outcome::Done })
-    }
-
-    fn submit(&mut self, row: Row) {
-        let engine = Arc::clone(&self.engine);
-        let (text_pair, labels) = (self.arguments.text_pair.clone(), self.arguments.labels.clone());
-        let top_k = self.arguments.top_k.map(NonZero::get);
-        let explain = self.arguments.explain;
-        self.pending.push_back(tokio::spawn(async move {
-            let outcome = match row.text.clone() {
-                Ok(text) => {
-                    let input = Input { text, text_pair, labels };
-                    engine.predict(Request { input, top_k, explain, ..Request::default() }).await
-                }
-                Err(error) => Err(error),
+            let line = line?;
+            let row = match &field {
+                Some(field) => Row::from_json(&line, field),
+                None => Row::from_line(&line),
             };
-            (row, outcome)
-        }));
-    }
+            if sender.blocking_send(row).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let reader = thread::Builder::new().name("stdin".into()).spawn(read)?;
+    Ok((stream::poll_fn(move |context| rows.poll_recv(context)), reader))
 }
 
-/// The oldest row once it is answered; waits for ever where there is none.
-async fn front<T>(pending: &mut VecDeque<JoinHandle<T>>) -> anyhow::Result<T> {
-    let Some(oldest) = pending.front_mut() else { return std::future::pending().await };
-    let row = oldest.await.context("a row's task ended early")?;
-    pending.pop_front();
-    Ok(row)
-}
-
-async fn next(
-    given: &mut std::slice::Iter<'_, String>,
-    lines: &mut Option<mpsc::Receiver<io::Result<Row>>>,
-) -> Option<io::Result<Row>> {
-    match lines {
-        Some(lines) => lines.recv().await,
-        None => given.next().map(|text| Ok(Row::of_text(text.clone()))),
+/// Classifies the rows and writes the answers in their order, each as soon as it is there. Returns `None` if stdout is
+/// closed before the end.
+async fn classify(
+    engine: Arc<Engine>,
+    arguments: &PredictArgs,
+    rows: impl Stream<Item = Row>,
+    in_flight: usize,
+) -> anyhow::Result<Option<Outcome>> {
+    let top_k = arguments.top_k.map(NonZero::get);
+    let options = RowOptions { in_flight, top_k, explain: arguments.explain, ..RowOptions::default() };
+    let inputs = rows.map(|row| {
+        let (text_pair, labels) = (arguments.text_pair.clone(), arguments.labels.clone());
+        let input = row.text.clone().map(|text| Input { text, text_pair, labels });
+        (row, input)
+    });
+    let writer = Writer {
+        json: arguments.json || json_field(arguments).is_some() || !io::stdout().is_terminal(),
+        top_k: top_k.unwrap_or(1),
+        names: field_names(),
+    };
+    let mut answers = pin!(classify_rows(engine, inputs, options));
+    let mut result = Outcome::Done;
+    while let Some((row, outcome)) = answers.next().await {
+        if outcome.is_err() {
+            result = Outcome::SomeFailed;
+        }
+        match writer.write(row, &outcome) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
+            written => written.context("cannot write to stdout")?,
+        }
     }
+    Ok(Some(result))
 }
 
 struct Writer {
     json: bool,
     top_k: usize,
-    some_failed: bool,
+    /// All names that an answer's fields may have.
+    names: Vec<String>,
 }
 
 impl Writer {
-    fn write(&mut self, mut row: Row, outcome: Result<&Answer, &Error>) -> io::Result<()> {
-        self.some_failed |= outcome.is_err();
+    fn write(&self, row: Row, outcome: &Result<Answer, Error>) -> io::Result<()> {
         let line = if self.json {
-            for (name, value) in fields(outcome, self.top_k) {
-                row.shown.set(name, &value);
-            }
-            row.shown.line()
+            self.with_fields(row.object, &fields(outcome, self.top_k)).line()
         } else {
-            let text = row.shown.cell(&Wanted { column: "text".into(), position: 0, reads: Reads::Value });
+            let text = row.object.cell(&Wanted { column: "text".into(), position: 0, reads: Reads::Value });
             aligned(&text.unwrap_or_default(), outcome, self.top_k)
         };
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{line}")?;
         stdout.flush()
     }
+
+    /// Adds an answer's fields and never overwrites the object's own. The names depend on the object's names alone, and
+    /// not on the answer, so that a reader can tell them apart.
+    fn with_fields(&self, mut object: Object, fields: &serde_json::Map<String, serde_json::Value>) -> Object {
+        let mut prefix = String::new();
+        while self.names.iter().any(|name| object.names().any(|own| *own == format!("{prefix}{name}"))) {
+            prefix += PREFIX;
+        }
+        for (name, value) in fields {
+            object.set(&format!("{prefix}{name}"), value);
+        }
+        object
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::json;
 
     use super::*;
 
-    #[test]
-    fn fields_of_a_line_keep_their_order_and_spelling() {
-        let field = Wanted { column: "body.text".into(), position: 0, reads: Reads::Text };
-        let mut row = Row::of_json(
-            &Line::Whole(br#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890}"#.to_vec()),
-            &field,
-        );
-        assert_eq!(row.text, Ok("hi".into()));
-        row.shown.set("prediction", &Value::from("x"));
-        let expected = r#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890,"prediction":"x"}"#;
-        assert_eq!(row.shown.line(), expected);
+    fn row(line: &str, column: &str) -> Row {
+        let field = Wanted { column: column.into(), position: 0, reads: Reads::Text };
+        Row::from_json(&Line::Whole(line.as_bytes().to_vec()), &field)
+    }
+
+    #[track_caller]
+    fn check_output(line: &str, expected: &str) {
+        let writer = Writer { json: true, top_k: 1, names: field_names() };
+        let fields = json!({ "prediction": "x", "confidence": 0.5 });
+        assert_eq!(writer.with_fields(row(line, "text").object, fields.as_object().unwrap()).line(), expected);
     }
 
     #[test]
-    fn what_is_no_object_is_kept_as_it_came() {
+    fn fields_of_a_line_keep_their_order_and_spelling() {
+        let line = r#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890}"#;
+        assert_eq!(row(line, "body.text").text, Ok("hi".into()));
+        let expected = r#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890,"prediction":"x","confidence":0.5}"#;
+        check_output(line, expected);
+    }
+
+    #[test]
+    fn fields_of_a_line_are_never_overwritten() {
+        check_output(
+            r#"{"text":"good","error":"E17"}"#,
+            r#"{"text":"good","error":"E17","local_model_prediction":"x","local_model_confidence":0.5}"#,
+        );
+        check_output(
+            r#"{"prediction":"HUMAN","local_model_uncertain":true}"#,
+            r#"{"prediction":"HUMAN","local_model_uncertain":true,"local_model_local_model_prediction":"x","local_model_local_model_confidence":0.5}"#,
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_not_an_object_is_passed_on() {
         let field = Wanted { column: "text".into(), position: 0, reads: Reads::Text };
-        let row = Row::of_json(&Line::Whole(b"not json \xFF".to_vec()), &field);
-        assert_eq!(row.shown.line(), "{\"line\":\"not json \u{FFFD}\"}");
+        let row = Row::from_json(&Line::Whole(b"not json \xFF".to_vec()), &field);
+        assert_eq!(row.object.line(), "{\"line\":\"not json \u{FFFD}\"}");
         assert!(row.text.is_err());
     }
 }

@@ -62,7 +62,8 @@ impl Object {
         serde_json::from_str(text).map_err(broken)
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    /// Returns the names of the fields in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str())
     }
 
