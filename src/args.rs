@@ -16,6 +16,7 @@ use crate::files::Places;
 use crate::job::JobSettings;
 use crate::model::Location;
 use crate::onnxruntime::LibrarySettings;
+use crate::process;
 
 /// Each worker is a session of about 5 MB and a thread; no machine gains from more.
 const MAX_WORKERS: u16 = 256;
@@ -110,20 +111,21 @@ impl Options {
         EngineSettings {
             deadline: Duration::from_millis(self.deadline_ms),
             workers: self.workers.map_or_else(|| processors().min(4), usize::from),
-            inline_below: Duration::from_millis(10),
             queue_capacity: self.queue_capacity.get(),
             cache_capacity_bytes: self.cache_bytes,
             max_text_bytes: self.max_text_bytes,
-            snapshot_dir: self.cache_dir().map(|folder| folder.join("results")),
+            results_dir: self.cache_dir().map(|folder| folder.join("results")),
             precompute: true,
+            retry_after: Duration::from_secs(1),
             log_inputs: self.log_inputs,
+            hooks: process::engine_hooks(),
         }
     }
 
     /// Returns the engine's settings for a command that only works through texts: no results of earlier sessions.
     pub fn batch_engine(&self) -> EngineSettings {
         let workers = self.workers.map_or_else(|| processors().min(MAX_WORKERS.into()), usize::from);
-        EngineSettings { workers, precompute: false, snapshot_dir: None, ..self.engine() }
+        EngineSettings { workers, precompute: false, results_dir: None, ..self.engine() }
     }
 
     /// Returns what tool calls may do with files: the directories of the project and of `--allow-dir`.

@@ -19,8 +19,8 @@
 
 pub mod args;
 pub mod commands;
-pub mod engine;
 pub mod error;
+mod hints;
 pub mod job;
 pub mod logging;
 pub mod mcp;
@@ -32,6 +32,11 @@ pub use commands as settings;
 pub use cache_dir::{artifacts, digest, private_dir};
 pub use classifier as model;
 pub use classifier::prediction;
+/// The engine, with the former name of [`Priority`](engine::Priority).
+pub mod engine {
+    pub use ::engine::{Priority as Lane, *};
+    pub use classifier::prediction::WordWeight as Weight;
+}
 pub use evaluation;
 pub use onnx_runtime as onnxruntime;
 pub use tables as files;

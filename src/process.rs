@@ -22,7 +22,7 @@ pub fn prepare() {
 
 /// Gives free memory inside malloc's heaps back to the system: 2 to 4 MB after loading a model.
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
-pub fn trim_heap() {
+fn trim_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: documented as thread-safe.
     unsafe {
@@ -33,7 +33,7 @@ pub fn trim_heap() {
 /// Undoes [`prepare`]'s large heap starts once a model is loaded, so that malloc returns memory freed at the ends of
 /// heaps: 8 MB where a graph was prepared, 0.6 MB otherwise.
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
-pub fn reset_heap_growth() {
+fn reset_heap_growth() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: glibc's `mallopt` takes the lock of the main heap and then stores one word. Other heaps read that word
     // without a lock and see the old or the new value, either of which is valid.
@@ -88,6 +88,25 @@ pub fn lower_priority() {
     #[cfg(unix)]
     if let Err(error) = rustix::process::nice(10) {
         tracing::debug!(%error, "the priority is unchanged");
+    }
+}
+
+/// Lowers the priority of the calling thread. Not to the minimum: a process ends with its last thread, and a thread at
+/// 19 waits half a second for the processor that it needs to end while other programs keep all of them busy.
+fn lower_thread_priority() {
+    // On other systems the call lowers the priority of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+        tracing::debug!(%error, "the priority of a thread is unchanged");
+    }
+}
+
+/// Returns the settings that the engine makes at its moments, since a library must not make them by itself.
+pub fn engine_hooks() -> engine::ProcessHooks {
+    engine::ProcessHooks {
+        after_load: reset_heap_growth,
+        on_background_thread: lower_thread_priority,
+        release_memory: trim_heap,
     }
 }
 

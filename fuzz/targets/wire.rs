@@ -3,17 +3,13 @@
 
 #![no_main]
 
-#[allow(dead_code, reason = "the tests use all of it")]
-#[path = "../../tests/suite/fake.rs"]
-mod fake;
-
 use std::cell::RefCell;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_model_mcp::engine::Engine;
+use engine::{Engine, testing};
 use local_model_mcp::files::Places;
 use local_model_mcp::job::JobSettings;
 use local_model_mcp::mcp::{self, Duplex};
@@ -38,7 +34,7 @@ libfuzzer_sys::fuzz_target!(
         }
         let (runtime, engine) = served.get_or_insert_with(|| {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let engine = runtime.block_on(async { fake::start(&Arc::default(), fake::settings()) });
+            let engine = runtime.block_on(async { testing::start(&Arc::default(), testing::settings()) });
             (runtime, engine)
         });
         runtime.block_on(session(Arc::clone(engine), bytes));

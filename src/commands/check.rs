@@ -10,6 +10,7 @@ use crate::args::Options;
 use crate::commands::{Outcome, print, runtime};
 use crate::digest::hex;
 use crate::engine::{Engine, EngineSettings, Request, milliseconds, resident_bytes};
+use crate::hints::WithHint;
 use crate::model;
 use crate::output::megabytes;
 use crate::prediction::{Input, rounded};
@@ -35,7 +36,7 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
         // Without a cache, so that every run is one of the model; and a slow model shall be reported, not cut off.
         let settings = EngineSettings {
             precompute: false,
-            snapshot_dir: None,
+            results_dir: None,
             cache_capacity_bytes: 0,
             deadline: Duration::from_secs(600),
             ..options.engine()
@@ -63,7 +64,7 @@ async fn inspect(name: &str, engine: &Engine) -> Value {
     let started = Instant::now();
     let info = match engine.ready(None).await {
         Ok(info) => info,
-        Err(error) => return json!({ "model": name, "problem": error.to_string() }),
+        Err(error) => return json!({ "model": name, "problem": WithHint(&error).to_string() }),
     };
     let load_ms = milliseconds(started.elapsed()).round();
     let mut took = Vec::new();
@@ -77,7 +78,7 @@ async fn inspect(name: &str, engine: &Engine) -> Value {
                                  "tokens": answer.prediction.tokens });
                 took.push(answer.inference);
             }
-            Err(error) => return json!({ "model": name, "problem": error.to_string() }),
+            Err(error) => return json!({ "model": name, "problem": WithHint(&error).to_string() }),
         }
     }
     took.sort();

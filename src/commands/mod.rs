@@ -16,7 +16,7 @@ use clap::builder::Resettable;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::args::{Options, is_empty_variable};
-use crate::engine::{Engine, EngineSettings};
+use crate::engine::{self, Engine, EngineSettings};
 use crate::error::Error;
 use crate::{model, process};
 
@@ -141,7 +141,7 @@ fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> an
     let models = options.models().map_err(|problem| anyhow!(problem))?;
     let known: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
     if let Some(name) = only.filter(|name| known.iter().all(|known| known != name)) {
-        return Err(Error::UnknownModel { name: name.to_owned(), known }.into());
+        return Err(Error::from(engine::Error::UnknownModel { name: name.to_owned(), known }).into());
     }
     let chosen = models.into_iter().filter(|(name, _)| only.is_none_or(|only| name == only));
     let models = chosen.map(|(name, location)| {

@@ -90,7 +90,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
         let in_flight = 2 * settings.workers;
         let engine = engine(options, settings, arguments.model_name.as_deref())?;
         // A model that cannot be used is reported once, before any text.
-        engine.ready(None).await.map_err(|error| anyhow!(error))?;
+        engine.ready(None).await.map_err(|error| anyhow!(Error::from(error)))?;
         if !arguments.texts.is_empty() {
             let texts = arguments.texts.iter().map(|text| Row::from_text(text.clone()));
             return Ok(classify(engine, arguments, stream::iter(texts), in_flight).await?.unwrap_or(Outcome::Done));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{Stream, StreamExt};
 
-use crate::engine::{Answer, Engine, Lane, Request};
+use crate::engine::{self, Answer, Engine, Lane, Request};
 use crate::error::{Error, Kind};
 use crate::prediction::Input;
 
@@ -62,12 +62,12 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
             model: options.model.clone(),
             input: input.clone(),
             top_k: options.top_k,
-            lane: options.priority,
+            priority: options.priority,
             explain: options.explain,
         };
         match engine.predict(request).await {
-            Err(Error::Overloaded { .. } | Error::Classifier(classifier::Error::StillBusy { .. })) => {}
-            outcome => return outcome,
+            Err(engine::Error::Overloaded { .. } | engine::Error::Classifier(classifier::Error::StillBusy { .. })) => {}
+            outcome => return outcome.map_err(Error::from),
         }
         pause = pauses.next().unwrap_or(pause);
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -79,7 +79,7 @@ pub fn concerns_every_row(error: &Error) -> bool {
     matches!(
         error,
         Error::Classifier(classifier::Error::LabelsNotTaken { .. } | classifier::Error::PairNotTaken { .. })
-            | Error::Labels { .. }
+            | Error::Engine(engine::Error::Labels { .. })
             | Error::Tables(tables::Error::FileBroken { .. })
     ) || error.kind() == Kind::Model
 }

@@ -38,7 +38,7 @@ pub(super) fn wait_for_model(
     monitor.report_now(Progress { stage: Stage::Loading, ..Progress::default() })?;
     runtime.block_on(async {
         tokio::select! {
-            info = engine.ready(model) => info,
+            info = engine.ready(model) => info.map_err(Error::from),
             () = monitor.stopped() => Err(Error::Cancelled),
         }
     })

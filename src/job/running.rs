@@ -222,7 +222,7 @@ impl Slots {
             thread::Builder::new()
                 .name("file".into())
                 .spawn(body)
-                .map_err(|error| Error::Thread { message: error.to_string() })?;
+                .map_err(|error| engine::Error::Thread { message: error.to_string() })?;
             outcome.await.unwrap_or_else(|_| Err(Error::JobFailed { message: "its thread has ended".into() }))
         });
         Running { progress: seen, stop, outcome }

@@ -174,7 +174,9 @@ async fn a_full_queue_costs_no_row_and_the_order_stays() {
     let labels: Vec<_> = answers.iter().map(|(_, outcome)| outcome.as_deref().unwrap_or("failed")).collect();
     assert_eq!(labels, ["short", "middle", "failed", "short", "short", "long"]);
     assert!(answers.iter().map(|(row, _)| *row).eq(0..6));
-    assert!(answers.iter().all(|(_, outcome)| !matches!(outcome, Err(Error::Overloaded { .. }))));
+    assert!(
+        answers.iter().all(|(_, outcome)| !matches!(outcome, Err(Error::Engine(engine::Error::Overloaded { .. }))))
+    );
 }
 
 #[tokio::test]

@@ -378,7 +378,7 @@ fn the_runs_of_an_explanation_are_cached() {
         engine.predict(Request { input, explain: true, ..Request::default() }).await.unwrap();
         let without = Input::single("the staff was rude but the food was");
         let answer = engine.predict(Request { input: without, ..Request::default() }).await.unwrap();
-        assert_eq!(answer.source.name(), "cache");
+        assert_eq!(answer.answered_by.name(), "cache");
         assert_ne!(answer.info.label(&answer.input, &answer.prediction).prediction, "positive");
     });
 }

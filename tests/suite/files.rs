@@ -175,7 +175,7 @@ async fn a_model_that_cannot_be_loaded_ends_the_job_and_leaves_nothing() {
     let place = Place::with(Script { failing_loads: 9.into(), ..Script::default() });
     place.write("in.csv", numbered(10));
     let error = place.run(place.job("in.csv")).await.unwrap_err();
-    assert!(matches!(error, Error::ModelFailed { .. }), "{error}");
+    assert!(matches!(error, Error::Engine(engine::Error::ModelFailed { .. })), "{error}");
     assert_eq!(place.names(), ["in.csv"]);
 }
 

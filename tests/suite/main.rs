@@ -20,12 +20,8 @@ mod awkward_files;
 mod broken;
 /// Whole files and the filter with the executable and the real model.
 mod bulk;
-/// On which thread a run takes place.
-mod dispatch;
 /// README and models/README.md against the program.
 mod documentation;
-/// Readiness, cache, workers, deadlines: the engine over the fake.
-mod engine;
 /// `eval` with the executable: measures, page, calibration, and what the server makes of it.
 mod evaluation;
 /// The executable over real pipes and sockets with the real model.

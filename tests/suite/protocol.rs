@@ -196,8 +196,8 @@ async fn a_callers_mistake_is_a_tool_error_that_says_the_way_out() {
         ),
         (
             json!({ "text": "x".repeat(1001) }),
-            "text, pair and labels have 1001 bytes together but the server takes at most 1000; send a part of it, or split it \
-             into several calls"
+            "text, pair and labels have 1001 bytes together; expected at most 1000; send a part of it, or split it into several \
+             calls"
                 .to_owned(),
         ),
     ] {

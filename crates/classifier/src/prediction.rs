@@ -114,29 +114,3 @@ impl ModelInfo {
         }
     }
 }
-
-/// Where an answer came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnsweredBy {
-    /// The model ran for this call.
-    Model,
-    /// An earlier call's result.
-    Cache,
-    /// An identical call was already running.
-    Joined,
-    /// Computed before anybody asked: a frequent text, or a hot one of an earlier session.
-    Precomputed,
-}
-
-impl AnsweredBy {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Cache => "cache",
-            Self::Joined => "joined",
-            Self::Precomputed => "precomputed",
-        }
-    }
-}
-
-pub use AnsweredBy as Source;

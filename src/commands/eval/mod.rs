@@ -14,7 +14,6 @@ use evaluation::{Evaluation, GENERATOR, ScoredFile};
 use crate::args::{Options, delimiter};
 use crate::commands::predict_file::watched;
 use crate::commands::{Outcome, engine, print, runtime};
-use crate::error::Error;
 use crate::files::CsvOptions;
 use crate::job::{EvaluationRun, JobSettings};
 use crate::model::Location;
@@ -95,7 +94,7 @@ fn choose_model(options: &Options, name: Option<&str>) -> anyhow::Result<(String
     let chosen = models.into_iter().find(|(known, _)| name.is_none_or(|name| name == known));
     let (name, location) = chosen.ok_or_else(|| {
         let name = name.unwrap_or_default().to_owned();
-        Error::UnknownModel { name, known }
+        engine::Error::UnknownModel { name, known }
     })?;
     match location {
         Location::BuiltIn => Ok((name, None)),

@@ -67,7 +67,7 @@ fn diagnostics(answer: &Answer) -> MetaObject {
     let Value::Object(fields) = json!({
         "local-model/model": answer.model,
         "local-model/digest": hex(&answer.info.digest[..8]),
-        "local-model/source": answer.source.name(),
+        "local-model/source": answer.answered_by.name(),
         "local-model/tokens": answer.prediction.tokens,
         "local-model/queue_ms": milliseconds(answer.queued),
         "local-model/inference_ms": milliseconds(answer.inference),

@@ -4,8 +4,7 @@ use futures_util::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Lane, Request};
-use crate::error::{Error, Kind};
+use crate::engine::{Error, Kind, Priority, Request};
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::predict::labeled;
 use crate::mcp::tools::{LocalTool, ToolError, ToolResult, on_other_thread, result, watched};
@@ -69,7 +68,7 @@ impl LocalTool for PredictBatch {
         let labels = labels.unwrap_or_default();
         let predict = |text: String| {
             let (model, input) = (model.clone(), Input { text, text_pair: None, labels: labels.clone() });
-            server.engine.predict(Request { model, input, top_k, lane: Lane::Batch, ..Request::default() })
+            server.engine.predict(Request { model, input, top_k, priority: Priority::Batch, ..Request::default() })
         };
         let predicted = async {
             let mut running = stream::iter(texts).map(predict).buffered(server.jobs.in_flight);

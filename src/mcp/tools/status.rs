@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::hex;
 use crate::engine::{State, Statistics, milliseconds, resident_bytes};
+use crate::hints::WithHint;
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolResult, result, shorten};
 use crate::prediction::{ModelInfo, rounded};
@@ -150,7 +151,7 @@ impl Model {
         let model = Self { name, calls, latency_ms, ..Self::default() };
         match state {
             State::Loading => Self { state: "loading", ..model },
-            State::Failed(error) => Self { state: "failed", problem: Some(error.to_string()), ..model },
+            State::Failed(error) => Self { state: "failed", problem: Some(WithHint(error).to_string()), ..model },
             State::Ready(info) => model.described(info),
         }
     }

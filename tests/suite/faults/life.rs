@@ -97,7 +97,8 @@ fn a_cache_directory_that_goes_away_takes_nothing_with_it() {
         let _ = fs::remove_dir_all(&cache);
     }
     flood(&mut server, 20);
-    assert!(answers(&mut server, 20).values().all(|answer| answer["result"]["isError"] == false));
+    let answers = answers(&mut server, 20);
+    assert!(answers.values().all(|answer| answer["result"]["isError"] == false), "{answers:?}");
     assert_eq!(server.finish(), (Some(0), String::new()));
 }
 

@@ -1,0 +1,126 @@
+//! Results by key: bounded in bytes, one run for identical calls, failures not kept.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use classifier::prediction::{Outcome, Prediction};
+
+use crate::error::Error;
+use crate::request::AnsweredBy;
+use crate::results::SavedResult;
+use crate::run::{RunOutput, Timing};
+
+/// Digests of the model (settings included) and of the input: 512 bits, compared in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub model: [u8; 32],
+    pub input: [u8; 32],
+}
+
+/// Bytes of an entry without its scores: key, counts, moka's bookkeeping, malloc's overhead.
+/// Measured: a process grows by 520 to 550 bytes for each result of three labels.
+const ENTRY_OVERHEAD_BYTES: usize = 530;
+
+pub(crate) struct Cache(moka::future::Cache<Key, Entry>);
+
+#[derive(Clone)]
+struct Entry {
+    prediction: Arc<Prediction>,
+    /// How many calls it answered, earlier sessions included.
+    hits: Arc<AtomicU32>,
+    precomputed: bool,
+}
+
+impl Entry {
+    fn new(prediction: Prediction, hits: u32, precomputed: bool) -> Self {
+        Self { prediction: Arc::new(prediction), hits: Arc::new(hits.into()), precomputed }
+    }
+
+    fn bytes(&self) -> usize {
+        ENTRY_OVERHEAD_BYTES
+            + match &self.prediction.outcome {
+                Outcome::Scores(scores) => size_of_val(&**scores),
+                Outcome::Entities(entities) => {
+                    entities.iter().map(|entity| size_of_val(entity) + entity.label.len()).sum()
+                }
+            }
+    }
+}
+
+impl Cache {
+    pub(crate) fn new(capacity_bytes: u64) -> Self {
+        let weigh = |_: &Key, entry: &Entry| u32::try_from(entry.bytes()).unwrap_or(u32::MAX);
+        Self(moka::future::Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build())
+    }
+
+    /// Returns the result under `key`, if there is one.
+    pub(crate) async fn get(&self, key: &Key) -> Option<(Arc<Prediction>, AnsweredBy)> {
+        let entry = self.0.get(key).await?;
+        entry.hits.fetch_add(1, Ordering::Relaxed);
+        let answered_by = if entry.precomputed { AnsweredBy::Precomputed } else { AnsweredBy::Cache };
+        Some((entry.prediction, answered_by))
+    }
+
+    /// Returns whether there is a result, without counting a hit.
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Returns the result of `run`, or of an identical call that is running already. The timing is
+    /// `None` in the second case.
+    ///
+    /// If the call that runs is cancelled, one of those that joined it starts its own run.
+    pub(crate) async fn join_or_run(
+        &self,
+        key: Key,
+        run: impl Future<Output = Result<RunOutput, Error>>,
+    ) -> Result<(Arc<Prediction>, Option<Timing>), Error> {
+        let mut timing = None;
+        let run = async {
+            let output = run.await?;
+            timing = Some(output.timing);
+            Ok(Entry::new(output.prediction, 0, false))
+        };
+        let entry = self.0.try_get_with(key, run).await.map_err(|error: Arc<Error>| Error::clone(&error))?;
+        if timing.is_none() {
+            entry.hits.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok((entry.prediction, timing))
+    }
+
+    /// Keeps a result that no call waits for.
+    pub(crate) async fn insert(&self, key: Key, prediction: Prediction, precomputed: bool) -> Arc<Prediction> {
+        let entry = Entry::new(prediction, 0, precomputed);
+        self.0.insert(key, entry.clone()).await;
+        entry.prediction
+    }
+
+    /// Puts back a result of an earlier session.
+    pub(crate) async fn restore(&self, model: [u8; 32], saved: SavedResult) {
+        let entry = Entry::new(saved.prediction, saved.hits, true);
+        self.0.insert(Key { model, input: saved.input }, entry).await;
+    }
+
+    /// Returns the results of a model that answered most calls, most first, without those that
+    /// answered one call only.
+    pub(crate) fn hottest(&self, model: &[u8; 32], max: usize) -> Vec<SavedResult> {
+        let saved = |(key, entry): (Arc<Key>, Entry)| SavedResult {
+            input: key.input,
+            hits: entry.hits.load(Ordering::Relaxed),
+            prediction: (*entry.prediction).clone(),
+        };
+        let of_model = self.0.iter().filter(|(key, _)| key.model == *model);
+        let mut results: Vec<SavedResult> = of_model.map(saved).filter(|saved| saved.hits > 0).collect();
+        results.sort_by(|a, b| b.hits.cmp(&a.hits).then(a.input.cmp(&b.input)));
+        results.truncate(max);
+        results
+    }
+
+    /// Returns the number of entries.
+    pub(crate) async fn len(&self) -> u64 {
+        // moka counts the entries that it has processed, and postpones that work.
+        self.0.run_pending_tasks().await;
+        self.0.entry_count()
+    }
+}

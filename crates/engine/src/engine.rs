@@ -1,0 +1,294 @@
+//! The engine: takes a request through checks, loading, cache and model within its deadline.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cache_dir::digest::hex;
+use classifier::ModelLoader;
+use classifier::prediction::{Input, ModelInfo, Prediction};
+use tokio::time::{timeout, timeout_at};
+
+use crate::cache::{Cache, Key};
+use crate::error::Error;
+use crate::explain::explain;
+use crate::pool::ProcessHooks;
+use crate::request::{Answer, AnsweredBy, Priority, Request, check, digest};
+use crate::results;
+use crate::slot::{ModelSlot, Ready, SlotSettings, State};
+use crate::stats::{CacheCounts, Statistics, milliseconds};
+use crate::{precompute, run::Timing};
+
+/// A row of a file may take this many times the deadline of a call: calls go first, and no person
+/// waits for a single row.
+const BACKGROUND_DEADLINES: u32 = 60;
+
+/// Limits that the operator may set.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Longest time from a call's arrival to its answer.
+    pub deadline: Duration,
+    /// Threads per model, at least 1. Together they compute a call that is alone; each one has a
+    /// session of its own for calls that overlap.
+    pub workers: usize,
+    /// Calls that may wait for one model. More are refused at once.
+    pub queue_capacity: usize,
+    pub cache_capacity_bytes: u64,
+    /// Largest text, with its pair and candidate labels.
+    pub max_text_bytes: usize,
+    /// Where results of frequent texts are kept between sessions; `None` keeps none.
+    pub results_dir: Option<PathBuf>,
+    /// Whether to precompute the models' frequent texts. A waste in a process that answers once.
+    pub precompute: bool,
+    /// How long after a failed load a call starts the next one.
+    pub retry_after: Duration,
+    /// Whether the log shows texts. Otherwise it shows their digests.
+    pub log_inputs: bool,
+    pub hooks: ProcessHooks,
+}
+
+/// The models of one process, their result cache and their counters.
+pub struct Engine {
+    slots: Vec<Arc<ModelSlot>>,
+    settings: EngineSettings,
+    cache: Arc<Cache>,
+}
+
+impl Engine {
+    /// Starts to load every model, each on a thread of its own, and returns at once. The first
+    /// model is the default one; there must be at least one.
+    ///
+    /// Must be called inside a tokio runtime, which also carries the precomputing.
+    pub fn start(models: Vec<(String, Arc<dyn ModelLoader>)>, settings: EngineSettings) -> Arc<Self> {
+        let of_slots = SlotSettings {
+            workers: settings.workers,
+            queue_capacity: settings.queue_capacity,
+            retry_after: settings.retry_after,
+            hooks: settings.hooks,
+        };
+        let slot = |(name, loader)| Arc::new(ModelSlot::new(name, loader, of_slots));
+        let slots: Vec<_> = models.into_iter().map(slot).collect();
+        let cache = Arc::new(Cache::new(settings.cache_capacity_bytes));
+        for slot in &slots {
+            slot.start_loading();
+            if settings.precompute {
+                let (slot, cache) = (Arc::clone(slot), Arc::clone(&cache));
+                tokio::spawn(precompute::run(slot, cache, settings.results_dir.clone(), settings.max_text_bytes));
+            }
+        }
+        Arc::new(Self { slots, settings, cache })
+    }
+
+    /// Answers one call within the deadline: from the cache, from an identical call in flight, or
+    /// from the model.
+    ///
+    /// Waits for a model that is loading, and loads a failed one again first. Dropping the future
+    /// cancels the call.
+    ///
+    /// # Errors
+    /// Mistakes in the request, a model that cannot be used, the deadline, a full queue, a failed
+    /// run.
+    pub async fn predict(&self, request: Request) -> Result<Answer, Error> {
+        if !request.explain {
+            return self.predict_once(request).await;
+        }
+        let slot = self.slot(request.model.as_deref())?;
+        let late = self.late(slot, self.settings.deadline);
+        timeout(self.settings.deadline, Box::pin(self.predict_and_explain(request))).await.unwrap_or(Err(late))
+    }
+
+    async fn predict_and_explain(&self, request: Request) -> Result<Answer, Error> {
+        let mut answer = self.predict_once(request).await?;
+        let model = answer.model.clone();
+        let predict = |input| {
+            let model = Some(model.clone());
+            self.predict_once(Request { model, input, priority: Priority::Batch, ..Request::default() })
+        };
+        answer.explanation = Some(explain(&answer, 4 * self.settings.workers, predict).await?);
+        Ok(answer)
+    }
+
+    async fn predict_once(&self, request: Request) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let slot = self.slot(request.model.as_deref())?;
+        // transformers takes an empty second text for none. Here it must not be another cache key.
+        let text_pair = request.input.text_pair.filter(|pair| !pair.is_empty());
+        let input = Arc::new(Input { text_pair, ..request.input });
+        let call = Call { engine: self, slot, input: &input, priority: request.priority, started };
+        let outcome = call.answer(request.top_k).await;
+        call.finish(&outcome);
+        outcome
+    }
+
+    fn slot(&self, name: Option<&str>) -> Result<&Arc<ModelSlot>, Error> {
+        match name {
+            None => Ok(&self.slots[0]),
+            Some(name) => self
+                .slots
+                .iter()
+                .find(|slot| slot.name == name)
+                .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), known: self.names() }),
+        }
+    }
+
+    fn late(&self, slot: &ModelSlot, deadline: Duration) -> Error {
+        Error::Deadline { model: slot.name.clone(), deadline_ms: deadline.as_millis() as u64 }
+    }
+
+    /// Returns the longest time from a call's arrival to its answer.
+    pub fn deadline(&self) -> Duration {
+        self.settings.deadline
+    }
+
+    /// Returns the names of the models, the default one first.
+    pub fn names(&self) -> Vec<String> {
+        self.slots.iter().map(|slot| slot.name.clone()).collect()
+    }
+
+    /// Returns the state of a model without waiting; `None` if there is none of this name.
+    pub fn state(&self, name: &str) -> Option<State> {
+        self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.state())
+    }
+
+    /// Waits for a model as a call would.
+    ///
+    /// # Errors
+    /// `UnknownModel`, `ModelFailed`.
+    pub async fn ready(&self, name: Option<&str>) -> Result<Arc<ModelInfo>, Error> {
+        Ok(self.slot(name)?.ready().await?.info)
+    }
+
+    /// Returns name, state and counts of each model.
+    pub fn statistics(&self) -> Vec<(String, State, Statistics)> {
+        self.slots.iter().map(|slot| (slot.name.clone(), slot.state(), slot.counters.read())).collect()
+    }
+
+    /// Returns the counts of the result cache.
+    pub async fn cache_counts(&self) -> CacheCounts {
+        let mut counts = CacheCounts { entries: self.cache.len().await, ..CacheCounts::default() };
+        for slot in &self.slots {
+            slot.counters.add_to(&mut counts);
+        }
+        counts
+    }
+
+    /// Saves the results of frequent texts for the next session. Blocks for a few milliseconds.
+    pub fn save(&self) {
+        let Some(folder) = &self.settings.results_dir else { return };
+        for slot in &self.slots {
+            // A session that answered nothing has nothing to save, and clients start many such.
+            if let State::Ready(info) = slot.state()
+                && slot.counters.read().latency.is_some()
+            {
+                let hottest = self.cache.hottest(&info.digest, results::MAX_RESULTS);
+                if let Err(error) = results::save(folder, &info.digest, hottest) {
+                    tracing::debug!(%error, model = slot.name, "results were not saved");
+                }
+            }
+        }
+    }
+}
+
+/// A call from its arrival to its entry in counts and log. Dropped before that, it was cancelled.
+struct Call<'a> {
+    engine: &'a Engine,
+    slot: &'a ModelSlot,
+    input: &'a Arc<Input>,
+    priority: Priority,
+    started: Instant,
+}
+
+impl Call<'_> {
+    async fn answer(&self, top_k: Option<usize>) -> Result<Answer, Error> {
+        let (settings, slot) = (&self.engine.settings, self.slot);
+        check(self.input, settings.max_text_bytes)?;
+        let _permit = slot.admit(self.priority).await?;
+        let limit = match self.priority {
+            Priority::Interactive | Priority::Batch => settings.deadline,
+            Priority::Background => settings.deadline * BACKGROUND_DEADLINES,
+        };
+        let deadline = tokio::time::Instant::now() + limit;
+        let ready = timeout_at(deadline, slot.ready())
+            .await
+            .map_err(|_| Error::StillLoading { model: slot.name.clone(), deadline_ms: limit.as_millis() as u64 })??;
+        let labels = if self.input.labels.is_empty() { ready.info.labels.len() } else { self.input.labels.len() };
+        if let Some(found) = top_k.filter(|top_k| !(1..=labels).contains(top_k)) {
+            return Err(Error::TopK { model: slot.name.clone(), found, labels });
+        }
+        let (prediction, answered_by, timing) =
+            timeout_at(deadline, self.predict(&ready)).await.map_err(|_| self.engine.late(slot, limit))??;
+        Ok(Answer {
+            model: slot.name.clone(),
+            info: ready.info,
+            input: Arc::clone(self.input),
+            prediction,
+            answered_by,
+            queued: timing.queued,
+            inference: timing.inference,
+            total: self.started.elapsed(),
+            explanation: None,
+        })
+    }
+
+    async fn predict(&self, ready: &Ready) -> Result<(Arc<Prediction>, AnsweredBy, Timing), Error> {
+        let cache = &self.engine.cache;
+        let key = Key { model: ready.info.digest, input: digest(self.input) };
+        if let Some((prediction, answered_by)) = cache.get(&key).await {
+            return Ok((prediction, answered_by, Timing::default()));
+        }
+        let run = async {
+            let outcome = ready.pool.run(Arc::clone(self.input), self.priority).await;
+            self.slot.observe(ready, self.priority, &outcome);
+            outcome
+        };
+        // A call must not join a row: it would wait behind other rows.
+        if self.priority == Priority::Background {
+            let output = run.await?;
+            let prediction = cache.insert(key, output.prediction, false).await;
+            return Ok((prediction, AnsweredBy::Model, output.timing));
+        }
+        let (prediction, timing) = cache.join_or_run(key, run).await?;
+        let answered_by = if timing.is_some() { AnsweredBy::Model } else { AnsweredBy::Joined };
+        Ok((prediction, answered_by, timing.unwrap_or_default()))
+    }
+
+    fn finish(self, outcome: &Result<Answer, Error>) {
+        self.report(outcome);
+        std::mem::forget(self);
+    }
+
+    fn report(&self, outcome: &Result<Answer, Error>) {
+        let total = self.started.elapsed();
+        // Rows wait for calls, so their latency says nothing about calls.
+        let latency = (self.priority != Priority::Background).then_some(total);
+        self.slot.counters.record(latency, outcome);
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let log_inputs = self.engine.settings.log_inputs;
+        let input = if log_inputs { self.input.text.clone() } else { hex(&digest(self.input))[..16].to_owned() };
+        let (model, duration_ms) = (&self.slot.name, milliseconds(total));
+        match outcome {
+            Ok(answer) => tracing::info!(
+                model,
+                input,
+                tokens = answer.prediction.tokens,
+                source = answer.answered_by.name(),
+                queue_ms = milliseconds(answer.queued),
+                inference_ms = milliseconds(answer.inference),
+                duration_ms,
+                outcome = "ok",
+                "model_called"
+            ),
+            Err(error) => {
+                tracing::info!(model, input, duration_ms, outcome = error.kind().name(), %error, "model_called");
+            }
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.report(&Err(Error::Cancelled));
+    }
+}

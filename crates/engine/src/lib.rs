@@ -1,0 +1,38 @@
+//! Serves classifiers in one process: loads them in the background, caches results, shares runs
+//! between identical calls, and answers every call within its deadline.
+//!
+//! [`Engine::start`] takes named models; [`Engine::predict`] answers a [`Request`]. Models are
+//! reached through the traits of `classifier` only, so tests run a scripted one.
+//!
+//! # Files
+//! - `engine`: a call from its arrival to its answer; the public interface
+//! - `request`, `error`: what callers ask, get, and may get instead
+//! - `slot`: loading, reloading, admission, taking a failing model out of service
+//! - `pool`, `group`, `sessions`, `run`: queues, threads and sessions, and one run
+//! - `cache`, `precompute`, `results`: results in memory, before the first call, between sessions
+//! - `explain`, `stats`: words that moved an answer; counts and latencies
+
+mod cache;
+mod engine;
+mod error;
+mod explain;
+mod group;
+mod pool;
+mod precompute;
+mod request;
+mod results;
+mod run;
+mod sessions;
+mod slot;
+mod stats;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use engine::{Engine, EngineSettings};
+pub use error::{Error, Kind};
+pub use pool::ProcessHooks;
+pub use request::{Answer, AnsweredBy, Priority, Request};
+pub use slot::State;
+pub use stats::{CacheCounts, Percentiles, Statistics, milliseconds, resident_bytes};

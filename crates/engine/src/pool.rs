@@ -1,0 +1,108 @@
+//! The sessions and threads of one loaded model: a group for calls and one for rows of files.
+//!
+//! A call that is alone is computed on several threads at once. Calls that overlap are computed
+//! side by side, each on one thread. Rows of files have sessions of their own, on threads of low
+//! priority, so that a call waits for no row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use classifier::LoadedModel;
+use classifier::prediction::{Input, ModelInfo};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::group::{Group, GroupLimits};
+use crate::request::Priority;
+use crate::run::RunOutput;
+
+/// How long no job has to come before memory is released.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Settings of the whole process that a library must not make by itself: what the executable does
+/// with the allocator and the scheduler. The default does nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessHooks {
+    /// Called on the loading thread after each load.
+    pub after_load: fn(),
+    /// Called on each thread that only runs background jobs, before its first job.
+    pub on_background_thread: fn(),
+    /// Called on a thread of its own when a model has been idle for some seconds.
+    pub release_memory: fn(),
+}
+
+impl Default for ProcessHooks {
+    fn default() -> Self {
+        Self { after_load: || (), on_background_thread: || (), release_memory: || () }
+    }
+}
+
+pub(crate) struct Pool {
+    calls: Arc<Group>,
+    /// Absent where each session would copy all weights: rows then wait behind calls.
+    rows: Option<Arc<Group>>,
+    job_came: Arc<Notify>,
+    releasing: AbortHandle,
+}
+
+impl Pool {
+    /// Must be called inside a tokio runtime, which carries the task that releases memory.
+    pub(crate) fn new(model: &str, loaded: LoadedModel, workers: usize, hooks: ProcessHooks) -> (Self, ModelInfo) {
+        let LoadedModel { info, first, replicas } = loaded;
+        let replicas = Arc::from(replicas);
+        let cheap = info.load.weights_shared;
+        let calls = GroupLimits {
+            workers: if cheap { workers } else { 1 },
+            narrow_sessions: if cheap && workers > 1 { workers } else { 0 },
+            wide_threads: workers,
+            on_start: || (),
+        };
+        let rows = GroupLimits { workers, narrow_sessions: workers, on_start: hooks.on_background_thread, ..calls };
+        let calls = Group::new(model, calls, Arc::clone(&replicas), Some(first));
+        let rows = cheap.then(|| Group::new(model, rows, replicas, None));
+        let job_came = Arc::new(Notify::new());
+        // Loading leaves memory to release as well.
+        job_came.notify_one();
+        let groups = [Some(&calls), rows.as_ref()].into_iter().flatten().cloned().collect();
+        let releasing = tokio::spawn(release_when_idle(groups, Arc::clone(&job_came), hooks)).abort_handle();
+        (Self { calls, rows, job_came, releasing }, info)
+    }
+
+    /// Runs the model on one input. Dropping the future cancels the run.
+    ///
+    /// # Errors
+    /// `Stuck` if no worker is left, `Panicked`, the error of a session that could not be made, and
+    /// the model's own errors.
+    pub(crate) async fn run(&self, input: Arc<Input>, priority: Priority) -> Result<RunOutput, Error> {
+        self.job_came.notify_one();
+        let rows = self.rows.as_ref().filter(|_| priority == Priority::Background);
+        rows.unwrap_or(&self.calls).run(input, priority).await
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.releasing.abort();
+        self.calls.close();
+        if let Some(rows) = &self.rows {
+            rows.close();
+        }
+    }
+}
+
+/// Releases memory each time that no job has come for a while. Has a timer only until then.
+async fn release_when_idle(groups: Vec<Arc<Group>>, job_came: Arc<Notify>, hooks: ProcessHooks) {
+    loop {
+        job_came.notified().await;
+        while timeout(IDLE, job_came.notified()).await.is_ok() {}
+        let groups = groups.clone();
+        let release = move || {
+            groups.iter().for_each(Group::release_memory);
+            (hooks.release_memory)();
+        };
+        // Fails only where the runtime ends.
+        let _ = tokio::task::spawn_blocking(release).await;
+    }
+}

@@ -1,0 +1,130 @@
+//! What callers ask and get: requests, their priorities and checks, and answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use classifier::prediction::{Input, LabeledPrediction, ModelInfo, Prediction, Verdict, WordWeight};
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+
+/// Labels that a caller may bring: each costs a forward pass.
+const MAX_CANDIDATES: usize = 64;
+
+/// One call: an input, and the model that it is for.
+#[derive(Default)]
+pub struct Request {
+    /// `None` means the first model.
+    pub model: Option<String>,
+    pub input: Input,
+    /// How many labels the caller wants, best first: 1 to the number of labels.
+    pub top_k: Option<usize>,
+    pub priority: Priority,
+    /// Whether to return the words that moved the answer.
+    pub explain: bool,
+}
+
+/// Which jobs go first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// A person or an assistant waits for this text.
+    #[default]
+    Interactive,
+    /// They wait for many texts at once.
+    Batch,
+    /// Rows of files and texts to precompute. They never make a call wait in a queue, and are
+    /// never refused because a queue is full.
+    Background,
+}
+
+/// How an answer came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// The model ran for this call.
+    Model,
+    /// The result of an earlier call.
+    Cache,
+    /// The run of an identical call.
+    Joined,
+    /// A result that was there before the first call: of a frequent text, or kept by an earlier
+    /// session.
+    Precomputed,
+}
+
+impl AnsweredBy {
+    /// The word in logs and in the diagnostics of a result.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Cache => "cache",
+            Self::Joined => "joined",
+            Self::Precomputed => "precomputed",
+        }
+    }
+}
+
+/// One answer with its diagnostics.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub model: String,
+    pub info: Arc<ModelInfo>,
+    pub input: Arc<Input>,
+    pub prediction: Arc<Prediction>,
+    pub answered_by: AnsweredBy,
+    /// Time in the queue; zero unless the model ran for this call.
+    pub queued: Duration,
+    /// Time in the model; zero unless it ran for this call.
+    pub inference: Duration,
+    /// Time from the call's arrival to its answer.
+    pub total: Duration,
+    /// The words that moved the answer most, the strongest first, if the caller asked for them.
+    pub explanation: Option<Vec<WordWeight>>,
+}
+
+impl Answer {
+    /// Returns the answer as every surface shows it, with all labels.
+    pub fn label(&self) -> LabeledPrediction {
+        let labeled = self.info.label(&self.input, &self.prediction);
+        LabeledPrediction { explanation: self.explanation.clone(), ..labeled }
+    }
+
+    /// The old form of [`Answer::label`], until every surface uses that.
+    pub fn verdict(&self) -> Verdict {
+        self.info.verdict(&self.input, &self.prediction)
+    }
+}
+
+/// Checks what can be checked without the model.
+///
+/// # Errors
+/// `TextBlank`, `TextTooLarge`, `Labels`.
+pub(crate) fn check(input: &Input, max_text_bytes: usize) -> Result<(), Error> {
+    let pair = input.text_pair.as_ref().map_or(0, String::len);
+    let bytes = input.text.len() + pair + input.labels.iter().map(String::len).sum::<usize>();
+    if input.text.trim().is_empty() {
+        return Err(Error::TextBlank);
+    }
+    if bytes > max_text_bytes {
+        return Err(Error::TextTooLarge { bytes, limit: max_text_bytes });
+    }
+    let blank = input.labels.iter().filter(|label| label.trim().is_empty()).count();
+    if blank > 0 || input.labels.len() > MAX_CANDIDATES {
+        return Err(Error::Labels { found: input.labels.len(), blank, limit: MAX_CANDIDATES });
+    }
+    Ok(())
+}
+
+/// Returns the SHA-256 of an input, each part with its length, so that no two inputs look the same.
+///
+/// # Why not a shorter or faster hash?
+/// The digest stands for the text in the cache: a second text with the same digest would get the
+/// first one's answer. Collisions of MD5 can be made at will. SHA-256 costs 0.1 µs more.
+pub(crate) fn digest(input: &Input) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let parts = [input.text.as_str(), input.text_pair.as_deref().unwrap_or_default()];
+    for part in parts.into_iter().chain(input.labels.iter().map(String::as_str)) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}

@@ -1,0 +1,219 @@
+//! One model of the engine: loading and reloading it, admitting calls, and taking it out of
+//! service when it fails on every call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use classifier::ModelLoader;
+use classifier::prediction::ModelInfo;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
+
+use crate::error::{Error, Kind};
+use crate::pool::{Pool, ProcessHooks};
+use crate::request::Priority;
+use crate::run::{RunOutput, load_unwinding};
+use crate::stats::Counters;
+
+/// After this many failures in a row the fault is the model's, and it is loaded again.
+const MAX_FAILURES: u32 = 10;
+/// A model that got stuck is loaded again this many times at most: each stuck run keeps one
+/// processor busy until the process ends.
+const MAX_STUCK: u32 = 3;
+/// Rows of files that wait in the queue or run, for each worker. More wait for their turn.
+const ROWS_PER_WORKER: usize = 4;
+
+/// What a slot needs to know of the engine's settings.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotSettings {
+    pub workers: usize,
+    pub queue_capacity: usize,
+    pub retry_after: Duration,
+    pub hooks: ProcessHooks,
+}
+
+pub(crate) struct ModelSlot {
+    pub name: String,
+    pub counters: Counters,
+    loader: Arc<dyn ModelLoader>,
+    settings: SlotSettings,
+    phase: Arc<watch::Sender<Phase>>,
+    /// One for each call that waits or runs.
+    calls: Semaphore,
+    rows: Semaphore,
+    /// Failed calls in a row.
+    failures: AtomicU32,
+    /// How often the model got stuck.
+    stuck: AtomicU32,
+}
+
+#[derive(Clone)]
+enum Phase {
+    Idle,
+    Loading,
+    Ready(Ready),
+    Failed { error: Arc<Error>, retry_at: Instant },
+}
+
+#[derive(Clone)]
+pub(crate) struct Ready {
+    pub info: Arc<ModelInfo>,
+    pub pool: Arc<Pool>,
+}
+
+/// The state of a model.
+#[derive(Clone, Debug)]
+pub enum State {
+    Loading,
+    Ready(Arc<ModelInfo>),
+    Failed(Arc<Error>),
+}
+
+impl ModelSlot {
+    pub(crate) fn new(name: String, loader: Arc<dyn ModelLoader>, settings: SlotSettings) -> Self {
+        Self {
+            name,
+            counters: Counters::default(),
+            loader,
+            settings,
+            phase: Arc::new(watch::Sender::new(Phase::Idle)),
+            calls: Semaphore::new(settings.queue_capacity + settings.workers),
+            rows: Semaphore::new(ROWS_PER_WORKER * settings.workers),
+            failures: AtomicU32::new(0),
+            stuck: AtomicU32::new(0),
+        }
+    }
+
+    /// Starts to load the model, unless it is loading, ready, or failed a moment ago. Must be
+    /// called inside a tokio runtime.
+    pub(crate) fn start_loading(&self) {
+        let starts = self.phase.send_if_modified(|phase| {
+            let starts = match phase {
+                Phase::Idle => true,
+                Phase::Failed { retry_at, .. } => {
+                    *retry_at <= Instant::now() && self.stuck.load(Ordering::Relaxed) <= MAX_STUCK
+                }
+                Phase::Loading | Phase::Ready(_) => false,
+            };
+            if starts {
+                *phase = Phase::Loading;
+            }
+            starts
+        });
+        if !starts {
+            return;
+        }
+        let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings);
+        let (phase, runtime) = (Arc::clone(&self.phase), Handle::current());
+        let load = move || {
+            let _entered = runtime.enter();
+            let loaded = load(&name, &*loader, settings);
+            phase.send_replace(loaded.map_or_else(|error| failed(error, settings), Phase::Ready));
+        };
+        // Never joined: a process that is asked to exit must not wait for a load.
+        if let Err(error) = thread::Builder::new().name("load".into()).spawn(load) {
+            self.phase.send_replace(failed(Error::no_thread(&error), settings));
+        }
+    }
+
+    /// Waits until the model can be used. Loads it again first if it failed.
+    ///
+    /// # Errors
+    /// `ModelFailed` with the reason.
+    pub(crate) async fn ready(&self) -> Result<Ready, Error> {
+        if let Phase::Ready(ready) = &*self.phase.borrow() {
+            return Ok(ready.clone());
+        }
+        self.start_loading();
+        let mut phase = self.phase.subscribe();
+        let settled = phase.wait_for(|phase| matches!(phase, Phase::Ready(_) | Phase::Failed { .. })).await;
+        match settled.as_deref() {
+            Ok(Phase::Ready(ready)) => Ok(ready.clone()),
+            Ok(Phase::Failed { error, .. }) => {
+                Err(Error::ModelFailed { model: self.name.clone(), cause: Arc::clone(error) })
+            }
+            _ => unreachable!("`self` owns the sender, and the condition admits these two phases"),
+        }
+    }
+
+    /// Waits until the model has loaded, without asking for it and through any number of failures.
+    pub(crate) async fn loaded(&self) -> Ready {
+        let mut phase = self.phase.subscribe();
+        match phase.wait_for(|phase| matches!(phase, Phase::Ready(_))).await.as_deref() {
+            Ok(Phase::Ready(ready)) => ready.clone(),
+            _ => unreachable!("`self` owns the sender, and the condition admits this phase"),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match &*self.phase.borrow() {
+            Phase::Idle | Phase::Loading => State::Loading,
+            Phase::Ready(ready) => State::Ready(Arc::clone(&ready.info)),
+            Phase::Failed { error, .. } => State::Failed(Arc::clone(error)),
+        }
+    }
+
+    /// Takes a place among the jobs that wait or run; dropping the permit gives it back. A row
+    /// waits for its place.
+    ///
+    /// # Errors
+    /// `Overloaded` at once if a call finds no place.
+    pub(crate) async fn admit(&self, priority: Priority) -> Result<SemaphorePermit<'_>, Error> {
+        let permit = match priority {
+            Priority::Interactive | Priority::Batch => self.calls.try_acquire().ok(),
+            Priority::Background => self.rows.acquire().await.ok(),
+        };
+        let limit = self.settings.queue_capacity;
+        permit.ok_or_else(|| Error::Overloaded { model: self.name.clone(), limit })
+    }
+
+    /// Takes the model out of service if it is stuck, or failed on many calls in a row.
+    pub(crate) fn observe(&self, ready: &Ready, priority: Priority, outcome: &Result<RunOutput, Error>) {
+        match outcome {
+            Ok(_) => self.failures.store(0, Ordering::Relaxed),
+            Err(error @ Error::Stuck { .. }) => self.take_out(ready, error.clone()),
+            // Rows are many and alike, and each one reports its own error.
+            Err(error) if priority != Priority::Background && matches!(error.kind(), Kind::Internal | Kind::Model) => {
+                let failures = 1 + self.failures.fetch_add(1, Ordering::Relaxed);
+                if failures >= MAX_FAILURES {
+                    self.take_out(ready, Error::OutOfService { failures, last: Box::new(error.clone()) });
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn take_out(&self, ready: &Ready, error: Error) {
+        let taken = self.phase.send_if_modified(|phase| {
+            let is_current = matches!(phase, Phase::Ready(current) if Arc::ptr_eq(&current.pool, &ready.pool));
+            if is_current {
+                *phase = failed(error.clone(), self.settings);
+            }
+            is_current
+        });
+        if taken {
+            self.failures.store(0, Ordering::Relaxed);
+            self.stuck.fetch_add(u32::from(matches!(error, Error::Stuck { .. })), Ordering::Relaxed);
+            tracing::error!(model = self.name, %error, "model_failed");
+        }
+    }
+}
+
+fn load(name: &str, loader: &dyn ModelLoader, settings: SlotSettings) -> Result<Ready, Error> {
+    let started = std::time::Instant::now();
+    let loaded = load_unwinding(name, || loader.load());
+    let load_ms = started.elapsed().as_millis() as u64;
+    // Calls report the error, and `ready` returns it to the executable.
+    let loaded = loaded.inspect_err(|error| tracing::info!(model = name, load_ms, %error, "model_failed"))?;
+    tracing::info!(model = name, load_ms, graph = loaded.info.graph.file, "model_loaded");
+    (settings.hooks.after_load)();
+    let (pool, info) = Pool::new(name, loaded, settings.workers, settings.hooks);
+    Ok(Ready { info: Arc::new(info), pool: Arc::new(pool) })
+}
+
+fn failed(error: Error, settings: SlotSettings) -> Phase {
+    Phase::Failed { error: Arc::new(error), retry_at: Instant::now() + settings.retry_after }
+}

@@ -1,0 +1,56 @@
+//! Flags that help with an error of the engine. Libraries know no flags, so they are added here.
+
+use std::fmt;
+
+use ::engine::Error;
+
+/// Shows an engine's error followed by the flag that helps, if there is one.
+pub(crate) struct WithHint<'a>(pub(crate) &'a Error);
+
+impl fmt::Display for WithHint<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        hint(self.0).map_or(Ok(()), |hint| write!(formatter, ", {hint}"))
+    }
+}
+
+/// Returns the flag or command that helps with an error, as the end of its sentence.
+pub(crate) fn hint(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::StillLoading { .. } | Error::Deadline { .. } => Some("or raise `--deadline-ms`"),
+        Error::Overloaded { .. } => Some("or raise `--queue-capacity`"),
+        Error::LoadPanicked { .. } => Some("and check its files with `local-model-mcp check`"),
+        Error::Thread { .. } => Some("or lower `--workers`"),
+        Error::ModelFailed { cause, .. } => hint(cause),
+        Error::TextBlank
+        | Error::TextTooLarge { .. }
+        | Error::Labels { .. }
+        | Error::UnknownModel { .. }
+        | Error::TopK { .. }
+        | Error::ExplainNotTaken { .. }
+        | Error::Cancelled
+        | Error::Stuck { .. }
+        | Error::OutOfService { .. }
+        | Error::Panicked { .. }
+        | Error::Classifier(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_hint_ends_the_sentence_also_of_a_nested_error() {
+        let cause = Arc::new(Error::Thread { message: "out of memory".into() });
+        let error = Error::ModelFailed { model: "m".into(), cause };
+        assert_eq!(
+            WithHint(&error).to_string(),
+            "model `m` cannot be used: no operating system thread could be started: out of memory; \
+             close other programs, or lower `--workers`"
+        );
+        assert_eq!(WithHint(&Error::Cancelled).to_string(), "the call was cancelled");
+    }
+}
