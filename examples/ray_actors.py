@@ -57,7 +57,7 @@ class Predictor:
             if not line.endswith("\n"):
                 status = self.child.wait()
                 self.start()  # The actor lives on: the retry must find a child.
-                raise RuntimeError(f"the child ended in mid-run with status {status}")
+                raise RuntimeError(f"the child exited early with status {status}")
             answers.append({**json.loads(line), "process": process})
         return pyarrow.Table.from_pylist(answers, schema=ANSWER)
 
@@ -84,11 +84,11 @@ class Predictor:
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--executable", default="local-model-mcp")
-    options.add_argument("--input", help="JSON lines with a field `text`; default: generated rows")
-    options.add_argument("--rows", type=int, help="default: all of the input, or 200,000 generated, 40,000 in a self-test")
+    options.add_argument("--input", help="JSON lines with a field `text` (default: generated rows)")
+    options.add_argument("--rows", type=int, help="default: all rows of the input, or 200,000 generated ones (40,000 in a self-test)")
     options.add_argument("--partitions", type=int, default=8, help="blocks of the data set")
-    options.add_argument("--workers", type=int, default=os.cpu_count(), help="actors; default: one per processor")
-    options.add_argument("--self-test", action="store_true", help="kill one child and one actor, to see their rows retried")
+    options.add_argument("--workers", type=int, default=os.cpu_count(), help="number of actors (default: one per processor)")
+    options.add_argument("--self-test", action="store_true", help="kill one child and one actor, and check that their rows are retried")
     options = options.parse_args()
     executable = os.path.abspath(shutil.which(options.executable) or sys.exit(f"no executable {options.executable}"))
 
@@ -102,7 +102,7 @@ def main():
             texts = list(generated(options.rows or (40_000 if options.self_test else 200_000)))
         rows = [{"row": row, "text": text} for row, text in enumerate(texts)]
         lines = [json.dumps(row) for row in rows]
-        print(f"{len(rows)} rows, {len(set(texts))} distinct texts, {options.workers} at a time")
+        print(f"{len(rows)} rows, {len(set(texts))} distinct texts, {options.workers} workers")
         subprocess.run([*command, "1"], input=lines[0], stdout=subprocess.DEVNULL, encoding="utf-8")
 
         start = time.monotonic()
@@ -117,7 +117,7 @@ def main():
         context.execution_options.preserve_order = True  # Otherwise blocks return as they finish.
         context.enable_progress_bars = False
         # Ray replaces a dead actor and repeats its block. An exception ends the job unless it is listed here.
-        context.retried_map_errors, context.max_map_retries = ["the child ended in mid-run"], 3
+        context.retried_map_errors, context.max_map_retries = ["the child exited early"], 3
         kills = {9: "killed-child", 13: "killed-actor"}  # After this many sixteenths of the rows.
         kills = {len(rows) * part // 16: os.path.join(scratch, name) for part, name in kills.items() if options.self_test}
         start = time.monotonic()

@@ -51,7 +51,7 @@ class Child:
         for _ in rows:
             line = self.process.stdout.readline()
             if not line.endswith("\n"):
-                raise RuntimeError(f"the child ended in mid-run with status {self.process.wait()}")
+                raise RuntimeError(f"the child exited early with status {self.process.wait()}")
             yield json.loads(line)
 
     def _write(self, rows):
@@ -103,11 +103,11 @@ def by_pandas(frame, command, kill_once):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--executable", default="local-model-mcp")
-    options.add_argument("--input", help="JSON lines with a field `text`; default: generated rows")
-    options.add_argument("--rows", type=int, help="default: all of the input, or 200,000 generated, 40,000 in a self-test")
+    options.add_argument("--input", help="JSON lines with a field `text` (default: generated rows)")
+    options.add_argument("--rows", type=int, help="default: all rows of the input, or 200,000 generated ones (40,000 in a self-test)")
     options.add_argument("--partitions", type=int, default=8)
-    options.add_argument("--workers", type=int, default=os.cpu_count(), help="partitions at a time; default: one per processor")
-    options.add_argument("--self-test", action="store_true", help="kill one child in each way, to see the partition retried")
+    options.add_argument("--workers", type=int, default=os.cpu_count(), help="partitions processed in parallel (default: one per processor)")
+    options.add_argument("--self-test", action="store_true", help="kill one child in each way, and check that the partition is retried")
     options = options.parse_args()
     # Spark starts a piped command with an empty environment: without PATH and HOME.
     executable = os.path.abspath(shutil.which(options.executable) or sys.exit(f"no executable {options.executable}"))
@@ -123,7 +123,7 @@ def main():
             texts = list(generated(options.rows or (40_000 if options.self_test else 200_000)))
         rows = [{"row": row, "text": text} for row, text in enumerate(texts)]
         lines = [json.dumps(row) for row in rows]
-        print(f"{len(rows)} rows, {len(set(texts))} distinct texts, {options.workers} at a time")
+        print(f"{len(rows)} rows, {len(set(texts))} distinct texts, {options.workers} workers")
         subprocess.run([*command, "1"], input=lines[0], stdout=subprocess.DEVNULL, encoding="utf-8")
 
         start = time.monotonic()

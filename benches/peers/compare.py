@@ -46,7 +46,7 @@ def main():
         figures = measure(peers, texts, QUICK if asked.quick else Plan(), say)
     for peer in peers:
         if peer.weights == SAME_FILE and figures[peer.name]["same_label"] < SAME_LABEL_AT_LEAST:
-            sys.exit(f"{peer.name} gives other labels with the same file: {figures[peer.name]}")
+            sys.exit(f"{peer.name} gives different labels for the same model file: {figures[peer.name]}")
     about = {
         "machine": machine(),
         "date": datetime.date.today().isoformat(),
@@ -66,18 +66,18 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     model = ROOT / "models/sentiment"
     parser.add_argument("--model", type=Path, default=model, help="folder of a WordPiece classifier")
-    parser.add_argument("--server", type=Path, default=OURS, help="ours, if another build of it")
+    parser.add_argument("--server", type=Path, default=OURS, help="another build of our server")
     parser.add_argument(
         "--checkpoint",
         default=os.environ.get("PEERS_CHECKPOINT"),
-        help="folder that transformers loads, of the same model; else that peer is left out [PEERS_CHECKPOINT]",
+        help="folder of the same model for transformers; without it, that peer is skipped [PEERS_CHECKPOINT]",
     )
     parser.add_argument(
         "--transformers-python",
         default=os.environ.get("PEERS_TRANSFORMERS_PYTHON"),
-        help="a Python that has requirements-transformers.txt, instead of installing it [PEERS_TRANSFORMERS_PYTHON]",
+        help="a Python with requirements-transformers.txt installed; default: install it [PEERS_TRANSFORMERS_PYTHON]",
     )
-    parser.add_argument("--quick", action="store_true", help="few repetitions: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, for a quick check")
     parser.add_argument("--json", action="store_true", help="every figure, in seconds, calls per second and MB")
     return parser.parse_args()
 
@@ -92,7 +92,7 @@ def check(asked):
         if not shutil.which(program):
             sys.exit(f"the program {program} is missing")
     if not asked.server.exists():
-        sys.exit(f"{asked.server} is missing; build it with `cargo build --release`")
+        sys.exit(f"{asked.server} not found; build it with `cargo build --release`")
     # Otherwise the commit in the report would not be the one measured.
     for source in [ROOT / "Cargo.lock", *ROOT.glob("src/**/*.rs"), *ROOT.glob("crates/**/*.rs"), *ROOT.glob("models/*.rs")]:
         if asked.server == OURS and source.stat().st_mtime > OURS.stat().st_mtime:

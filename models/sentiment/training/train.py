@@ -31,7 +31,7 @@ def main():
     # GoEmotions 0.748 becomes 0.742.
     parser.add_argument("--neutral-offset", type=float, default=-0.3)
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--limit-steps", type=int, help="stop early, to try the script out")
+    parser.add_argument("--limit-steps", type=int, help="stop after N steps, to try the script")
     args = parser.parse_args()
     random.seed(args.seed)
     torch.manual_seed(args.seed)
