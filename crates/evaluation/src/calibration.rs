@@ -6,7 +6,8 @@
 
 use serde::Serialize;
 
-use crate::probability::{Coverage, LabelProbabilities, Probability, coverage_curve};
+use crate::probability::{LabelProbabilities, coverage_curve};
+use crate::{Coverage, Probability};
 
 /// The least number of rows to fit a temperature on. Fewer fit noise.
 pub const MIN_ROWS: usize = 100;
@@ -58,27 +59,18 @@ impl Fit {
         if scored.len() < MIN_ROWS {
             return None;
         }
-        let raw = undo_temperature(scored, used);
-        let other_folds = |fold: usize| -> Vec<(usize, &[f32])> {
-            let others = scored.iter().enumerate().filter(|(row, _)| row % FOLDS != fold);
-            others.map(|(_, row)| *row).collect()
-        };
-        let fit_without = |fold| fit_temperature(&undo_temperature(&other_folds(fold), used));
+        let raw = LabelProbabilities::undo_temperature(scored, used);
+        let fit_without = |fold| fit_temperature(&outside(&raw.rows, fold));
         let temperatures: Vec<f64> = (0..FOLDS).map(fit_without).collect();
-        let held_out = apply_temperature(&raw, |row| temperatures[row % FOLDS]);
+        let scaled = raw.apply_temperature(|row| temperatures[row % FOLDS]);
         let before = raw.measure();
-        if held_out.log_loss() > before.log_loss * (1.0 - MIN_GAIN) {
-            let (held_out, top) = (before.clone(), raw.top());
-            return Some(Self { temperature: 1.0, before, held_out, held_out_top: top.clone(), top });
-        }
-        let temperature = round_temperature(fit_temperature(&raw));
-        Some(Self {
-            temperature,
-            before,
-            held_out: held_out.measure(),
-            held_out_top: held_out.top(),
-            top: apply_temperature(&raw, |_| temperature).top(),
-        })
+        let (temperature, held_out, all) = if scaled.log_loss() <= before.log_loss * (1.0 - MIN_GAIN) {
+            let temperature = round_temperature(fit_temperature(&raw.rows));
+            (temperature, scaled, raw.apply_temperature(|_| temperature))
+        } else {
+            (1.0, raw.clone(), raw)
+        };
+        Some(Self { temperature, before, held_out: held_out.measure(), held_out_top: held_out.top(), top: all.top() })
     }
 
     /// Returns the lowest threshold at which at least `target` of the remaining predictions are
@@ -88,24 +80,21 @@ impl Fit {
     /// The point with the best accuracy, if no threshold reaches `target`.
     pub fn threshold(&self, target: f64) -> Result<Threshold, Option<Coverage>> {
         let chosen = lowest_threshold(&self.top, target)?;
-        let mut remaining: Vec<(f64, bool)> = Vec::new();
+        let mut remaining: Vec<&(f64, bool)> = Vec::new();
         for fold in 0..FOLDS {
-            let rows = || self.held_out_top.iter().enumerate();
-            let others = rows().filter(|(row, _)| row % FOLDS != fold).map(|(_, top)| *top);
-            if let Ok(point) = lowest_threshold(&others.collect::<Vec<_>>(), target) {
-                let own = rows().filter(|(row, _)| row % FOLDS == fold).map(|(_, top)| *top);
+            if let Ok(point) = lowest_threshold(&outside(&self.held_out_top, fold), target) {
+                let own = self.held_out_top.iter().skip(fold).step_by(FOLDS);
                 remaining.extend(own.filter(|(confidence, _)| *confidence >= point.threshold));
             }
         }
         let correct = remaining.iter().filter(|(_, is_correct)| *is_correct).count();
-        let accuracy = || correct as f64 / remaining.len() as f64;
         Ok(Threshold {
             target_accuracy: target,
             threshold: chosen.threshold,
             coverage: chosen.coverage,
             accuracy: chosen.accuracy.unwrap_or_default(),
             held_out_coverage: remaining.len() as f64 / self.top.len() as f64,
-            held_out_accuracy: (!remaining.is_empty()).then(accuracy),
+            held_out_accuracy: (!remaining.is_empty()).then(|| correct as f64 / remaining.len() as f64),
         })
     }
 
@@ -126,22 +115,30 @@ fn lowest_threshold(top: &[(f64, bool)], target: f64) -> Result<Coverage, Option
     points.iter().find(reaches).copied().ok_or_else(best)
 }
 
-/// Returns the probabilities at temperature 1 of scores computed at temperature `used`. With
-/// `used` 1 they stay as they are.
-pub(super) fn undo_temperature(scored: &[(usize, &[f32])], used: f64) -> LabelProbabilities {
-    let row = |(gold, scores): &(usize, &[f32])| {
-        let scores: Vec<f64> = scores.iter().map(|score| f64::from(*score)).collect();
-        (*gold, normalized_power(&scores, used))
-    };
-    LabelProbabilities { rows: scored.iter().map(row).collect() }
+impl LabelProbabilities {
+    /// Returns the probabilities at temperature 1 of scores computed at temperature `used`. With
+    /// `used` 1 they stay as they are.
+    pub(super) fn undo_temperature(scored: &[(usize, &[f32])], used: f64) -> Self {
+        let row = |(gold, scores): &(usize, &[f32])| {
+            let scores: Vec<f64> = scores.iter().map(|score| f64::from(*score)).collect();
+            (*gold, normalized_power(&scores, used))
+        };
+        Self { rows: scored.iter().map(row).collect() }
+    }
+
+    /// Returns the probabilities with each row at its own temperature.
+    fn apply_temperature(&self, temperature: impl Fn(usize) -> f64) -> Self {
+        let scale = |(row, (gold, scores)): (usize, &(usize, Box<[f64]>))| {
+            (*gold, normalized_power(scores, 1.0 / temperature(row)))
+        };
+        Self { rows: self.rows.iter().enumerate().map(scale).collect() }
+    }
 }
 
-/// Returns the probabilities with each row at its own temperature.
-fn apply_temperature(raw: &LabelProbabilities, temperature: impl Fn(usize) -> f64) -> LabelProbabilities {
-    let scale = |(row, (gold, scores)): (usize, &(usize, Box<[f64]>))| {
-        (*gold, normalized_power(scores, 1.0 / temperature(row)))
-    };
-    LabelProbabilities { rows: raw.rows.iter().enumerate().map(scale).collect() }
+/// Returns the rows outside a fold.
+fn outside<T: Clone>(rows: &[T], fold: usize) -> Vec<T> {
+    let rows = rows.iter().enumerate().filter(|(row, _)| row % FOLDS != fold);
+    rows.map(|(_, row)| row.clone()).collect()
 }
 
 /// Returns `scores^power`, normalized to sum 1. A score of 0 is one too small for a float.
@@ -156,7 +153,7 @@ fn normalized_power(scores: &[f64], power: f64) -> Box<[f64]> {
 
 /// Returns the temperature with the lowest log loss. The loss is convex in the inverse temperature,
 /// so bisecting its slope finds the minimum.
-fn fit_temperature(raw: &LabelProbabilities) -> f64 {
+fn fit_temperature(rows: &[(usize, Box<[f64]>)]) -> f64 {
     // The slope at inverse temperature b is the sum over rows of E_b[ln p] - ln p(gold), with the
     // expectation under the scaled probabilities.
     let slope = |inverse: f64| -> f64 {
@@ -166,7 +163,7 @@ fn fit_temperature(raw: &LabelProbabilities) -> f64 {
             let expected: f64 = scaled.iter().zip(scores).map(|(p, score)| p * log(*score)).sum();
             expected - log(scores[*gold])
         };
-        raw.rows.iter().map(row).sum()
+        rows.iter().map(row).sum()
     };
     let (mut low, mut high) = (INVERSE_RANGE.start, INVERSE_RANGE.end);
     for _ in 0..BISECTIONS {

@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::calibration::{self, Fit};
-use crate::gold::Gold;
-use crate::probability::{Coverage, Probability, best_label, coverage_curve};
+use crate::probability::{LabelProbabilities, best_label, coverage_curve};
 use crate::ratio::{mean, ratio};
-use crate::scored::ScoredRow;
+use crate::{Coverage, Fit, Gold, Probability, ScoredRow};
 use classifier::prediction::ModelInfo;
 
 /// The 0.975 quantile of the normal distribution.
@@ -73,7 +71,7 @@ impl Classification {
         let own_labels = labels == info.labels;
         let calibration = info.calibration.as_ref().filter(|_| own_labels);
         let temperature = calibration.map_or(1.0, |calibration| calibration.temperature);
-        let reported = calibration::undo_temperature(&scored, 1.0);
+        let reported = LabelProbabilities::undo_temperature(&scored, 1.0);
         let top = reported.top();
         let mut confusion = vec![vec![0; labels.len()]; labels.len()];
         for (gold, probabilities) in &reported.rows {
@@ -82,7 +80,7 @@ impl Classification {
         let classes = classes(labels, &confusion);
         let row_count = top.len() as f64;
         let correct = top.iter().filter(|(_, is_correct)| *is_correct).count() as f64;
-        let uncalibrated = || calibration::undo_temperature(&scored, temperature).measure();
+        let uncalibrated = || LabelProbabilities::undo_temperature(&scored, temperature).measure();
         Self {
             accuracy: ratio(correct, row_count),
             accuracy_interval: wilson_interval(correct, row_count),

@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use classifier::prediction::Calibration;
 use serde_json::{Value, json};
 
-use crate::calibration::Threshold;
-use crate::measures::{Measures, measure};
-use crate::mistakes::{Mistake, worst_mistakes};
-use crate::probability::Coverage;
-use crate::scored::ScoredFile;
+use crate::mistakes::worst_mistakes;
+use crate::{Coverage, Measures, Mistake, ScoredFile, Threshold, measure};
 
 /// A scored file with its metrics.
 pub struct Evaluation {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use classifier::prediction::{ModelInfo, Task};
 use serde::Deserialize;
 
-use crate::error::{Error, count};
+use crate::error::count;
 use crate::labels::{is_by_number, label_by_name, label_by_number, parse_multi_hot, split_labels};
-use crate::tags::{GoldEntity, entities_from_tags, parse_tags, split_tag, word_bounds};
+use crate::tags::{entities_from_tags, parse_tags, split_tag, word_bounds};
+use crate::{Error, GoldEntity};
 
 /// What a correct answer looks like for a model.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,13 +5,7 @@ use std::sync::Arc;
 use classifier::prediction::ModelInfo;
 use serde::Serialize;
 
-use crate::calibration::Fit;
-use crate::classification::Classification;
-use crate::gold::GoldKind;
-use crate::multi_label::MultiLabel;
-use crate::regression::Regression;
-use crate::scored::ScoredRow;
-use crate::tagging::Tagging;
+use crate::{Classification, Fit, GoldKind, MultiLabel, Regression, ScoredRow, Tagging};
 
 /// The metrics of a model on one file. Each task has its own set.
 #[derive(Clone, Debug, PartialEq, Serialize)]

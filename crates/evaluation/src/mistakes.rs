@@ -5,9 +5,8 @@ use std::sync::Arc;
 use classifier::prediction::{Input, LabeledPrediction, Outcome, rounded};
 use serde::Serialize;
 
-use crate::gold::Gold;
-use crate::scored::{ScoredFile, ScoredRow};
 use crate::tagging::contains;
+use crate::{Gold, ScoredFile, ScoredRow};
 
 /// Mistakes that are reported.
 const MAX_MISTAKES: usize = 20;

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::classification::Class;
 use crate::classification::LabelCounts;
-use crate::gold::Gold;
 use crate::ratio::{mean, ratio};
-use crate::scored::ScoredRow;
+use crate::{Class, Gold, ScoredRow};
 use classifier::prediction::{MULTI_LABEL_THRESHOLD, ModelInfo};
 
 /// Metrics of a multi-label model.

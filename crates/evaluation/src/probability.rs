@@ -13,6 +13,7 @@ const STEPS: usize = 1000;
 
 /// Rows with probabilities: the index of the correct label, and one probability a label, which sum
 /// to 1.
+#[derive(Clone)]
 pub(super) struct LabelProbabilities {
     pub rows: Vec<(usize, Box<[f64]>)>,
 }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use crate::ScoredRow;
 use crate::ratio::{mean, ratio};
-use crate::scored::ScoredRow;
 
 /// Metrics of a regression model.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use classifier::prediction::{ModelInfo, Outcome, Prediction};
 
-use crate::gold::Gold;
+use crate::Gold;
 
 /// A labelled file with the model's predictions.
 #[derive(Clone, Debug)]

@@ -6,12 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::classification::Class;
 use crate::classification::{LabelCounts, weighted_f1};
-use crate::gold::Gold;
 use crate::ratio::mean;
-use crate::scored::ScoredRow;
-use crate::tags::GoldEntity;
+use crate::{Class, Gold, GoldEntity, ScoredRow};
 use classifier::prediction::{Entity, Outcome};
 
 /// Metrics of a tagger.

@@ -8,8 +8,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::classification::Class;
-use crate::probability::{BINS, Bin, Coverage};
+use crate::{BINS, Bin, Class, Coverage};
 
 /// Text and axes. `report.css` names these four colors too.
 const INK: RGBColor = RGBColor(0x10, 0x10, 0x10);

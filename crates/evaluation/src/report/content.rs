@@ -1,12 +1,8 @@
 //! What text and HTML share: the most important metrics, the table by label, and sentences about
 //! the file and the calibration.
 
-use crate::calibration::{Fit, Threshold};
-use crate::classification::Class;
 use crate::error::count;
-use crate::evaluation::Evaluation;
-use crate::measures::Measures;
-use crate::probability::Coverage;
+use crate::{Class, Coverage, Evaluation, Fit, Measures, Threshold};
 
 /// A head and rows. The first column is text, the others are numbers.
 pub(super) type Table = Vec<Vec<String>>;

@@ -4,12 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::charts;
 use super::content::{Table, percent};
-use crate::calibration::Fit;
-use crate::classification::Classification;
-use crate::evaluation::Evaluation;
-use crate::measures::Measures;
-use crate::probability::Probability;
-use crate::scored::ScoredRow;
+use crate::{Classification, Evaluation, Fit, Measures, Probability, ScoredRow};
 
 /// Marks a file as a report of this program, so that only reports are overwritten.
 pub const GENERATOR: &str = "local-model-mcp eval";

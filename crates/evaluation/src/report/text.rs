@@ -1,10 +1,7 @@
 //! The report for a terminal.
 
 use super::content::{Table, percent};
-use crate::classification::Classification;
-use crate::evaluation::Evaluation;
-use crate::measures::Measures;
-use crate::probability::Coverage;
+use crate::{Classification, Coverage, Evaluation, Measures};
 
 /// Thresholds in the coverage table.
 const THRESHOLDS: [f64; 8] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
