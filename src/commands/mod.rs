@@ -61,7 +61,10 @@ pub enum Command {
     /// Measure latency, errors and memory growth of `serve` with your model
     Bench(bench::BenchArgs),
     /// Print shell completions
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Shell that the completions are for
+        shell: clap_complete::Shell,
+    },
     /// Print the manual page
     Man,
 }

@@ -42,6 +42,8 @@ mod long_texts;
 mod properties;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
+/// docs/reference.md is what the program says of itself.
+mod reference;
 /// What `register` prints and runs, completions and the manual page.
 mod register;
 /// rmcp's own client.
