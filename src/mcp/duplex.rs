@@ -12,7 +12,8 @@ pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 pub struct Duplex {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    /// Completes when nobody can read what is written. Never completes where that cannot be observed.
+    /// Completes when nobody can read what is written. Never completes where that cannot be
+    /// observed.
     pub(super) hung_up: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -28,8 +29,9 @@ impl Duplex {
 
 /// Returns this process's stdin and stdout. Must be called inside a tokio runtime.
 ///
-/// Pipes and sockets (Node, and so Claude Code, connects sockets) are driven by the runtime's reactor.
-/// Everything else uses tokio's blocking threads, which costs two thread switches per message.
+/// Pipes and sockets (Node, and so Claude Code, connects sockets) are driven by the runtime's
+/// reactor. Everything else uses tokio's blocking threads, which costs two thread switches per
+/// message.
 pub fn stdio() -> Duplex {
     #[cfg(unix)]
     if let Some(duplex) = unix::sockets() {
@@ -77,7 +79,8 @@ mod unix {
         let mut ends = [PollFd::new(&stream, PollFlags::HUP)];
         let polled = poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         if polled.is_err() || !ends[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
-            // A client that only shut down its own writing, or wrote to this socket, can still read.
+            // A client that only shut down its own writing, or wrote to this socket, can still
+            // read.
             std::future::pending::<()>().await;
         }
     }

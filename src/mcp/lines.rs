@@ -4,8 +4,9 @@ use rmcp::model::ErrorCode;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-/// The longest line that is read, so that a client cannot fill the memory with one. The largest text
-/// (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a whole.
+/// The longest line that is read, so that a client cannot fill the memory with one. The largest
+/// text (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a
+/// whole.
 pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
 /// The longest `id` that is sent back for a line that cannot be parsed.
 const MAX_ID_BYTES: usize = 1024;
@@ -52,8 +53,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
-/// Finds the `id` of a JSON-RPC message without parsing it. The message may be broken, nested without
-/// limit, or too long to keep.
+/// Finds the `id` of a JSON-RPC message without parsing it. The message may be broken, nested
+/// without limit, or too long to keep.
 #[derive(Default)]
 pub(super) struct EnvelopeScanner {
     depth: usize,
@@ -103,7 +104,8 @@ impl EnvelopeScanner {
         }
     }
 
-    /// Returns the `id` as it was written, if it is a string or a number. Answers have none to reply to.
+    /// Returns the `id` as it was written, if it is a string or a number. Answers have none to
+    /// reply to.
     fn request_id(&self) -> Option<&str> {
         let id = std::str::from_utf8(self.id.as_deref()?).ok()?;
         let starts_well = id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
@@ -120,9 +122,9 @@ impl EnvelopeScanner {
     }
 }
 
-/// Returns the answer to a line that is not a message, if its `id` can be recovered. Without one the line
-/// gets no answer, as in the official SDKs: an answer without an `id` helps no client, and two programs
-/// that answer each other's garbage never stop.
+/// Returns the answer to a line that is not a message, if its `id` can be recovered. Without one
+/// the line gets no answer, as in the official SDKs: an answer without an `id` helps no client, and
+/// two programs that answer each other's garbage never stop.
 pub(super) fn refuse(line: &[u8], problem: &serde_json::Error) -> Option<Vec<u8>> {
     let mut scanner = EnvelopeScanner::default();
     scanner.read(line);

@@ -1,7 +1,8 @@
 //! The MCP server: what clients and the assistant see.
 //!
-//! Only this module uses `rmcp`. The text that the assistant reads is in `tools`, one file per tool, and in
-//! `server::instructions`. Classifying, caching and file jobs are done by other modules.
+//! Only this module uses `rmcp`. The text that the assistant reads is in `tools`, one file per
+//! tool, and in `server::instructions`. Classifying, caching and file jobs are done by other
+//! modules.
 
 mod duplex;
 mod lines;
@@ -24,8 +25,8 @@ pub use duplex::{Duplex, stdio};
 use server::Server;
 use stdio::{Session, StdioTransport};
 
-/// Serves one client until its input has ended and its calls are answered, until it cannot read answers,
-/// or until `shutdown` completes.
+/// Serves one client until its input has ended and its calls are answered, until it cannot read
+/// answers, or until `shutdown` completes.
 ///
 /// # Errors
 /// An error of the transport that is not the client's leaving.

@@ -130,7 +130,8 @@ impl Server {
     }
 }
 
-/// What the assistant reads at the start of a session. Clients may hide tools until they are searched for.
+/// What the assistant reads at the start of a session. Clients may hide tools until they are
+/// searched for.
 fn instructions(models: &[String]) -> String {
     format!(
         "Runs the user's own text models ({}) offline. Use local_model_predict whenever texts should be classified, \

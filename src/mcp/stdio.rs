@@ -1,9 +1,10 @@
 //! The stdio transport: bounded lines of JSON-RPC between one client and rmcp.
 //!
-//! It adds what rmcp's own transport lacks: bounds on requests in flight, backpressure on a client that
-//! does not read, answers to broken lines whose `id` can be found, and one rule for the end of input.
-//! After the end of input nothing more is read, the calls in flight finish within their deadlines, and
-//! the session ends. It ends at once if nothing is in flight or if the client cannot read answers.
+//! It adds what rmcp's own transport lacks: bounds on requests in flight, backpressure on a client
+//! that does not read, answers to broken lines whose `id` can be found, and one rule for the end of
+//! input. After the end of input nothing more is read, the calls in flight finish within their
+//! deadlines, and the session ends. It ends at once if nothing is in flight or if the client cannot
+//! read answers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -43,7 +44,8 @@ type Message = RxJsonRpcMessage<RoleServer>;
 /// Facts about a session that the transport and the server share.
 #[derive(Default)]
 pub(super) struct Session {
-    /// Set when rmcp has accepted the first request. Before that, rmcp stops at anything but a request.
+    /// Set when rmcp has accepted the first request. Before that, rmcp stops at anything but a
+    /// request.
     pub opened: AtomicBool,
     /// Set to true at the end of the client's input.
     pub input_ended: watch::Sender<bool>,
@@ -51,9 +53,9 @@ pub(super) struct Session {
 
 /// A bounded line transport for rmcp.
 ///
-/// Requests and progress tokens reach rmcp under numbers of the transport's own. So a cancelled request
-/// cannot be confused with a later one of the same `id`, and a progress notification has somewhere to go
-/// only while its request is unanswered.
+/// Requests and progress tokens reach rmcp under numbers of the transport's own. So a cancelled
+/// request cannot be confused with a later one of the same `id`, and a progress notification has
+/// somewhere to go only while its request is unanswered.
 pub(super) struct StdioTransport {
     lines: Lines<Reader>,
     /// A long line that is being parsed on another thread.
@@ -63,12 +65,13 @@ pub(super) struct StdioTransport {
     session: Arc<Session>,
 }
 
-/// A message with the bytes of its line; or why there is none, with the answer if the line gets one.
+/// A message with the bytes of its line; or why there is none, with the answer if the line gets
+/// one.
 type Parsed = Result<(Message, usize), Option<Vec<u8>>>;
 
 impl StdioTransport {
-    /// Returns the transport, and a future that writes its answers. The future completes when nothing more
-    /// can be written: with an error if a write failed.
+    /// Returns the transport, and a future that writes its answers. The future completes when
+    /// nothing more can be written: with an error if a write failed.
     pub(super) fn new(duplex: Duplex, session: Arc<Session>) -> (Self, impl Future<Output = io::Result<()>>) {
         let Duplex { reader, writer, hung_up } = duplex;
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -108,7 +111,8 @@ impl StdioTransport {
         }
     }
 
-    /// Returns the message as rmcp should see it; or why it should not, with the answer if there is one.
+    /// Returns the message as rmcp should see it; or why it should not, with the answer if there is
+    /// one.
     fn admit(&mut self, mut message: Message, bytes: usize) -> Result<Message, Option<Vec<u8>>> {
         match &mut message {
             JsonRpcMessage::Request(request) => self.requests.admit(request, bytes)?,

@@ -1,4 +1,5 @@
-//! A minimal MCP client: lines of JSON, nothing hidden. And the executable under test, in a world of its own.
+//! A minimal MCP client: lines of JSON, nothing hidden. And the executable under test, in a world
+//! of its own.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,7 +9,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-/// What a request of revision 2026-07-28 carries.
+/// The metadata of a request of revision 2026-07-28.
 pub(crate) fn modern_meta() -> Value {
     json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} })
 }
@@ -28,21 +29,21 @@ pub(crate) fn predict(id: impl Into<Value>, text: &str) -> Value {
 
 pub(crate) const EXECUTABLE: &str = env!("CARGO_BIN_EXE_local-model-mcp");
 
-/// The cache directory that most tests share, so that the library is unpacked once. It also keeps results between
-/// sessions: a test that counts runs of the model brings a directory of its own.
+/// The cache directory that most tests share, so that the library is unpacked once. It also keeps
+/// results between sessions: a test that counts runs of the model brings a directory of its own.
 pub(crate) fn shared_cache() -> &'static Path {
     static CACHE: OnceLock<PathBuf> = OnceLock::new();
     CACHE.get_or_init(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
 }
 
-/// The executable with an empty environment and the shared cache.
+/// Returns the executable with an empty environment and the shared cache.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(EXECUTABLE);
     command.env_clear().env("LOCAL_MODEL_MCP_CACHE_DIR", shared_cache()).args(arguments);
     command
 }
 
-/// Runs to the end; stdin is empty.
+/// Runs the executable to its end with an empty stdin.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     command(arguments).stdin(Stdio::null()).output().unwrap()
 }
@@ -52,7 +53,7 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("output is UTF-8")
 }
 
-/// A server process and the two ends of its conversation.
+/// A server process with its stdin and stdout.
 pub(crate) struct Server {
     pub(crate) child: Child,
     writer: Option<Box<dyn Write>>,
@@ -61,15 +62,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Over two pipes, as a shell or Python connects it.
+    /// Connects two pipes, as a shell or Python does.
     pub(crate) fn over_pipes(mut command: Command) -> Self {
         Self::over(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
     }
 
-    /// Over whichever pipes the command has.
+    /// Uses the pipes that the command has.
     pub(crate) fn over(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        // The command's own copies of the child's ends would hide that they are closed.
+        // The command keeps copies of the child's ends, which would hide that they are closed.
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let (writer, reader) = (child.stdin.take(), child.stdout.take().unwrap());
         Self {
@@ -80,7 +81,7 @@ impl Server {
         }
     }
 
-    /// Over two socket pairs, as Node and Claude Code connect it.
+    /// Connects two socket pairs, as Node and Claude Code do.
     #[cfg(unix)]
     pub(crate) fn over_sockets(mut command: Command) -> Self {
         use std::os::fd::OwnedFd;
@@ -88,7 +89,8 @@ impl Server {
         let (writer, stdin) = UnixStream::pair().unwrap();
         let (reader, stdout) = UnixStream::pair().unwrap();
         let child = command.stdin(OwnedFd::from(stdin)).stdout(OwnedFd::from(stdout)).spawn().unwrap();
-        // The child's ends are still open in `command`; the end of its output could not be seen otherwise.
+        // The child's ends are still open in `command`; the end of its output could not be seen
+        // otherwise.
         drop(command);
         Self {
             child,
@@ -120,7 +122,7 @@ impl Server {
         self.reader = Box::new(std::io::empty());
     }
 
-    /// The next message, which must be JSON: stdout carries nothing else.
+    /// Returns the next message. Everything on stdout must be JSON.
     #[track_caller]
     pub(crate) fn receive(&mut self) -> Value {
         if let Some(message) = self.waiting.pop_front() {
@@ -131,7 +133,7 @@ impl Server {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// Sends a request and waits for its answer; what comes in between is kept for `receive`.
+    /// Sends a request and waits for its answer. Other messages are kept for `receive`.
     #[track_caller]
     pub(crate) fn ask(&mut self, message: &Value) -> Value {
         self.send(message);
@@ -146,7 +148,7 @@ impl Server {
         }
     }
 
-    /// Closes stdin and waits; returns the exit status and all that stdout still held.
+    /// Closes stdin and waits. Returns the exit status and the rest of stdout.
     pub(crate) fn finish(mut self) -> (Option<i32>, String) {
         drop(self.writer.take());
         let mut rest = String::new();

@@ -1,4 +1,5 @@
-//! rmcp's own client, connected in memory. The official clients of other languages are in tests/clients.
+//! rmcp's own client, connected in memory. The official clients of other languages are in
+//! tests/clients.
 
 use std::sync::Arc;
 

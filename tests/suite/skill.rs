@@ -1,4 +1,5 @@
-//! The skill, as the server hands it out and as it lies in the plugin; versions in all manifests; schemas that clients take.
+//! The skill in the server and in the plugin, the versions in all manifests, and the schemas of
+//! tools.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use crate::client::request;
 use crate::protocol::Session;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// Fields that every client of the format takes.
+/// Fields that every client of the format accepts.
 const PORTABLE: [&str; 6] = ["name", "description", "license", "compatibility", "metadata", "allowed-tools"];
 
-/// Paths of all files below a folder, sorted.
+/// Returns the paths of all files below a folder, sorted.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -55,7 +56,7 @@ async fn the_server_serves_every_file_of_the_skill() {
 }
 
 #[test]
-fn the_front_matter_is_portable_and_names_the_tools_however_they_are_installed() {
+fn the_front_matter_is_portable_and_allows_the_tools_of_server_and_plugin() {
     let skill = fs::read_to_string(Path::new(ROOT).join("skill/SKILL.md")).unwrap();
     let fields = front_matter(&skill);
     assert!(fields.iter().all(|(name, _)| PORTABLE.contains(name)), "{fields:?}");
@@ -68,9 +69,9 @@ fn the_front_matter_is_portable_and_names_the_tools_however_they_are_installed()
     }
 }
 
-/// A plugin is copied without what lies beside it, so it has files of its own.
+/// Clients copy the plugin folder alone, so it needs its own files.
 #[test]
-fn the_plugins_copy_of_the_skill_is_the_skill() {
+fn the_plugins_copy_of_the_skill_is_identical() {
     let (own, copy) = (Path::new(ROOT).join("skill"), Path::new(ROOT).join("plugin/skills/local-model-predict"));
     assert_eq!(files(&own), files(&copy));
     for file in files(&own) {
@@ -79,7 +80,7 @@ fn the_plugins_copy_of_the_skill_is_the_skill() {
     }
 }
 
-/// Every version that is written somewhere is that of Cargo.toml.
+/// Every manifest has the version of Cargo.toml.
 #[test]
 fn all_manifests_have_the_version_of_the_package() {
     let manifest = |name: &str| -> Value {
@@ -99,10 +100,11 @@ fn all_manifests_have_the_version_of_the_package() {
     }
 }
 
-/// As it stands and as a release fills it in, by the rules of the registry's schema of 2025-12-11.
+/// Checks the file in the repository and the one of a release by the registry's schema of
+/// 2025-12-11.
 #[cfg(unix)]
 #[test]
-fn the_registry_takes_server_json() {
+fn server_json_fits_the_registry() {
     let dist = tempfile::tempdir().unwrap();
     for target in ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin"] {
         fs::write(dist.path().join(format!("local-model-mcp-{target}.mcpb")), target).unwrap();
@@ -144,7 +146,7 @@ fn the_registry_takes_server_json() {
     }
 }
 
-/// What clients stumble over, beyond JSON Schema's own rules.
+/// Checks what some clients cannot read, beyond the rules of JSON Schema.
 #[tokio::test]
 async fn every_schema_is_one_that_all_clients_read() {
     fn check(schema: &Value, path: &str) {

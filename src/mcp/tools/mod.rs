@@ -126,7 +126,8 @@ impl From<ToolError> for CallToolResult {
     }
 }
 
-/// Returns structured content for the assistant, and the same as text for clients that show only text.
+/// Returns structured content for the assistant, and the same as text for clients that show only
+/// text.
 fn result(output: &impl Serialize, meta: Option<MetaObject>) -> CallToolResult {
     let mut value = serde_json::to_value(output).expect("results are plain structs of strings and numbers");
     remove_nulls(&mut value);
@@ -147,7 +148,8 @@ fn remove_nulls(value: &mut Value) {
     }
 }
 
-/// Runs work that may take more than 10 ms on another thread, so that other calls are answered meanwhile.
+/// Runs work that may take more than 10 ms on another thread, so that other calls are answered
+/// meanwhile.
 async fn on_other_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(output) => output,
@@ -156,7 +158,8 @@ async fn on_other_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
     }
 }
 
-/// Does the work of a call. Drops it when the call is cancelled, and reports progress while the model loads.
+/// Does the work of a call. Drops it when the call is cancelled, and reports progress while the
+/// model loads.
 async fn watched<T>(
     server: &Server,
     model: Option<String>,

@@ -45,9 +45,9 @@ fn object(schema: schemars::Schema) -> JsonObject {
     schema
 }
 
-/// Removes what is no JSON Schema or tells the assistant nothing: formats such as `uint64`, at which clients
-/// warn, with their bound of 0; defaults; and null, since absent fields are omitted. Returns whether the
-/// schema allowed null.
+/// Removes what is no JSON Schema or tells the assistant nothing: formats such as `uint64`, at
+/// which clients warn, with their bound of 0; defaults; and null, since absent fields are omitted.
+/// Returns whether the schema allowed null.
 fn simplify(schema: &mut JsonObject) -> bool {
     let unsigned = schema.remove("format").is_some() && !schema.contains_key("maximum");
     if unsigned && schema.get("minimum") == Some(&json!(0)) {
@@ -89,6 +89,9 @@ fn simplify(schema: &mut JsonObject) -> bool {
     }
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|name| !optional.contains(name));
+        if required.is_empty() {
+            schema.remove("required");
+        }
     }
     is_nullable
 }

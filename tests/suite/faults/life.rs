@@ -1,4 +1,5 @@
-//! How a process ends, and what it meets on the machine: other servers, damaged and vanished files, no room.
+//! How the process ends, and what it tolerates on a machine: other servers, damaged or missing
+//! files, a full disk, little memory.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::client::{EXECUTABLE, Server, call, command, predict, request, run, text};
 use crate::faults::{AT_ONCE, answers, ended};
 
-/// A server with a cache directory of its own.
+/// Starts a server with its own cache directory.
 fn server_in(cache: &Path, arguments: &[&str]) -> Server {
     let mut command = command(&[&["serve"], arguments].concat());
     command.env("LOCAL_MODEL_MCP_CACHE_DIR", cache);
@@ -19,13 +20,13 @@ fn server_in(cache: &Path, arguments: &[&str]) -> Server {
 }
 
 #[track_caller]
-fn loved(server: &mut Server, id: &str) {
+fn assert_predicts(server: &mut Server, id: &str) {
     let answer = server.ask(&predict(id, "I love this"));
     assert_eq!(answer["result"]["structuredContent"]["prediction"], "positive", "{answer}");
 }
 
-/// Long texts, each another, that keep all workers busy and the queue full.
-fn flood(server: &mut Server, count: usize) {
+/// Sends long and different texts, which keep all workers busy and fill the queue.
+fn send_long_texts(server: &mut Server, count: usize) {
     let lines: String =
         (0..count).map(|id| format!("{}\n", predict(id, &format!("{id} {}", "word ".repeat(500))))).collect();
     server.send_bytes(lines.as_bytes());
@@ -33,15 +34,15 @@ fn flood(server: &mut Server, count: usize) {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_the_server_at_any_moment_and_leaves_no_process() {
+fn a_signal_ends_the_server_in_every_state() {
     use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
     use std::os::unix::process::CommandExt;
     type Moment = (&'static str, fn(&mut Server));
     let moments: [Moment; 4] = [
         ("while it loads", |_| {}),
-        ("idle", |server| loved(server, "a")),
-        ("during a long run", |server| flood(server, 1)),
-        ("with a full queue", |server| flood(server, 2000)),
+        ("idle", |server| assert_predicts(server, "a")),
+        ("during a long run", |server| send_long_texts(server, 1)),
+        ("with a full queue", |server| send_long_texts(server, 2000)),
     ];
     for signal in [Signal::INT, Signal::TERM] {
         for (moment, reach) in moments {
@@ -56,16 +57,16 @@ fn a_signal_ends_the_server_at_any_moment_and_leaves_no_process() {
             let (status, took) = ended(&mut server);
             assert_eq!(status, Some(0), "{signal:?} {moment}");
             assert!(took < AT_ONCE, "{signal:?} {moment}: {took:?}");
-            assert!(test_kill_process_group(process).is_err(), "{signal:?} {moment}: something is left");
+            assert!(test_kill_process_group(process).is_err(), "{signal:?} {moment}: a process is left");
         }
     }
 }
 
 #[test]
-fn the_end_of_input_ends_the_server_at_once_when_nothing_is_to_be_answered() {
+fn the_end_of_input_ends_an_idle_server_at_once() {
     for (moment, calls) in [("while it loads", 0), ("after a call", 1)] {
         let mut server = Server::over_pipes(command(&["serve"]));
-        (0..calls).for_each(|id| loved(&mut server, &id.to_string()));
+        (0..calls).for_each(|id| assert_predicts(&mut server, &id.to_string()));
         server.close_input();
         let (status, took) = ended(&mut server);
         assert_eq!(status, Some(0));
@@ -74,7 +75,7 @@ fn the_end_of_input_ends_the_server_at_once_when_nothing_is_to_be_answered() {
 }
 
 #[test]
-fn servers_that_start_together_in_one_empty_place_all_serve() {
+fn servers_started_together_on_an_empty_cache_all_serve() {
     let cache = tempfile::tempdir().unwrap();
     let mut servers: Vec<Server> = (0..3).map(|_| server_in(cache.path(), &[])).collect();
     for server in &mut servers {
@@ -87,23 +88,23 @@ fn servers_that_start_together_in_one_empty_place_all_serve() {
 }
 
 #[test]
-fn a_cache_directory_that_goes_away_takes_nothing_with_it() {
+fn deleting_the_cache_directory_fails_no_call() {
     let place = tempfile::tempdir().unwrap();
     let cache = place.path().join("cache");
     let mut server = server_in(&cache, &[]);
-    loved(&mut server, "a");
-    // Precomputing may be about to write there.
+    assert_predicts(&mut server, "a");
+    // The server may still be writing there.
     while cache.exists() {
         let _ = fs::remove_dir_all(&cache);
     }
-    flood(&mut server, 20);
+    send_long_texts(&mut server, 20);
     let answers = answers(&mut server, 20);
     assert!(answers.values().all(|answer| answer["result"]["isError"] == false), "{answers:?}");
     assert_eq!(server.finish(), (Some(0), String::new()));
 }
 
 #[test]
-fn a_model_folder_that_is_removed_or_replaced_changes_nothing_for_those_who_have_it() {
+fn a_loaded_model_keeps_working_when_its_folder_changes() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("mine");
     fs::create_dir(&folder).unwrap();
@@ -113,7 +114,7 @@ fn a_model_folder_that_is_removed_or_replaced_changes_nothing_for_those_who_have
     }
     let model = format!("mine={}", folder.display());
     let mut server = server_in(&place.path().join("cache"), &["--model", &model]);
-    loved(&mut server, "a");
+    assert_predicts(&mut server, "a");
     let changes: [(&str, &dyn Fn()); 3] = [
         ("half-written", &|| fs::write(folder.join("model.onnx"), "half").unwrap()),
         ("removed", &|| fs::remove_dir_all(&folder).unwrap()),
@@ -121,31 +122,31 @@ fn a_model_folder_that_is_removed_or_replaced_changes_nothing_for_those_who_have
     ];
     for (change, make) in changes {
         make();
-        flood(&mut server, 8);
+        send_long_texts(&mut server, 8);
         assert!(answers(&mut server, 8).values().all(|answer| answer["result"]["isError"] == false), "{change}");
         server.send(&predict("b", &format!("I love it when it is {change}")));
         assert_eq!(answers(&mut server, 1)["\"b\""]["result"]["structuredContent"]["prediction"], "positive");
     }
-    // Only a new load meets it.
-    let late = run(&["predict", "--model", &model, "hello"]);
-    assert!(text(&late.stderr).contains("is a file, expected a model folder"), "{}", text(&late.stderr));
+    // Only a new load reads the folder.
+    let new = run(&["predict", "--model", &model, "hello"]);
+    assert!(text(&new.stderr).contains("is a file, expected a model folder"), "{}", text(&new.stderr));
 }
 
 #[test]
-fn kept_results_that_are_damaged_are_none() {
+fn damaged_results_of_earlier_sessions_are_ignored() {
     let cache = tempfile::tempdir().unwrap();
     let status = |server: &mut Server| {
         server.ask(&call("s", "local_model_status", json!({})))["result"]["structuredContent"].take()
     };
     let session = |kept: bool| {
         let mut server = server_in(cache.path(), &[]);
-        // They are read once the model is ready, beside the first calls.
+        // The results are read after the model has loaded, in parallel with the first calls.
         while status(&mut server)["models"][0]["state"] != "ready"
             || kept && status(&mut server)["cache"]["entries"] == 0
         {
             std::thread::sleep(Duration::from_millis(5));
         }
-        (0..3).for_each(|id| loved(&mut server, &id.to_string()));
+        (0..3).for_each(|id| assert_predicts(&mut server, &id.to_string()));
         let status = status(&mut server);
         assert_eq!(status["models"][0]["calls"]["model"], i32::from(!kept), "{status}");
         assert_eq!(server.finish(), (Some(0), String::new()));
@@ -169,10 +170,10 @@ fn kept_results_that_are_damaged_are_none() {
 }
 
 #[test]
-fn times_that_jump_change_nothing() {
+fn odd_modification_times_in_the_cache_are_harmless() {
     let cache = tempfile::tempdir().unwrap();
     let mut first = server_in(cache.path(), &[]);
-    loved(&mut first, "a");
+    assert_predicts(&mut first, "a");
     assert_eq!(first.finish().0, Some(0));
     for (moment, time) in [
         ("tomorrow", SystemTime::now() + Duration::from_secs(86_400)),
@@ -190,62 +191,55 @@ fn times_that_jump_change_nothing() {
             }
         }
         let mut server = server_in(cache.path(), &[]);
-        loved(&mut server, moment);
+        assert_predicts(&mut server, moment);
         assert_eq!(server.finish(), (Some(0), String::new()), "{moment}");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_a_home_directory_it_serves() {
+fn the_server_runs_without_a_home_directory() {
     for home in ["/dev/null", "/proc/nowhere", ""] {
         let mut command = Command::new(EXECUTABLE);
         command.env_clear().env("HOME", home).arg("serve");
         let mut server = Server::over_pipes(command);
-        loved(&mut server, home);
+        assert_predicts(&mut server, home);
         assert_eq!(server.finish(), (Some(0), String::new()), "{home}");
     }
 }
 
-/// Through a shell that sets limits first. Where no file can grow, writes fail as they do on a full disk.
+/// Starts a server that cannot write to files, as on a full disk.
 #[cfg(target_os = "linux")]
-fn limited(limits: &str, cache: &Path) -> Server {
+fn on_full_disk(cache: &Path) -> Server {
     let mut command = Command::new("/bin/sh");
     command.env_clear().env("LOCAL_MODEL_MCP_CACHE_DIR", cache);
-    command.args(["-c", &format!("{limits}; exec \"$0\" serve --log-level off"), EXECUTABLE]);
+    command.args(["-c", "ulimit -f 0; trap '' XFSZ; exec \"$0\" serve --log-level off", EXECUTABLE]);
     Server::over_pipes(command)
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_costs_what_would_be_kept_and_no_call() {
+fn a_full_disk_fails_only_a_first_start_and_the_error_names_the_cache_directory() {
     let cache = tempfile::tempdir().unwrap();
-    let mut first = server_in(cache.path(), &[]);
-    loved(&mut first, "a");
-    drop(first);
-    let mut server = limited("ulimit -f 0; trap '' XFSZ", cache.path());
-    (0..3).for_each(|id| loved(&mut server, &id.to_string()));
-    assert_eq!(server.finish(), (Some(0), String::new()));
+    let mut first = on_full_disk(cache.path());
+    let answer = first.ask(&predict(1, "hello"));
+    let error = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(error.contains("can neither be unpacked into") && error.contains("--cache-dir"), "{error}");
+    assert_eq!(first.finish(), (Some(0), String::new()));
+    // With room, the library is unpacked; after that nothing has to be written.
+    assert_predicts(&mut server_in(cache.path(), &[]), "a");
+    let mut later = on_full_disk(cache.path());
+    (0..3).for_each(|id| assert_predicts(&mut later, &id.to_string()));
+    assert_eq!(later.finish(), (Some(0), String::new()));
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_at_the_first_start_is_said_to_the_caller() {
-    let cache = tempfile::tempdir().unwrap();
-    let mut server = limited("ulimit -f 0; trap '' XFSZ", cache.path());
-    let answer = server.ask(&predict(1, "hello"));
-    let said = answer["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(said.contains("can neither be unpacked into") && said.contains("--cache-dir"), "{said}");
-    assert_eq!(server.finish(), (Some(0), String::new()));
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_stdout_that_takes_nothing_is_an_error_that_is_said() {
+fn an_unwritable_stdout_is_reported() {
     let mut command = command(&["serve"]);
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut child = command.stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-    // Stays open: it is the failed write that ends the server.
+    // Stays open: the failed write ends the server.
     let mut stdin = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut stdin, format!("{}\n", predict(1, "hello")).as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -260,10 +254,10 @@ fn a_stdout_that_takes_nothing_is_an_error_that_is_said() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_long_text_without_memory_for_it_is_one_failed_call() {
+fn a_text_too_large_for_the_memory_fails_one_call() {
     use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
     let mut server = Server::over_pipes(command(&["serve", "--log-level", "off"]));
-    loved(&mut server, "a");
+    assert_predicts(&mut server, "a");
     let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     let kilobytes = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
     let size = kilobytes.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10;
@@ -273,8 +267,8 @@ fn a_long_text_without_memory_for_it_is_one_failed_call() {
     let long = predict("b", &"word ".repeat(50_000));
     let refused = server.ask(&long)["result"].take();
     assert_eq!(refused["isError"], true, "{refused}");
-    let said = refused["content"][0]["text"].as_str().unwrap();
-    assert!(said.starts_with("there is not enough memory for a text of 250000 bytes; send a shorter one"), "{said}");
+    let error = refused["content"][0]["text"].as_str().unwrap();
+    assert!(error.starts_with("there is not enough memory for a text of 250000 bytes; send a shorter one"), "{error}");
     let short = server.ask(&predict("c", "I love that"));
     assert_eq!(short["result"]["structuredContent"]["prediction"], "positive");
     prlimit(process, Resource::As, before).unwrap();

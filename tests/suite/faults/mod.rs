@@ -1,13 +1,14 @@
-//! Whatever a client, a model or a machine does: every request gets one answer, and the server stays or leaves as it should.
+//! Faults of clients, models and machines: every request gets one answer, and the server goes on or
+//! ends as documented.
 //!
-//! One test for each case, by name. The executable over real pipes and sockets where the wire or the process is meant, the
-//! engine over the scripted fake where a moment has to be hit.
+//! Most tests use the scripted fake, in memory. The executable is started only where the process or
+//! its pipes are meant.
 
-/// How a process ends, and what it meets on the machine.
+/// How the process ends, and what it tolerates on a machine.
 mod life;
-/// What becomes of a run.
+/// Runs that end early, crash or are shared.
 mod runs;
-/// What clients send and how they leave.
+/// Unusual lines, and clients that leave.
 mod wire;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 use crate::client::Server;
 
-/// Answers by `id`, as text; fails where one comes twice or a message has none.
+/// Returns answers by `id`. Fails if one comes twice or a message has no `id`.
 #[track_caller]
 fn answers(server: &mut Server, count: usize) -> HashMap<String, Value> {
     let mut answers = HashMap::new();
@@ -30,7 +31,7 @@ fn answers(server: &mut Server, count: usize) -> HashMap<String, Value> {
     answers
 }
 
-/// Waits for the process to end by itself; returns its status and how long it took.
+/// Waits for the process to end by itself. Returns its status and the time it took.
 #[track_caller]
 fn ended(server: &mut Server) -> (Option<i32>, Duration) {
     let started = Instant::now();
@@ -38,10 +39,10 @@ fn ended(server: &mut Server) -> (Option<i32>, Duration) {
         if let Some(status) = server.child.try_wait().unwrap() {
             return (status.code(), started.elapsed());
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "it does not end");
+        assert!(started.elapsed() < Duration::from_secs(30), "the process does not end");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Leaving takes a few milliseconds; the rest is for machines with other things to do.
+/// Ending takes a few milliseconds; the rest is for busy machines.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! Unusual lines from clients, and clients that leave: over the scripted fake in memory, except where the
-//! process itself is meant.
+//! Unusual lines from clients, and clients that leave: over the scripted fake in memory, except
+//! where the process itself is meant.
 
 use std::io::{Seek, Write};
 use std::process::Stdio;
