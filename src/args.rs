@@ -1,5 +1,5 @@
-//! The flags and environment variables that all commands share, with their defaults. No other file reads the
-//! environment. The arguments of each command are in `commands`.
+//! The flags and environment variables that all commands share, with their defaults. No other file
+//! reads the environment. The arguments of each command are in `commands`.
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
@@ -23,16 +23,16 @@ const MAX_WORKERS: u16 = 256;
 
 #[derive(Args, Debug)]
 pub struct Options {
-    /// Model folder, optionally with a name. Repeatable; the first is the default. Without it, the built-in sentiment
-    /// model is used
+    /// Model folder, optionally with a name. Repeatable; the first is the default. Without it, the
+    /// built-in sentiment model is used
     #[arg(long, global = true, value_name = "[NAME=]DIR", env = "LOCAL_MODEL_MCP_MODEL", value_delimiter = ';')]
     pub model: Vec<OsString>,
     /// Maximum time from a call's arrival to its answer, including loading the model
     #[arg(long, global = true, value_name = "MS", env = "LOCAL_MODEL_MCP_DEADLINE_MS", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub deadline_ms: u64,
-    /// Threads per model, shared by one text or used by several texts at once (default: number of processors, 1 to 4;
-    /// all processors for whole files)
+    /// Threads per model, shared by one text or used by several texts at once (default: number of
+    /// processors, 1 to 4; all processors for whole files)
     #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_WORKERS")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WORKERS)))]
     pub workers: Option<u16>,
@@ -46,20 +46,21 @@ pub struct Options {
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_TEXT_BYTES")]
     #[arg(default_value_t = 256 << 10)]
     pub max_text_bytes: usize,
-    /// Directory where tool calls may read and write files, in addition to the project directory. Repeatable
+    /// Directory where tool calls may read and write files, in addition to the project directory.
+    /// Repeatable
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_ALLOW_DIR", value_delimiter = ';')]
     #[arg(value_hint = ValueHint::DirPath)]
     pub allow_dir: Vec<PathBuf>,
     /// Maximum size of a file that a tool call may classify
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_FILE_BYTES", default_value_t = 2 << 30)]
     pub max_file_bytes: u64,
-    /// Memory limit of this process (Linux only); allocations beyond it fail instead of exhausting the machine
-    /// (default: half of the machine's memory)
+    /// Memory limit of this process (Linux only); allocations beyond it fail instead of exhausting
+    /// the machine (default: half of the machine's memory)
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_MEMORY_BYTES")]
     #[arg(value_parser = clap::value_parser!(u64).range(256 << 20..))]
     pub max_memory_bytes: Option<u64>,
-    /// Directory for the runtime library, prepared graphs and results of earlier sessions (default: the user's cache
-    /// directory)
+    /// Directory for the runtime library, prepared graphs and results of earlier sessions (default:
+    /// the user's cache directory)
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_CACHE_DIR", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
     /// ONNX Runtime library to use instead of the built-in one
@@ -84,8 +85,8 @@ pub enum LogFormat {
 }
 
 impl Options {
-    /// Returns the models to serve, the default one first. Paths are absolute, since a client may start this program
-    /// in any directory.
+    /// Returns the models to serve, the default one first. Paths are absolute, since a client may
+    /// start this program in any directory.
     ///
     /// # Errors
     /// A sentence about the first name that is malformed or given twice.
@@ -106,7 +107,8 @@ impl Options {
         Ok(models)
     }
 
-    /// Returns the engine's settings for `serve`. More than 4 workers by default would not help one assistant.
+    /// Returns the engine's settings for `serve`. More than 4 workers by default would not help one
+    /// assistant.
     pub fn engine(&self) -> EngineSettings {
         EngineSettings {
             deadline: Duration::from_millis(self.deadline_ms),
@@ -122,13 +124,15 @@ impl Options {
         }
     }
 
-    /// Returns the engine's settings for a command that only works through texts: no results of earlier sessions.
+    /// Returns the engine's settings for a command that only works through texts: no results of
+    /// earlier sessions.
     pub fn batch_engine(&self) -> EngineSettings {
         let workers = self.workers.map_or_else(|| processors().min(MAX_WORKERS.into()), usize::from);
         EngineSettings { workers, precompute: false, results_dir: None, ..self.engine() }
     }
 
-    /// Returns what tool calls may do with files: the directories of the project and of `--allow-dir`.
+    /// Returns what tool calls may do with files: the directories of the project and of
+    /// `--allow-dir`.
     pub fn jobs(&self) -> JobSettings {
         let project = std::env::var_os("CLAUDE_PROJECT_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
         // Some clients start servers in the root directory, which is not a project.
@@ -163,7 +167,8 @@ pub(crate) fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// Parses a CSV delimiter: one ASCII character. `\t` and `tab` stand for a tab, which is hard to type.
+/// Parses a CSV delimiter: one ASCII character. `\t` and `tab` stand for a tab, which is hard to
+/// type.
 pub(crate) fn delimiter(argument: &str) -> Result<u8, String> {
     match argument.as_bytes() {
         b"\\t" | b"tab" => Ok(b'\t'),

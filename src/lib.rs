@@ -1,11 +1,12 @@
-//! Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in process.
+//! Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in
+//! process.
 //!
 //! # Layout
-//! Imports run one way: `commands` → `mcp` → `job` → `engine` → `model` → `onnxruntime`; `job` also reads and writes
-//! `files`.
+//! Imports run one way: `commands` → `mcp` → `job` → `engine` → `model` → `onnxruntime`; `job` also
+//! reads and writes `files`.
 //! - [`commands`]: the command line, one file per command; prints for people and scripts
-//! - [`args`], [`logging`], [`process`], [`output`]: global flags, logs, calls to the operating system, and the form in
-//!   which results are printed
+//! - [`args`], [`logging`], [`process`], [`output`]: global flags, logs, calls to the operating
+//!   system, and the form in which results are printed
 //! - [`mcp`]: the protocol, and all that the assistant reads
 //! - [`job`]: whole files through the engine, and the rows that need a review
 //! - [`evaluation`]: measures of quality, calibration, and the report

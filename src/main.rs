@@ -1,4 +1,5 @@
-//! The executable: prepares the process, reads the arguments, runs one command, exits with its status.
+//! The executable: prepares the process, reads the arguments, runs one command, exits with its
+//! status.
 
 use local_model_mcp::commands::{self, Cli};
 use local_model_mcp::{logging, process};

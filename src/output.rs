@@ -1,4 +1,5 @@
-//! One answer in the forms that commands print: the fields of a JSON object, or one aligned line of text.
+//! One answer in the forms that commands print: the fields of a JSON object, or one aligned line of
+//! text.
 
 use schemars::schema_for;
 use serde_json::{Map, Value};

@@ -1,20 +1,25 @@
-//! Everything this program asks of the operating system about its own process: malloc's settings, the memory limit,
-//! priority, huge pages, signals and the exit. The only file of the program with `unsafe` code.
+//! Everything this program asks of the operating system about its own process: malloc's settings,
+//! the memory limit, priority, huge pages, signals and the exit. The only file of the program with
+//! `unsafe` code.
 
-/// Makes the settings that libraries take from the environment and from malloc; must be the first call in `main`.
+/// Makes the settings that libraries take from the environment and from malloc; must be the first
+/// call in `main`.
 #[expect(unsafe_code, reason = "environment and malloc can be set safely only while no other thread runs")]
 pub fn prepare() {
-    // SAFETY: the first call in `main`, while this is the only thread; `mallopt` accepts any numbers.
+    // SAFETY: the first call in `main`, while this is the only thread; `mallopt` accepts any
+    // numbers.
     unsafe {
-        // ONNX Runtime's official libraries since 1.29 report models, machine and timings to their maker.
+        // ONNX Runtime's official libraries since 1.29 report models, machine and timings to their
+        // maker.
         std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
-            // Blocks of 1 MB and more go back to the system when they are freed. By default glibc raises this threshold
-            // with the first large block, and the memory of one long text stays with the process.
+            // Blocks of 1 MB and more go back to the system when they are freed. By default glibc
+            // raises this threshold with the first large block, and the memory of one long text
+            // stays with the process.
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
-            // Each thread's heap starts with 8 MB. Beyond its start a heap grows page by page, and all threads wait
-            // each time; ONNX Runtime's environment alone takes 6 MB.
+            // Each thread's heap starts with 8 MB. Beyond its start a heap grows page by page, and
+            // all threads wait each time; ONNX Runtime's environment alone takes 6 MB.
             libc::mallopt(libc::M_TOP_PAD, 8 << 20);
         }
     }
@@ -30,29 +35,31 @@ fn trim_heap() {
     }
 }
 
-/// Undoes [`prepare`]'s large heap starts once a model is loaded, so that malloc returns memory freed at the ends of
-/// heaps: 8 MB where a graph was prepared, 0.6 MB otherwise.
+/// Undoes [`prepare`]'s large heap starts once a model is loaded, so that malloc returns memory
+/// freed at the ends of heaps: 8 MB where a graph was prepared, 0.6 MB otherwise.
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
 fn reset_heap_growth() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: glibc's `mallopt` takes the lock of the main heap and then stores one word. Other heaps read that word
-    // without a lock and see the old or the new value, either of which is valid.
+    // SAFETY: glibc's `mallopt` takes the lock of the main heap and then stores one word. Other
+    // heaps read that word without a lock and see the old or the new value, either of which is
+    // valid.
     unsafe {
         libc::mallopt(libc::M_TOP_PAD, 128 << 10);
     }
 }
 
-/// Ends the process without the C++ library's exit handlers, which crash while a thread is still inside ONNX Runtime:
-/// a model that is loading, or a run that was abandoned.
+/// Ends the process without the C++ library's exit handlers, which crash while a thread is still
+/// inside ONNX Runtime: a model that is loading, or a run that was abandoned.
 pub fn exit(status: u8) -> ! {
     signal_hook::low_level::exit(status.into())
 }
 
-/// Limits the memory this process can allocate, so that a graph which asks for 100 GB gets an error and the machine
-/// stays usable. Mapped weights and the executable do not count. A lower existing limit stays.
+/// Limits the memory this process can allocate, so that a graph which asks for 100 GB gets an error
+/// and the machine stays usable. Mapped weights and the executable do not count. A lower existing
+/// limit stays.
 ///
-/// `bytes` defaults to half of the machine's memory, but at least 2 GiB, since loading takes more for a moment than
-/// half of a very small machine.
+/// `bytes` defaults to half of the machine's memory, but at least 2 GiB, since loading takes more
+/// for a moment than half of a very small machine.
 #[cfg(target_os = "linux")]
 pub fn limit_memory(bytes: Option<u64>) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -74,8 +81,9 @@ pub fn limit_memory(bytes: Option<u64>) {
 #[cfg(not(target_os = "linux"))]
 pub fn limit_memory(_: Option<u64>) {}
 
-/// Turns transparent huge pages off for this process. With pages of 2 MB, each thread's heap takes up to 2 MB more than
-/// it uses, and so does the embedding table, of which one text touches a few rows; every session has its own process.
+/// Turns transparent huge pages off for this process. With pages of 2 MB, each thread's heap takes
+/// up to 2 MB more than it uses, and so does the embedding table, of which one text touches a few
+/// rows; every session has its own process.
 pub fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
@@ -83,7 +91,8 @@ pub fn disable_huge_pages() {
     }
 }
 
-/// Lowers the priority of the whole process, so that a long file job does not slow down the machine's other work.
+/// Lowers the priority of the whole process, so that a long file job does not slow down the
+/// machine's other work.
 pub fn lower_priority() {
     #[cfg(unix)]
     if let Err(error) = rustix::process::nice(10) {
@@ -91,8 +100,9 @@ pub fn lower_priority() {
     }
 }
 
-/// Lowers the priority of the calling thread. Not to the minimum: a process ends with its last thread, and a thread at
-/// 19 waits half a second for the processor that it needs to end while other programs keep all of them busy.
+/// Lowers the priority of the calling thread. Not to the minimum: a process ends with its last
+/// thread, and a thread at 19 waits half a second for the processor that it needs to end while
+/// other programs keep all of them busy.
 fn lower_thread_priority() {
     // On other systems the call lowers the priority of the whole process.
     #[cfg(target_os = "linux")]
@@ -101,7 +111,8 @@ fn lower_thread_priority() {
     }
 }
 
-/// Returns the settings that the engine makes at its moments, since a library must not make them by itself.
+/// Returns the settings that the engine makes at its moments, since a library must not make them by
+/// itself.
 pub fn engine_hooks() -> engine::ProcessHooks {
     engine::ProcessHooks {
         after_load: reset_heap_growth,
@@ -110,7 +121,8 @@ pub fn engine_hooks() -> engine::ProcessHooks {
     }
 }
 
-/// Installs handlers for SIGINT and SIGTERM at once; the future completes when either arrives. Needs a tokio runtime.
+/// Installs handlers for SIGINT and SIGTERM at once; the future completes when either arrives.
+/// Needs a tokio runtime.
 pub fn shutdown_signal() -> impl Future<Output = ()> {
     #[cfg(unix)]
     let signals = {

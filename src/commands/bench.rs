@@ -1,5 +1,5 @@
-//! `bench`: drives `serve` with the user's model for a given time, and compares latency, errors and memory growth with
-//! fixed targets. Comparisons with the model in process are in `tools/bench`.
+//! `bench`: drives `serve` with the user's model for a given time, and compares latency, errors and
+//! memory growth with fixed targets. Comparisons with the model in process are in `tools/bench`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -165,7 +165,8 @@ impl Measured {
             ("error_percent", Some(100.0 * self.errors as f64 / calls), Some(0.1)),
             ("memory_mb", self.memory.last().map(|(_, megabytes)| *megabytes), None),
             ("memory_mb_per_min", slope.map(|[slope, _]| slope), None),
-            // Memory goes up and down by several MB as sessions work; growth within twice its error is no evidence.
+            // Memory goes up and down by several MB as sessions work; growth within twice its error
+            // is no evidence.
             ("memory_mb_per_min_at_least", slope.map(|[slope, error]| slope - 2.0 * error), Some(5.0)),
         ];
         let rounded = |value: f64| (value * 1e3).round() / 1e3;
@@ -173,8 +174,8 @@ impl Measured {
     }
 }
 
-/// Returns the slope of the least-squares line through points of (x, y), and its standard error; `None` for fewer than
-/// ten points, of which the error would be a guess.
+/// Returns the slope of the least-squares line through points of (x, y), and its standard error;
+/// `None` for fewer than ten points, of which the error would be a guess.
 fn slope(points: &[(f64, f64)]) -> Option<[f64; 2]> {
     let count = points.len() as f64;
     let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / count;

@@ -1,4 +1,5 @@
-//! `check`: loads every model as `serve` would and reports what was found, or what is wrong and the way out.
+//! `check`: loads every model as `serve` would and reports what was found, or what is wrong and how
+//! to fix it.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,11 @@ use serde_json::{Value, json};
 use crate::args::Options;
 use crate::commands::{Outcome, print, runtime};
 use crate::digest::hex;
-use crate::engine::{Engine, EngineSettings, Request, milliseconds, resident_bytes};
+use crate::engine::{Engine, EngineSettings, Error, Request, milliseconds, resident_bytes};
 use crate::hints::WithHint;
 use crate::model;
 use crate::output::megabytes;
-use crate::prediction::{Input, rounded};
+use crate::prediction::{Input, LabeledPrediction, rounded};
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -23,7 +24,7 @@ pub struct CheckArgs {
 }
 
 const SAMPLE: &str = "This is a sample text for a first prediction.";
-/// Runs that the shown latency is the median of.
+/// The reported latency is the median of these runs.
 const RUNS: usize = 9;
 
 pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Outcome> {
@@ -33,7 +34,8 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
     let mut unusable = 0;
     for (name, location) in models {
         let load = model::loader(name.clone(), location, options.library(), 1);
-        // Without a cache, so that every run is one of the model; and a slow model shall be reported, not cut off.
+        // Without a cache, so that each run is one of the model. A slow model is reported, not
+        // stopped.
         let settings = EngineSettings {
             precompute: false,
             results_dir: None,
@@ -41,48 +43,46 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
             deadline: Duration::from_secs(600),
             ..options.engine()
         };
-        let report =
-            runtime.block_on(async { inspect(&name, &Engine::start(vec![(name.clone(), load)], settings)).await });
-        unusable += usize::from(report.get("problem").is_some());
+        let report = runtime.block_on(async {
+            let engine = Engine::start(vec![(name.clone(), load)], settings);
+            inspect(&name, &engine).await
+        });
+        let report = report.unwrap_or_else(|error| {
+            unusable += 1;
+            json!({ "model": name, "problem": WithHint(&error).to_string() })
+        });
         reports.push(report);
     }
     runtime.shutdown_background();
     let text = if arguments.json {
         json!({ "models": reports, "resident_mb": resident_bytes().map(megabytes) }).to_string()
     } else {
-        readable(&reports)
+        aligned_text(&reports)
     };
     print(format!("{text}\n").as_bytes())?;
     if unusable > 0 {
-        return Err(anyhow!("{unusable} of {} models cannot be used", reports.len()));
+        return Err(anyhow!("{unusable} of {} models cannot be used; see the problems above", reports.len()));
     }
     Ok(Outcome::Done)
 }
 
-/// One model's findings, in the order they are shown.
-async fn inspect(name: &str, engine: &Engine) -> Value {
+/// Returns the findings about one model, in the order in which they are shown.
+async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
     let started = Instant::now();
-    let info = match engine.ready(None).await {
-        Ok(info) => info,
-        Err(error) => return json!({ "model": name, "problem": WithHint(&error).to_string() }),
-    };
+    let info = engine.ready(None).await?;
     let load_ms = milliseconds(started.elapsed()).round();
-    let mut took = Vec::new();
+    let mut latencies = Vec::new();
     let mut sample = Value::Null;
     for _ in 0..RUNS {
-        match engine.predict(Request { input: Input::single(SAMPLE), ..Request::default() }).await {
-            Ok(answer) => {
-                let verdict = answer.verdict();
-                sample = json!({ "text": SAMPLE, "prediction": verdict.prediction,
-                                 "score": verdict.confidence.or(verdict.value).map(rounded),
-                                 "tokens": answer.prediction.tokens });
-                took.push(answer.inference);
-            }
-            Err(error) => return json!({ "model": name, "problem": WithHint(&error).to_string() }),
-        }
+        let answer = engine.predict(Request { input: Input::single(SAMPLE), ..Request::default() }).await?;
+        let LabeledPrediction { prediction, confidence, value, .. } = answer.label();
+        let score = confidence.or(value).map(rounded);
+        let tokens = answer.prediction.tokens;
+        sample = json!({ "text": SAMPLE, "prediction": prediction, "score": score, "tokens": tokens });
+        latencies.push(answer.inference);
     }
-    took.sort();
-    json!({
+    latencies.sort();
+    Ok(json!({
         "model": name,
         "graph": info.graph.file,
         "chosen_because": info.graph.reason,
@@ -101,16 +101,16 @@ async fn inspect(name: &str, engine: &Engine) -> Value {
         "frequent_texts": info.frequent_texts.len(),
         "sample": sample,
         "load_ms": load_ms,
-        "inference_ms": milliseconds(took[took.len() / 2]),
-    })
+        "inference_ms": milliseconds(latencies[RUNS / 2]),
+    }))
 }
 
-/// One line a finding, names aligned.
-fn readable(reports: &[Value]) -> String {
+/// Formats one finding per line, names aligned.
+fn aligned_text(reports: &[Value]) -> String {
     let mut lines = Vec::new();
     for report in reports {
         for (key, value) in report.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-            let shown = match value {
+            let value = match value {
                 Value::String(text) => text.clone(),
                 Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
                 Value::Object(sample) => format!(
@@ -122,7 +122,7 @@ fn readable(reports: &[Value]) -> String {
                 ),
                 other => other.to_string(),
             };
-            lines.push(format!("{key:<15} {shown}"));
+            lines.push(format!("{key:<15} {value}"));
         }
         lines.push(String::new());
     }

@@ -1,4 +1,5 @@
-//! The command line: one file per command, each with its arguments next to its `run`. The only module that prints.
+//! The command line: one file per command, each with its arguments next to its `run`. The only
+//! module that prints.
 
 mod bench;
 mod check;
@@ -22,7 +23,8 @@ use crate::{model, process};
 
 const NAME: &str = "local-model-mcp";
 
-/// Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in process
+/// Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in
+/// process
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, max_term_width = 100)]
 pub struct Cli {
@@ -33,7 +35,8 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line and the environment. Where they are invalid, prints why and ends the process.
+    /// Reads the command line and the environment. Where they are invalid, prints why and ends the
+    /// process.
     ///
     /// An empty variable counts as unset: clients that fill in optional settings leave it empty.
     pub fn read() -> (Self, ArgMatches) {
@@ -80,8 +83,8 @@ enum Outcome {
 /// Exit status of a command that could not run.
 const COULD_NOT_RUN: u8 = 2;
 
-/// Runs the command, prints the error that stopped it, and returns the exit status. `matches` are those that
-/// `arguments` come from.
+/// Runs the command, prints the error that stopped it, and returns the exit status. `matches` are
+/// those that `arguments` come from.
 pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
     let options = &arguments.options;
     process::limit_memory(options.max_memory_bytes);
@@ -99,7 +102,8 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
             // Writing to memory cannot fail.
             let _ = clap_mangen::Man::new(Cli::command()).render(out);
         }),
-        // A client that starts the server passes no command; a person who does wants the list of commands.
+        // A client that starts the server passes no command; a person who does wants the list of
+        // commands.
         None if std::io::stdin().is_terminal() => {
             Cli::command().print_help().map(|()| Outcome::Done).context("cannot write to stdout")
         }
@@ -133,13 +137,14 @@ fn print(content: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Returns a runtime with one thread. Everything outside the model is short, so a second thread would only add
-/// hand-overs.
+/// Returns a runtime with one thread. Everything outside the model is short, so a second thread
+/// would only add hand-overs.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")
 }
 
-/// Starts the engine with every model of the options, or `only` one of them. Must be called inside the runtime.
+/// Starts the engine with every model of the options, or `only` one of them. Must be called inside
+/// the runtime.
 fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> anyhow::Result<Arc<Engine>> {
     let models = options.models().map_err(|problem| anyhow!(problem))?;
     let known: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();

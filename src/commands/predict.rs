@@ -1,5 +1,5 @@
-//! `predict`: classifies texts from arguments or stdin; aligned text for people, JSON lines for pipes. As a filter it
-//! writes exactly one line for each line that it reads, in the same order.
+//! `predict`: classifies texts from arguments or stdin; aligned text for people, JSON lines for
+//! pipes. As a filter it writes exactly one line for each line that it reads, in the same order.
 
 use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
 use std::num::NonZero;
@@ -29,8 +29,8 @@ pub struct PredictArgs {
     /// Classify a file: CSV, TSV, JSON lines, text lines or Parquet; gzip and zstd are detected
     #[arg(long, value_name = "FILE", conflicts_with = "texts")]
     pub file: Option<PathBuf>,
-    /// Column that holds the texts, by name or number (default: the only text column). On stdin: lines are JSON objects
-    /// and this field is classified
+    /// Column that holds the texts, by name or number (default: the only text column). On stdin:
+    /// lines are JSON objects and this field is classified
     #[arg(long, value_name = "COLUMN")]
     pub text_column: Option<String>,
     /// Column with the correct labels, to report the accuracy
@@ -51,8 +51,9 @@ pub struct PredictArgs {
     /// The CSV file has no header; columns are named 1, 2, 3 and so on
     #[arg(long, requires = "file")]
     pub no_header: bool,
-    /// Lines of stdin are JSON objects; the field `text` is classified and all others are passed on. If an object has a
-    /// field that the output uses, such as `error`, all fields added to it start with `local_model_`
+    /// Lines of stdin are JSON objects; the field `text` is classified and all others are passed
+    /// on. If an object has a field that the output uses, such as `error`, all fields added to it
+    /// start with `local_model_`
     #[arg(long, conflicts_with_all = ["texts", "file"])]
     pub jsonl: bool,
     /// Name of the model to use (default: the first)
@@ -145,8 +146,8 @@ fn unusable(name: &str, line: &Line) -> Object {
     }
 }
 
-/// Reads lines on a thread of their own, since reading blocks and must not delay the answers. The thread returns the
-/// error that ended the input early.
+/// Reads lines on a thread of their own, since reading blocks and must not delay the answers. The
+/// thread returns the error that ended the input early.
 fn read_stdin(field: Option<Wanted>) -> io::Result<(impl Stream<Item = Row>, JoinHandle<io::Result<()>>)> {
     let (sender, mut rows) = mpsc::channel(READ_AHEAD);
     let read = move || {
@@ -166,8 +167,8 @@ fn read_stdin(field: Option<Wanted>) -> io::Result<(impl Stream<Item = Row>, Joi
     Ok((stream::poll_fn(move |context| rows.poll_recv(context)), reader))
 }
 
-/// Classifies the rows and writes the answers in their order, each as soon as it is there. Returns `None` if stdout is
-/// closed before the end.
+/// Classifies the rows and writes the answers in their order, each as soon as it is there. Returns
+/// `None` if stdout is closed before the end.
 async fn classify(
     engine: Arc<Engine>,
     arguments: &PredictArgs,
@@ -220,8 +221,8 @@ impl Writer {
         stdout.flush()
     }
 
-    /// Adds an answer's fields and never overwrites the object's own. The names depend on the object's names alone, and
-    /// not on the answer, so that a reader can tell them apart.
+    /// Adds an answer's fields and never overwrites the object's own. The names depend on the
+    /// object's names alone, and not on the answer, so that a reader can tell them apart.
     fn with_fields(&self, mut object: Object, fields: &serde_json::Map<String, serde_json::Value>) -> Object {
         let mut prefix = String::new();
         while self.names.iter().any(|name| object.names().any(|own| *own == format!("{prefix}{name}"))) {

@@ -1,21 +1,21 @@
-//! `predict --file`: a whole file, with a progress bar at a terminal and a summary at the end.
+//! `predict --file`: classifies a file, with a progress bar at a terminal and a summary at the end.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use crate::args::Options;
 use crate::commands::predict::PredictArgs;
-use crate::commands::{Outcome, engine, runtime};
+use crate::commands::{Outcome, engine, print, runtime};
 use crate::files::{Existing, Places, Reading};
 use crate::job::{FileJob, JobSettings, RowSample, Running, Stage, Summary};
 use crate::process;
 
-const BAR_MOVES_EVERY: Duration = Duration::from_millis(100);
+const BAR_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> anyhow::Result<Outcome> {
     let runtime = runtime()?;
@@ -42,34 +42,29 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         let mut running = job.start(engine);
         tokio::select! {
             outcome = watched(&mut running) => outcome,
-            // The job is dropped, and keeps what is finished.
-            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted; the same command with `--resume` goes on")),
+            // Dropping the job stops it; the finished rows are kept.
+            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted; run the same command with `--resume` to continue")),
         }
     });
     runtime.shutdown_background();
     let summary = summary?;
-    let text = if arguments.json || !io::stdout().is_terminal() {
-        object(&summary).to_string()
-    } else {
-        readable(&object(&summary))
-    };
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written.context("the summary could not be written to stdout")?,
-    }
+    let fields = fields(&summary);
+    let is_json = arguments.json || !io::stdout().is_terminal();
+    let text = if is_json { Value::Object(fields).to_string() } else { aligned_text(&fields) };
+    print(format!("{text}\n").as_bytes())?;
     Ok(if summary.failed.count > 0 { Outcome::SomeFailed } else { Outcome::Done })
 }
 
-/// Waits for the end; at a terminal, with a bar that shows how far it is.
+/// Waits for the end of a job and shows a progress bar if stderr is a terminal.
 pub(super) async fn watched<T>(running: &mut Running<T>) -> anyhow::Result<T> {
     let progress = running.progress.clone();
     let bar = if io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
     bar.set_style(
         ProgressStyle::with_template("{wide_bar:.dim} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let moving = async {
+    let update = async {
         loop {
-            tokio::time::sleep(BAR_MOVES_EVERY).await;
+            tokio::time::sleep(BAR_INTERVAL).await;
             let progress = *progress.borrow();
             bar.set_message(progress.to_string());
             if let (Some(total), Stage::Predicting | Stage::Writing) = (progress.total, progress.stage) {
@@ -80,61 +75,52 @@ pub(super) async fn watched<T>(running: &mut Running<T>) -> anyhow::Result<T> {
     };
     let outcome = tokio::select! {
         outcome = running.finished() => outcome,
-        () = moving => unreachable!("the bar moves until the job has ended"),
+        () = update => unreachable!("the bar is updated until the job has ended"),
     };
     bar.finish_and_clear();
     outcome.map_err(|error| anyhow!(error))
 }
 
-/// The summary's fields in the order in which they are shown; what does not apply is left out.
-fn object(summary: &Summary) -> Value {
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| {
-        if !value.is_null() {
-            fields.insert(name.to_owned(), value);
-        }
-    };
-    let noted = |noted: &RowSample| match noted.count {
-        0 => Value::Null,
-        count => json!({ "count": count, "rows": noted.first }),
-    };
+/// Returns the summary's fields in the order in which they are shown. Fields that do not apply are
+/// omitted.
+fn fields(summary: &Summary) -> Map<String, Value> {
+    let sample = |rows: &RowSample| (rows.count > 0).then(|| json!({ "count": rows.count, "rows": rows.first }));
     let rounded = |share: f64| (share * 1e4).round() / 1e4;
-    let seconds = summary.duration.as_secs_f64();
-    // As the person would name it.
+    let counts = summary.labels.iter().map(|(label, rows)| (label.clone(), Value::from(*rows)));
+    // Relative to the working directory, as the user would type it.
     let here = std::env::current_dir().ok().and_then(|here| summary.output.strip_prefix(here).ok());
-    put("output", json!(here.unwrap_or(&summary.output).display().to_string()));
-    put("model", json!(summary.model));
-    put("text_column", json!(summary.text_column));
-    put("rows", json!(summary.rows));
-    put("resumed_rows", Some(summary.resumed).filter(|rows| *rows > 0).map_or(Value::Null, Value::from));
-    put(
-        "labels",
-        summary.labels.iter().map(|(label, rows)| (label.clone(), Value::from(*rows))).collect::<Map<_, _>>().into(),
-    );
-    put("mean_confidence", json!(summary.mean_confidence.map(rounded)));
-    put("accuracy", json!(summary.accuracy.map(rounded)));
-    put("uncertain", noted(&summary.uncertain));
-    put("failed", noted(&summary.failed));
-    put("reasons", if summary.reasons.is_empty() { Value::Null } else { json!(summary.reasons) });
-    put("truncated", noted(&summary.truncated));
-    put("seconds", json!((seconds * 10.0).round() / 10.0));
-    put("rows_per_second", json!(((summary.rows - summary.resumed) as f64 / seconds.max(0.001)) as u64));
-    Value::Object(fields)
+    let fields = [
+        ("output", Some(json!(here.unwrap_or(&summary.output).display().to_string()))),
+        ("model", Some(json!(summary.model))),
+        ("text_column", Some(json!(summary.text_column))),
+        ("rows", Some(json!(summary.rows))),
+        ("resumed_rows", (summary.resumed > 0).then(|| json!(summary.resumed))),
+        ("labels", Some(Value::Object(counts.collect()))),
+        ("mean_confidence", summary.mean_confidence.map(|share| json!(rounded(share)))),
+        ("accuracy", summary.accuracy.map(|share| json!(rounded(share)))),
+        ("uncertain", sample(&summary.uncertain)),
+        ("failed", sample(&summary.failed)),
+        ("reasons", (!summary.reasons.is_empty()).then(|| json!(summary.reasons))),
+        ("truncated", sample(&summary.truncated)),
+        ("seconds", Some(json!((summary.duration.as_secs_f64() * 10.0).round() / 10.0))),
+        ("rows_per_second", Some(json!(summary.rows_per_second()))),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// One line a field, names aligned.
-fn readable(summary: &Value) -> String {
-    let shown = |value: &Value| match value {
+/// Formats one field per line, names aligned.
+fn aligned_text(fields: &Map<String, Value>) -> String {
+    let format = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "),
-        Value::Object(noted) if noted.contains_key("rows") && noted.contains_key("count") => {
-            format!("{} (first rows: {})", noted["count"], noted["rows"])
+        Value::Object(sample) if sample.contains_key("rows") && sample.contains_key("count") => {
+            format!("{} (first rows: {})", sample["count"], sample["rows"])
         }
         Value::Object(counts) => {
             counts.iter().map(|(label, rows)| format!("{label} {rows}")).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
     };
-    let lines = summary.as_object().into_iter().flatten().map(|(name, value)| format!("{name:<16} {}", shown(value)));
+    let lines = fields.iter().map(|(name, value)| format!("{name:<16} {}", format(value)));
     lines.collect::<Vec<_>>().join("\n")
 }

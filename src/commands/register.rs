@@ -1,5 +1,5 @@
-//! `register`: prints the command and the configuration that register this server with a client, or runs the client's
-//! command. Never edits a client's file.
+//! `register`: prints the command and the configuration that register this server with a client, or
+//! runs the client's command. Never edits a client's file.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -19,8 +19,8 @@ pub struct RegisterArgs {
     /// Client to register with
     #[arg(long, value_name = "CLIENT", default_value = "claude-code")]
     pub client: Client,
-    /// Who gets the server: `local` (you, in this project), `user` (you, in all projects) or `project` (everyone in
-    /// this project)
+    /// Who gets the server: `local` (you, in this project), `user` (you, in all projects) or
+    /// `project` (everyone in this project)
     #[arg(long, value_name = "SCOPE", default_value = "local")]
     pub scope: Scope,
     /// Name of the server in the client
@@ -88,8 +88,8 @@ pub(super) fn run(options: &Options, arguments: &RegisterArgs, matches: &ArgMatc
     Ok(Outcome::Done)
 }
 
-/// Returns the command that starts this program. A project's file is shared with people who have the program at other
-/// paths; for one person, the absolute path is the most reliable.
+/// Returns the command that starts this program. A project's file is shared with people who have
+/// the program at other paths; for one person, the absolute path is the most reliable.
 fn executable(arguments: &RegisterArgs) -> anyhow::Result<String> {
     if arguments.client == Client::ClaudeCode && arguments.scope == Scope::Project {
         return Ok(NAME.into());
@@ -98,8 +98,8 @@ fn executable(arguments: &RegisterArgs) -> anyhow::Result<String> {
     Ok(utf8(path.as_os_str())?.to_owned())
 }
 
-/// Returns the global flags that were set for this call, by flag or by variable, without those of `except`. Paths are
-/// made absolute, since a client starts the server in any directory.
+/// Returns the global flags that were set for this call, by flag or by variable, without those of
+/// `except`. Paths are made absolute, since a client starts the server in any directory.
 pub(super) fn flags(options: &Options, matches: &ArgMatches, except: &[&str]) -> anyhow::Result<Vec<String>> {
     let mut flags = Vec::new();
     for argument in Cli::command().get_arguments().filter(|argument| argument.is_global_set()) {

@@ -25,13 +25,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
     });
-    // The process exits next. Dropping the runtime would wait for a blocking read of stdin and for models that are
-    // loading, and would drop a thousand calls one by one.
+    // The process exits next. Dropping the runtime would wait for a blocking read of stdin and for
+    // models that are loading, and would drop a thousand calls one by one.
     std::mem::forget(runtime);
     outcome
 }
 
-/// Logs a model that cannot be loaded. Clients keep stderr in their own log; calls report the error as well.
+/// Logs a model that cannot be loaded. Clients keep stderr in their own log; calls report the error
+/// as well.
 async fn report_failure(engine: Arc<Engine>, name: String) {
     if let Err(error) = engine.ready(Some(&name)).await {
         tracing::error!(model = name, %error, "model_failed");

@@ -1,4 +1,5 @@
-//! docs/reference.md is generated here, from the definitions of the command line and the tools' schemas.
+//! docs/reference.md is generated here, from the definitions of the command line and the tools'
+//! schemas.
 
 use std::fmt::Write;
 use std::fs;
@@ -85,7 +86,8 @@ fn usage(argument: &Arg) -> String {
     }
 }
 
-/// Returns the two last cells of an argument's row. Defaults that depend on the machine are in the help's text.
+/// Returns the two last cells of an argument's row. Defaults that depend on the machine are in the
+/// help's text.
 fn meaning(argument: &Arg) -> String {
     let defaults = argument.get_default_values().iter().filter_map(|value| value.to_str());
     let default = defaults.map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" ");

@@ -1,5 +1,5 @@
-//! The same model in this process: tokenized and run without server, queue or cache. The only file that calls the
-//! product's library for it.
+//! The same model in this process: tokenized and run without server, queue or cache. The only file
+//! that calls the product's library for it.
 
 use std::path::Path;
 use std::thread;

@@ -9,7 +9,8 @@ const WORDS: [&str; 64] = [
     "right", "now", "that", "no", "one", "knows", "how", "more",
 ];
 
-/// Returns texts of about `tokens` tokens each, special tokens included. The same `series` gives the same texts.
+/// Returns texts of about `tokens` tokens each, special tokens included. The same `series` gives
+/// the same texts.
 pub(crate) fn distinct_texts(count: usize, tokens: usize, series: u64) -> Vec<String> {
     let mut random = fastrand::Rng::with_seed(series);
     let words = tokens.saturating_sub(2).max(1);

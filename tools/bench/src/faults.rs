@@ -1,7 +1,8 @@
-//! A soak with faults: calls mixed with cancellations, invalid lines, repeated ids and clients that disconnect. Every
-//! answer is accounted for.
+//! A soak with faults: calls mixed with cancellations, invalid lines, repeated ids and clients that
+//! disconnect. Every answer is accounted for.
 //!
-//! One server lives through all of it and is watched for its memory; others are started and left in the middle.
+//! One server lives through all of it and is watched for its memory; others are started and left in
+//! the middle.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -141,7 +142,8 @@ impl Client {
         self.server.send(&line)?;
         self.expect(id);
         if random.u32(..100) == 0 {
-            // The first call is still open or was just answered; in both cases this one is answered too.
+            // The first call is still open or was just answered; in both cases this one is answered
+            // too.
             self.server.send(&line)?;
             report.calls += 1;
             self.expect(id);

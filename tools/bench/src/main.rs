@@ -6,8 +6,8 @@
 //! target/release/bench-tool speed --server OLD --server NEW
 //! ```
 //!
-//! Several servers are measured in turns, so that the machine's other work affects all of them alike. Nothing here is
-//! part of the product; `local-model-mcp bench` is for users.
+//! Several servers are measured in turns, so that the machine's other work affects all of them
+//! alike. Nothing here is part of the product; `local-model-mcp bench` is for users.
 
 mod baseline;
 mod corpus;
@@ -82,7 +82,8 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let Cli { command, target } = Cli::parse();
-    // Directories of their own: a user's cache keeps results of earlier sessions, which would answer for the model.
+    // Directories of their own: a user's cache keeps results of earlier sessions, which would
+    // answer for the model.
     let folder = tempfile::tempdir().context("cannot create a temporary directory")?;
     let candidates: Vec<Candidate> = (target.server.iter().enumerate())
         .map(|(number, path)| Candidate::new(path, &folder.path().join(number.to_string()), &target))

@@ -1,4 +1,5 @@
-//! Parts of a call in this process: the model's run alone, and a call that the result cache answers.
+//! Parts of a call in this process: the model's run alone, and a call that the result cache
+//! answers.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

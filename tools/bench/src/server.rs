@@ -238,7 +238,8 @@ fn expect_result(line: &str) -> anyhow::Result<()> {
     bail!("the server answered {}", line.trim())
 }
 
-/// Returns the id of an answer. A full parse would cost the client more time than the server's own work.
+/// Returns the id of an answer. A full parse would cost the client more time than the server's own
+/// work.
 pub(crate) fn id(line: &str) -> Option<usize> {
     let rest = line.split_once("\"id\":")?.1;
     rest.split_once([',', '}'])?.0.trim().parse().ok()

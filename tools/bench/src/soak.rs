@@ -59,7 +59,8 @@ fn soak(name: String, server: &mut Server, duration: Duration) -> anyhow::Result
     })
 }
 
-/// Returns texts of all lengths, long and short ones mixed; one in three is one of fifty that come again and again.
+/// Returns texts of all lengths, long and short ones mixed; one in three is one of fifty that come
+/// again and again.
 fn mixed_texts(series: u64) -> Vec<String> {
     const LENGTHS: [usize; 10] = [8, 16, 24, 40, 64, 12, 128, 20, 256, 480];
     let repeated = distinct_texts(50, 20, 5000);

@@ -1,7 +1,7 @@
 //! Memory and processor time of another process, from /proc. Linux only; `None` elsewhere.
 //!
-//! The crate `procfs` reads the same files, but needs a feature of rustix that the product does not use. Building the
-//! workspace would then compile rustix and all that depends on it a second time.
+//! The crate `procfs` reads the same files, but needs a feature of rustix that the product does not
+//! use. Building the workspace would then compile rustix and all that depends on it a second time.
 
 use std::fs;
 
@@ -28,7 +28,8 @@ pub(crate) fn memory(pid: u32) -> Option<Memory> {
 /// Returns the processor time used so far, in ticks of 10 ms.
 pub(crate) fn processor_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain anything; `utime` and `stime` are the 12th and 13th fields after it.
+    // The name in parentheses may contain anything; `utime` and `stime` are the 12th and 13th
+    // fields after it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }

@@ -1,4 +1,5 @@
-//! Memory of a session after its first prediction, of a second session, and processor time of an idle one.
+//! Memory of a session after its first prediction, of a second session, and processor time of an
+//! idle one.
 
 use std::thread;
 use std::time::Duration;

@@ -66,7 +66,8 @@ pub(crate) fn run(
         new_texts.push(texts::uncached(candidates, &mut baseline, tokens, count)?);
     }
     progress("texts with 64 in flight");
-    // Not fewer in a quick run: a turn starts and ends with fewer in flight, which must not dominate.
+    // Not fewer in a quick run: a turn starts and ends with fewer in flight, which must not
+    // dominate.
     let concurrent = concurrent::measure(candidates, &baseline, 1000)?;
     let workers = baseline.workers();
     drop(baseline);
@@ -139,8 +140,9 @@ fn ms(milliseconds: f64) -> String {
     format!("{milliseconds:.2} ms")
 }
 
-/// Returns the indices below `count`, starting with another one in each round. A measurement that follows another finds
-/// the weights in the processor's caches, so each participant must go first equally often.
+/// Returns the indices below `count`, starting with another one in each round. A measurement that
+/// follows another finds the weights in the processor's caches, so each participant must go first
+/// equally often.
 fn in_turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| (turn + round) % count)
 }

@@ -1,4 +1,5 @@
-//! How long a server takes from its start to its answers, and from the end of its input to its exit.
+//! How long a server takes from its start to its answers, and from the end of its input to its
+//! exit.
 
 use serde::Serialize;
 use serde_json::json;

@@ -11,8 +11,9 @@ use crate::corpus::distinct_texts;
 use crate::percentiles::{Percentiles, median};
 use crate::server::{Candidate, Server, Wire, predictions};
 
-/// Before each run of a new text, the server's and the baseline's alike. An assistant's calls do not come within
-/// microseconds of each other, so a run starts on a processor that slept and takes 0.1 to 0.3 ms longer.
+/// Before each run of a new text, the server's and the baseline's alike. An assistant's calls do
+/// not come within microseconds of each other, so a run starts on a processor that slept and takes
+/// 0.1 to 0.3 ms longer.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Not counted: a server may need some texts to settle.
 const WARM_UP: usize = 8;
