@@ -12,13 +12,6 @@ use crate::hints::WithHint;
 /// A failure. Cheap to clone, because one failed load answers many calls.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
-    #[error("the arguments do not fit the tool: {problem}; it takes {takes}")]
-    Arguments { problem: String, takes: String },
-    #[error(
-        "`texts` has {found} entries; expected 1 to {limit}; for more put them into a file and use local_model_predict_file"
-    )]
-    Batch { found: usize, limit: usize },
-
     #[error(transparent)]
     Tables(#[from] tables::Error),
     #[error("`{path}` changed at row {row} while or since it was classified; run it again with `overwrite`")]
@@ -55,8 +48,6 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Tables(_)
-            | Self::Arguments { .. }
-            | Self::Batch { .. }
             | Self::FileChanged { .. }
             | Self::Evaluation(_)
             | Self::OutputColumns { .. }

@@ -39,7 +39,9 @@ pub enum Error {
         count(*labels, "label", "labels")
     )]
     TopK { model: String, found: usize, labels: usize },
-    #[error("model `{model}` is a tagger and does not support `explain`; leave it out: its entities are the explanation")]
+    #[error(
+        "model `{model}` is a tagger and does not support `explain`; leave it out: its entities are the explanation"
+    )]
     ExplainNotTaken { model: String },
 
     #[error("model `{model}` is still loading after {deadline_ms} ms; call again")]

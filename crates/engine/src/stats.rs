@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::error::{Error, Kind};
@@ -26,31 +28,42 @@ struct Counts {
 }
 
 /// What happened to the calls of one model since the process started.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// Serialized as the counts alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Statistics {
+    #[serde(rename = "model")]
     pub from_model: u64,
+    #[serde(rename = "cache")]
     pub from_cache: u64,
     pub joined: u64,
     pub precomputed: u64,
     pub caller_errors: u64,
     pub cancelled: u64,
-    /// Failures that are not the caller's: model, overload, internal.
+    /// Failures that are not the caller's.
     pub errors: u64,
     /// Time from arrival to answer of the last 1,000 answered calls, without rows of files; `None`
     /// before the first.
+    #[serde(skip)]
     pub latency: Option<Percentiles>,
 }
 
 /// Percentiles of the latency, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Percentiles {
+    #[serde(rename = "p50")]
     pub p50_ms: f64,
+    #[serde(rename = "p95")]
     pub p95_ms: f64,
+    #[serde(rename = "p99")]
     pub p99_ms: f64,
 }
 
 /// Counts of the result cache over all models.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct CacheCounts {
     pub entries: u64,
     pub hits: u64,

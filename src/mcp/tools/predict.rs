@@ -49,17 +49,12 @@ impl LocalTool for Predict {
         let request = Request { model: model.clone(), input, top_k, explain, ..Request::default() };
         let predicted = async { Ok(server.engine.predict(request).await?) };
         let answer = watched(server, model, context, predicted).await?;
-        let respond = move |answer: &Answer| result(&labeled(answer, top_k), Some(diagnostics(answer)));
+        let respond =
+            move |answer: &Answer| result(&answer.label().with_top_k(top_k.unwrap_or(1)), Some(diagnostics(answer)));
         // Ranking very many labels and cutting entities out of a long text takes longer than a hop.
         let is_large = answer.input.text.len() > 16 << 10 || answer.info.labels.len() > 1000;
         Ok(if is_large { on_other_thread(move || respond(&answer)).await } else { respond(&answer) })
     }
-}
-
-/// Returns the answer as the assistant sees it.
-pub(super) fn labeled(answer: &Answer, top_k: Option<usize>) -> LabeledPrediction {
-    let labeled = answer.info.label(&answer.input, &answer.prediction).with_top_k(top_k.unwrap_or(1));
-    LabeledPrediction { explanation: answer.explanation.clone(), ..labeled }
 }
 
 /// Returns facts about a call for developers; they stay out of the assistant's sight.

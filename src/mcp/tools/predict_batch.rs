@@ -4,9 +4,8 @@ use futures_util::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Error, Kind, Priority, Request};
+use crate::engine::{Answer, Error, Kind, Priority, Request};
 use crate::mcp::server::{Context, Server};
-use crate::mcp::tools::predict::labeled;
 use crate::mcp::tools::{LocalTool, ToolError, ToolResult, on_other_thread, result, watched};
 use crate::prediction::{Input, LabeledPrediction};
 
@@ -82,8 +81,8 @@ impl LocalTool for PredictBatch {
             Ok(answers)
         };
         let answers = watched(server, model.clone(), context, predicted).await?;
-        let item = move |answer| match answer {
-            Ok(answer) => Item { labeled: Some(labeled(&answer, top_k)), error: None },
+        let item = move |answer: Result<Answer, Error>| match answer {
+            Ok(answer) => Item { labeled: Some(answer.label().with_top_k(top_k.unwrap_or(1))), error: None },
             Err(error) => Item { labeled: None, error: Some(ToolError::from(error).0) },
         };
         Ok(on_other_thread(move || result(&Output { results: answers.into_iter().map(item).collect() }, None)).await)

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::hex;
-use crate::engine::{State, Statistics, milliseconds, resident_bytes};
+use crate::engine::{CacheCounts, Percentiles, State, Statistics, milliseconds, resident_bytes};
 use crate::hints::WithHint;
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolResult, result, shorten};
@@ -57,9 +57,10 @@ struct Model {
     /// First 16 digits of a SHA-256 over everything that determines a result.
     digest: Option<String>,
     load_ms: Option<LoadMs>,
-    calls: Calls,
+    /// Finished calls, by the source of their answer or the reason that there is none.
+    calls: Statistics,
     /// From arrival to answer, for the last 1,000 calls.
-    latency_ms: Option<LatencyMs>,
+    latency_ms: Option<Percentiles>,
 }
 
 /// Milliseconds of each step of loading; `files` and `tokenizer` run in parallel.
@@ -73,35 +74,11 @@ struct LoadMs {
     first_run: f64,
 }
 
-/// Finished calls, by the source of their answer or the reason that there is none.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[schemars(inline)]
-struct Calls {
-    model: u64,
-    cache: u64,
-    joined: u64,
-    precomputed: u64,
-    caller_errors: u64,
-    cancelled: u64,
-    errors: u64,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(inline)]
-struct LatencyMs {
-    p50: f64,
-    p95: f64,
-    p99: f64,
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Cache {
-    entries: u64,
-    hits: u64,
-    precomputed_hits: u64,
-    joined: u64,
-    misses: u64,
+    #[serde(flatten)]
+    counts: CacheCounts,
     /// Share of calls answered without running the model.
     hit_rate: f64,
 }
@@ -118,18 +95,12 @@ impl LocalTool for Status {
 
     async fn call(server: &Server, _: Arguments, _: &Context) -> ToolResult {
         let statistics = server.engine.statistics().into_iter();
-        let cache = server.engine.cache_counts().await;
-        let answered = cache.hits + cache.joined + cache.misses;
+        let counts = server.engine.cache_counts().await;
+        let reused = counts.hits + counts.joined;
+        let hit_rate = rounded(reused as f32 / (reused + counts.misses).max(1) as f32);
         let output = Output {
-            models: statistics.map(|(name, state, counts)| Model::new(name, &state, &counts)).collect(),
-            cache: Cache {
-                entries: cache.entries,
-                hits: cache.hits,
-                precomputed_hits: cache.precomputed_hits,
-                joined: cache.joined,
-                misses: cache.misses,
-                hit_rate: rounded((cache.hits + cache.joined) as f32 / answered.max(1) as f32),
-            },
+            models: statistics.map(|(name, state, calls)| Model::new(name, &state, calls)).collect(),
+            cache: Cache { counts, hit_rate },
             memory_mb: resident_bytes().map(|bytes| (bytes as f64 / 1e5).round() / 10.0),
         };
         Ok(result(&output, None))
@@ -137,18 +108,8 @@ impl LocalTool for Status {
 }
 
 impl Model {
-    fn new(name: String, state: &State, counts: &Statistics) -> Self {
-        let calls = Calls {
-            model: counts.from_model,
-            cache: counts.from_cache,
-            joined: counts.joined,
-            precomputed: counts.precomputed,
-            caller_errors: counts.caller_errors,
-            cancelled: counts.cancelled,
-            errors: counts.errors,
-        };
-        let latency_ms = counts.latency.map(|at| LatencyMs { p50: at.p50_ms, p95: at.p95_ms, p99: at.p99_ms });
-        let model = Self { name, calls, latency_ms, ..Self::default() };
+    fn new(name: String, state: &State, calls: Statistics) -> Self {
+        let model = Self { name, latency_ms: calls.latency, calls, ..Self::default() };
         match state {
             State::Loading => Self { state: "loading", ..model },
             State::Failed(error) => Self { state: "failed", problem: Some(WithHint(error).to_string()), ..model },
@@ -179,5 +140,37 @@ impl Model {
             }),
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::prediction::{GraphReport, LoadReport, Task};
+
+    #[test]
+    fn many_and_long_names_are_shortened() {
+        let info = ModelInfo {
+            task: Task::SingleLabel,
+            labels: (0..65_536).map(|number| format!("{number}{}", "é".repeat(1000)).into()).collect(),
+            supports_zero_shot: false,
+            zero_shot_multi_label: false,
+            max_tokens: 8,
+            precision: "fp32",
+            threshold: None,
+            calibration: None,
+            description: Some("x".repeat(1 << 20)),
+            graph: GraphReport::default(),
+            load: LoadReport::default(),
+            digest: [0; 32],
+            frequent_texts: vec![],
+        };
+        let model = Model::new("m".into(), &State::Ready(Arc::new(info)), Statistics::default());
+        let labels = model.labels.unwrap();
+        assert_eq!((labels.len(), model.label_count), (50, Some(65_536)));
+        assert!(labels.iter().all(|label| label.len() <= 256), "{}", labels[0]);
+        assert_eq!(model.description.unwrap().chars().count(), 301);
     }
 }
