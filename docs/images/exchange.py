@@ -7,6 +7,7 @@ The question and the arguments are given here; every answer is the server's own,
 
 import html
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -86,6 +87,7 @@ def draw(session, theme):
 
 
 if __name__ == "__main__":
-    session = list(lines(record(*(sys.argv[1:] or ["local-model-mcp"]))))
+    executable = os.path.realpath(sys.argv[1]) if sys.argv[1:] else "local-model-mcp"
+    session = list(lines(record(executable)))
     for name, theme in THEMES.items():
         (HERE / f"exchange-{name}.svg").write_text(draw(session, theme), encoding="utf-8")
