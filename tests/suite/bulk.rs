@@ -164,7 +164,7 @@ async fn classified(script: &Arc<Script>, texts: Vec<&'static str>) -> Vec<(usiz
     let rows = texts.into_iter().enumerate().map(|(row, text)| (row, Ok(Input::single(text))));
     let options = RowOptions { in_flight: 4, priority: Lane::Background, ..RowOptions::default() };
     let answers = classify_rows(engine, stream::iter(rows), options);
-    answers.map(|(row, outcome)| (row, outcome.map(|answer| answer.verdict().prediction))).collect().await
+    answers.map(|(row, outcome)| (row, outcome.map(|answer| answer.label().prediction))).collect().await
 }
 
 #[tokio::test]

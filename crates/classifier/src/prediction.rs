@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::labeled::*;
 pub use crate::model_info::*;
 
@@ -48,7 +50,7 @@ impl Task {
 }
 
 /// A model's answer to one input; holds nothing of the text itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     pub outcome: Outcome,
     /// Tokens of the whole input, special ones included, whether read or not.
@@ -57,7 +59,7 @@ pub struct Prediction {
     pub tokens_read: u32,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// One score a label, in label order; in the caller's order where it brought labels.
     Scores(Box<[f32]>),
@@ -66,7 +68,7 @@ pub enum Outcome {
 }
 
 /// A labelled stretch of a text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entity {
     pub label: Arc<str>,
     /// Code points from the start of the text.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use classifier::prediction::{Outcome, Prediction};
 
 use crate::error::Error;
+use crate::job::{RunOutput, Timing};
 use crate::request::AnsweredBy;
 use crate::results::SavedResult;
-use crate::run::{RunOutput, Timing};
 
 /// Digests of the model (settings included) and of the input: 512 bits, compared in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,17 +89,17 @@ impl Cache {
         Ok((entry.prediction, timing))
     }
 
-    /// Keeps a result that no call waits for.
-    pub(crate) async fn insert(&self, key: Key, prediction: Prediction, precomputed: bool) -> Arc<Prediction> {
-        let entry = Entry::new(prediction, 0, precomputed);
+    /// Adds a result that no other call can wait for. `hits` are those of earlier sessions.
+    pub(crate) async fn insert(
+        &self,
+        key: Key,
+        prediction: Prediction,
+        hits: u32,
+        precomputed: bool,
+    ) -> Arc<Prediction> {
+        let entry = Entry::new(prediction, hits, precomputed);
         self.0.insert(key, entry.clone()).await;
         entry.prediction
-    }
-
-    /// Puts back a result of an earlier session.
-    pub(crate) async fn restore(&self, model: [u8; 32], saved: SavedResult) {
-        let entry = Entry::new(saved.prediction, saved.hits, true);
-        self.0.insert(Key { model, input: saved.input }, entry).await;
     }
 
     /// Returns the results of a model that answered most calls, most first, without those that

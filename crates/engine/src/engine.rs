@@ -1,6 +1,5 @@
 //! The engine: takes a request through checks, loading, cache and model within its deadline.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,40 +11,17 @@ use tokio::time::{timeout, timeout_at};
 use crate::cache::{Cache, Key};
 use crate::error::Error;
 use crate::explain::explain;
-use crate::pool::ProcessHooks;
+use crate::job::Timing;
+use crate::precompute;
 use crate::request::{Answer, AnsweredBy, Priority, Request, check, digest};
 use crate::results;
-use crate::slot::{ModelSlot, Ready, SlotSettings, State};
+use crate::settings::EngineSettings;
+use crate::slot::{ModelSlot, Ready, State};
 use crate::stats::{CacheCounts, Statistics, milliseconds};
-use crate::{precompute, run::Timing};
 
 /// A row of a file may take this many times the deadline of a call: calls go first, and no person
 /// waits for a single row.
 const BACKGROUND_DEADLINES: u32 = 60;
-
-/// Limits that the operator may set.
-#[derive(Clone, Debug)]
-pub struct EngineSettings {
-    /// Longest time from a call's arrival to its answer.
-    pub deadline: Duration,
-    /// Threads per model, at least 1. Together they compute a call that is alone; each one has a
-    /// session of its own for calls that overlap.
-    pub workers: usize,
-    /// Calls that may wait for one model. More are refused at once.
-    pub queue_capacity: usize,
-    pub cache_capacity_bytes: u64,
-    /// Largest text, with its pair and candidate labels.
-    pub max_text_bytes: usize,
-    /// Where results of frequent texts are kept between sessions; `None` keeps none.
-    pub results_dir: Option<PathBuf>,
-    /// Whether to precompute the models' frequent texts. A waste in a process that answers once.
-    pub precompute: bool,
-    /// How long after a failed load a call starts the next one.
-    pub retry_after: Duration,
-    /// Whether the log shows texts. Otherwise it shows their digests.
-    pub log_inputs: bool,
-    pub hooks: ProcessHooks,
-}
 
 /// The models of one process, their result cache and their counters.
 pub struct Engine {
@@ -60,13 +36,7 @@ impl Engine {
     ///
     /// Must be called inside a tokio runtime, which also carries the precomputing.
     pub fn start(models: Vec<(String, Arc<dyn ModelLoader>)>, settings: EngineSettings) -> Arc<Self> {
-        let of_slots = SlotSettings {
-            workers: settings.workers,
-            queue_capacity: settings.queue_capacity,
-            retry_after: settings.retry_after,
-            hooks: settings.hooks,
-        };
-        let slot = |(name, loader)| Arc::new(ModelSlot::new(name, loader, of_slots));
+        let slot = |(name, loader)| Arc::new(ModelSlot::new(name, loader, settings.clone()));
         let slots: Vec<_> = models.into_iter().map(slot).collect();
         let cache = Arc::new(Cache::new(settings.cache_capacity_bytes));
         for slot in &slots {
@@ -244,7 +214,7 @@ impl Call<'_> {
         // A call must not join a row: it would wait behind other rows.
         if self.priority == Priority::Background {
             let output = run.await?;
-            let prediction = cache.insert(key, output.prediction, false).await;
+            let prediction = cache.insert(key, output.prediction, 0, false).await;
             return Ok((prediction, AnsweredBy::Model, output.timing));
         }
         let (prediction, timing) = cache.join_or_run(key, run).await?;

@@ -53,9 +53,9 @@ pub enum Error {
     #[error("the call was cancelled")]
     Cancelled,
     #[error(
-        "model `{model}` is stuck: {} and cannot be cancelled; call again to reload it; \
-         if that does not last, its graph does not end on some texts",
-        count(*runs, "run does not end", "runs do not end")
+        "model `{model}` is stuck: {} although cancelled; call again to reload it, or restart the server if it gets \
+         stuck again",
+        count(*runs, "run goes on", "runs go on")
     )]
     Stuck { model: String, runs: usize },
     #[error("model `{model}` cannot be used: {cause}")]
@@ -120,20 +120,8 @@ fn classifier_kind(error: &classifier::Error) -> Kind {
         E::StillBusy { .. } | E::NoMemory { .. } => Kind::Overload,
         E::Cancelled => Kind::Cancelled,
         E::Inference { .. } | E::Tokenization { .. } | E::Thread { .. } => Kind::Internal,
-        E::FolderMissing { .. }
-        | E::FolderIsFile { .. }
-        | E::FileOutside { .. }
-        | E::FileMissing { .. }
-        | E::GraphAmbiguous { .. }
-        | E::FileUnreadable { .. }
-        | E::FileInvalid { .. }
-        | E::InputUnknown { .. }
-        | E::LogitsMissing { .. }
-        | E::OtherTask { .. }
-        | E::TokenizerLarger { .. }
-        | E::NoRoom { .. }
-        | E::LabelCount { .. }
-        | E::Runtime(_) => Kind::Model,
+        // The folder, its files and the runtime library.
+        _ => Kind::Model,
     }
 }
 

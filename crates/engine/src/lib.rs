@@ -6,9 +6,9 @@
 //!
 //! # Files
 //! - `engine`: a call from its arrival to its answer; the public interface
-//! - `request`, `error`: what callers ask, get, and may get instead
+//! - `request`, `error`, `settings`: what callers ask, what they get, and the limits
 //! - `slot`: loading, reloading, admission, taking a failing model out of service
-//! - `pool`, `group`, `sessions`, `run`: queues, threads and sessions, and one run
+//! - `pool`, `group`, `sessions`, `job`: queues, threads and sessions, and one run
 //! - `cache`, `precompute`, `results`: results in memory, before the first call, between sessions
 //! - `explain`, `stats`: words that moved an answer; counts and latencies
 
@@ -17,22 +17,21 @@ mod engine;
 mod error;
 mod explain;
 mod group;
+mod job;
 mod pool;
 mod precompute;
 mod request;
 mod results;
-mod run;
 mod sessions;
+mod settings;
 mod slot;
 mod stats;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(test)]
-mod tests;
 
-pub use engine::{Engine, EngineSettings};
+pub use engine::Engine;
 pub use error::{Error, Kind};
-pub use pool::ProcessHooks;
 pub use request::{Answer, AnsweredBy, Priority, Request};
+pub use settings::{EngineSettings, ProcessHooks};
 pub use slot::State;
 pub use stats::{CacheCounts, Percentiles, Statistics, milliseconds, resident_bytes};

@@ -15,29 +15,12 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::group::{Group, GroupLimits};
+use crate::job::RunOutput;
 use crate::request::Priority;
-use crate::run::RunOutput;
+use crate::settings::ProcessHooks;
 
-/// How long no job has to come before memory is released.
+/// Memory is released when no job has come for this long.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// Settings of the whole process that a library must not make by itself: what the executable does
-/// with the allocator and the scheduler. The default does nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct ProcessHooks {
-    /// Called on the loading thread after each load.
-    pub after_load: fn(),
-    /// Called on each thread that only runs background jobs, before its first job.
-    pub on_background_thread: fn(),
-    /// Called on a thread of its own when a model has been idle for some seconds.
-    pub release_memory: fn(),
-}
-
-impl Default for ProcessHooks {
-    fn default() -> Self {
-        Self { after_load: || (), on_background_thread: || (), release_memory: || () }
-    }
-}
 
 pub(crate) struct Pool {
     calls: Arc<Group>,
@@ -53,13 +36,16 @@ impl Pool {
         let LoadedModel { info, first, replicas } = loaded;
         let replicas = Arc::from(replicas);
         let cheap = info.load.weights_shared;
-        let calls = GroupLimits {
-            workers: if cheap { workers } else { 1 },
-            narrow_sessions: if cheap && workers > 1 { workers } else { 0 },
+        let rows = GroupLimits {
+            workers,
+            narrow_sessions: workers,
             wide_threads: workers,
-            on_start: || (),
+            on_start: hooks.on_background_thread,
         };
-        let rows = GroupLimits { workers, narrow_sessions: workers, on_start: hooks.on_background_thread, ..calls };
+        let calls = match cheap && workers > 1 {
+            true => GroupLimits { on_start: || (), ..rows },
+            false => GroupLimits { workers: 1, narrow_sessions: 0, on_start: || (), ..rows },
+        };
         let calls = Group::new(model, calls, Arc::clone(&replicas), Some(first));
         let rows = cheap.then(|| Group::new(model, rows, replicas, None));
         let job_came = Arc::new(Notify::new());
@@ -85,10 +71,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.releasing.abort();
-        self.calls.close();
-        if let Some(rows) = &self.rows {
-            rows.close();
-        }
+        [Some(&self.calls), self.rows.as_ref()].into_iter().flatten().for_each(|group| group.close());
     }
 }
 
@@ -102,7 +85,7 @@ async fn release_when_idle(groups: Vec<Arc<Group>>, job_came: Arc<Notify>, hooks
             groups.iter().for_each(Group::release_memory);
             (hooks.release_memory)();
         };
-        // Fails only where the runtime ends.
+        // Fails only if the runtime ends.
         let _ = tokio::task::spawn_blocking(release).await;
     }
 }

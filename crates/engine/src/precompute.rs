@@ -20,7 +20,8 @@ pub(crate) async fn run(slot: Arc<ModelSlot>, cache: Arc<Cache>, results_dir: Op
     if let Some(folder) = results_dir {
         let read = tokio::task::spawn_blocking(move || results::load(&folder, &model)).await;
         for saved in read.unwrap_or_default().into_iter().filter(|saved| fits(saved, info)) {
-            cache.restore(model, saved).await;
+            let key = Key { model, input: saved.input };
+            cache.insert(key, saved.prediction, saved.hits, true).await;
         }
     }
     // Clients start many sessions that never call.
@@ -33,7 +34,7 @@ pub(crate) async fn run(slot: Arc<ModelSlot>, cache: Arc<Cache>, results_dir: Op
         }
         // A text that fails here fails again when a call asks for it, and reports its error then.
         if let Ok(output) = ready.pool.run(Arc::new(input), Priority::Background).await {
-            cache.insert(key, output.prediction, true).await;
+            cache.insert(key, output.prediction, 0, true).await;
         }
     }
 }

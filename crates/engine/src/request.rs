@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use classifier::prediction::{Input, LabeledPrediction, ModelInfo, Prediction, Verdict, WordWeight};
+use classifier::prediction::{Input, LabeledPrediction, ModelInfo, Prediction, WordWeight};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -86,11 +86,6 @@ impl Answer {
     pub fn label(&self) -> LabeledPrediction {
         let labeled = self.info.label(&self.input, &self.prediction);
         LabeledPrediction { explanation: self.explanation.clone(), ..labeled }
-    }
-
-    /// The old form of [`Answer::label`], until every surface uses that.
-    pub fn verdict(&self) -> Verdict {
-        self.info.verdict(&self.input, &self.prediction)
     }
 }
 

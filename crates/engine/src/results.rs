@@ -8,17 +8,17 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cache_dir::{digest::hex, private_dir};
-use classifier::prediction::{Entity, Outcome, Prediction};
+use classifier::prediction::Prediction;
 use serde::{Deserialize, Serialize};
 
-/// Results kept per model; about 200 bytes each on disk.
+/// Results kept per model; about 250 bytes each on disk.
 pub(crate) const MAX_RESULTS: usize = 1000;
 /// A text of a tagger may have hundreds of entities.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// One result, and how many calls it answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedResult {
     /// Digest of the input.
     pub input: [u8; 32],
@@ -29,20 +29,7 @@ pub(crate) struct SavedResult {
 #[derive(Serialize, Deserialize)]
 struct Document {
     version: u32,
-    results: Vec<SavedRow>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedRow {
-    key: String,
-    hits: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scores: Option<Box<[f32]>>,
-    /// Label, start, end, score.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entities: Option<Vec<(String, u32, u32, f32)>>,
-    tokens: u32,
-    tokens_read: u32,
+    results: Vec<SavedResult>,
 }
 
 /// Reads the results of earlier sessions with this model. Halves their hits, so that texts that are
@@ -66,7 +53,7 @@ pub(crate) fn save(folder: &Path, model: &[u8; 32], mut results: Vec<SavedResult
     }
     results.sort_by_key(|result| std::cmp::Reverse(result.hits));
     results.truncate(MAX_RESULTS);
-    let document = Document { version: VERSION, results: results.into_iter().map(to_row).collect() };
+    let document = Document { version: VERSION, results };
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&serde_json::to_vec(&document)?)?;
     file.persist(path(folder, model))?;
@@ -80,44 +67,17 @@ fn read(folder: &Path, model: &[u8; 32]) -> io::Result<Vec<SavedResult>> {
     File::open(path(folder, model))?.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
     let document: Document = serde_json::from_slice(&content)?;
     let results = document.results.into_iter().filter(|_| document.version == VERSION);
-    Ok(results.filter_map(from_row).take(MAX_RESULTS).collect())
+    Ok(results.take(MAX_RESULTS).collect())
 }
 
 fn path(folder: &Path, model: &[u8; 32]) -> PathBuf {
     folder.join(format!("{}.json", &hex(model)[..32]))
 }
 
-fn to_row(SavedResult { input, hits, prediction }: SavedResult) -> SavedRow {
-    let Prediction { outcome, tokens, tokens_read } = prediction;
-    let entity = |entity: &Entity| (entity.label.to_string(), entity.start, entity.end, entity.score);
-    let (scores, entities) = match outcome {
-        Outcome::Scores(scores) => (Some(scores), None),
-        Outcome::Entities(entities) => (None, Some(entities.iter().map(entity).collect())),
-    };
-    SavedRow { key: hex(&input), hits, scores, entities, tokens, tokens_read }
-}
-
-fn from_row(row: SavedRow) -> Option<SavedResult> {
-    let mut input = [0; 32];
-    if row.key.len() != 64 || !row.key.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in input.iter_mut().zip(row.key.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    let entity =
-        |(label, start, end, score): (String, u32, u32, f32)| Entity { label: label.into(), start, end, score };
-    let outcome = match (row.scores, row.entities) {
-        (Some(scores), None) => Outcome::Scores(scores),
-        (None, Some(entities)) => Outcome::Entities(entities.into_iter().map(entity).collect()),
-        _ => return None,
-    };
-    let prediction = Prediction { outcome, tokens: row.tokens, tokens_read: row.tokens_read };
-    Some(SavedResult { input, hits: row.hits, prediction })
-}
-
 #[cfg(test)]
 mod tests {
+    use classifier::prediction::{Entity, Outcome};
+
     use super::*;
 
     const MODEL: [u8; 32] = [7; 32];
@@ -157,7 +117,7 @@ mod tests {
     #[test]
     fn a_damaged_file_counts_as_empty_and_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(path(folder.path(), &MODEL), b"{\"version\":1,\"resu").unwrap();
+        std::fs::write(path(folder.path(), &MODEL), b"{\"version\":2,\"resu").unwrap();
         assert_eq!(load(folder.path(), &MODEL), []);
         save(folder.path(), &MODEL, vec![result(3, 2)]).unwrap();
         assert_eq!(load(folder.path(), &MODEL), [result(3, 1)]);

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use classifier::Model;
 
-/// After a session could not be made, others serve for this long before the next attempt.
+/// While other sessions serve, one that could not be made is not tried again sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// A model that one thread runs at a time.
+pub(crate) type Session = Box<dyn Model>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -20,8 +23,8 @@ pub(crate) enum Kind {
 pub(crate) struct Sessions {
     has_wide: bool,
     max_narrow: usize,
-    idle_wide: Option<Box<dyn Model>>,
-    idle_narrow: Vec<Box<dyn Model>>,
+    idle_wide: Option<Session>,
+    idle_narrow: Vec<Session>,
     /// Sessions that exist, idle or in use.
     wide: usize,
     narrow: usize,
@@ -30,29 +33,30 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// `wide` is the session that loading the model made, for a group that has one.
-    pub(crate) fn new(wide: Option<Box<dyn Model>>, max_narrow: usize) -> Self {
+    pub(crate) fn new(idle_wide: Option<Session>, max_narrow: usize) -> Self {
+        let has_wide = idle_wide.is_some();
         Self {
-            has_wide: wide.is_some(),
+            has_wide,
             max_narrow,
-            wide: usize::from(wide.is_some()),
-            idle_wide: wide,
+            idle_wide,
             idle_narrow: Vec::new(),
+            wide: usize::from(has_wide),
             narrow: 0,
             is_making: false,
             failed_at: None,
         }
     }
 
-    /// Takes an idle session: the wide one for a job that is `alone`, else a narrow one, else
-    /// whichever is idle.
-    pub(crate) fn take(&mut self, alone: bool) -> Option<(Kind, Box<dyn Model>)> {
+    /// Takes an idle session: the wide one for a job that is `alone`, a narrow one for others, and
+    /// whichever is idle rather than none.
+    pub(crate) fn take(&mut self, alone: bool) -> Option<(Kind, Session)> {
         let wide = self.idle_wide.take_if(|_| alone || self.idle_narrow.is_empty());
-        wide.map(|model| (Kind::Wide, model)).or_else(|| self.idle_narrow.pop().map(|model| (Kind::Narrow, model)))
+        let narrow = || self.idle_narrow.pop().map(|model| (Kind::Narrow, model));
+        wide.map(|model| (Kind::Wide, model)).or_else(narrow)
     }
 
     /// Puts a session back after a run; `None` if the run lost it.
-    pub(crate) fn put(&mut self, kind: Kind, model: Option<Box<dyn Model>>) {
+    pub(crate) fn put(&mut self, kind: Kind, model: Option<Session>) {
         match (kind, model) {
             (Kind::Wide, Some(model)) => self.idle_wide = Some(model),
             (Kind::Narrow, Some(model)) => self.idle_narrow.push(model),
@@ -61,47 +65,44 @@ impl Sessions {
         }
     }
 
-    /// Decides whether a session has to be made for a waiting job, one at a time. The caller
-    /// reports the result with [`made`](Self::made) or [`failed`](Self::failed).
+    /// Decides whether to make a session for a waiting job, one at a time. The result has to be
+    /// reported with [`made`](Self::made).
     pub(crate) fn start_making(&mut self, alone: bool) -> Option<Kind> {
         let failed = self.failed_at.is_some_and(|at| at.elapsed() < RETRY_AFTER);
         if self.is_making || failed && self.exist() {
             return None;
         }
-        let kind = if self.has_wide && self.wide == 0 {
-            Kind::Wide
-        } else if (!alone || !self.has_wide) && self.idle_narrow.is_empty() && self.narrow < self.max_narrow {
-            Kind::Narrow
-        } else {
-            return None;
+        let wants_narrow = !(alone && self.has_wide) && self.idle_narrow.is_empty();
+        let kind = match () {
+            () if self.has_wide && self.wide == 0 => Kind::Wide,
+            () if wants_narrow && self.narrow < self.max_narrow => Kind::Narrow,
+            () => return None,
         };
         self.is_making = true;
         Some(kind)
     }
 
-    pub(crate) fn made(&mut self, kind: Kind, model: Box<dyn Model>) {
+    /// Adds a new session; `None` if it could not be made. Returns whether any session exists.
+    pub(crate) fn made(&mut self, kind: Kind, model: Option<Session>) -> bool {
         self.is_making = false;
-        match kind {
-            Kind::Wide => self.wide += 1,
-            Kind::Narrow => self.narrow += 1,
+        match (kind, &model) {
+            (_, None) => self.failed_at = Some(Instant::now()),
+            (Kind::Wide, Some(_)) => self.wide += 1,
+            (Kind::Narrow, Some(_)) => self.narrow += 1,
         }
-        self.put(kind, Some(model));
+        if model.is_some() {
+            self.put(kind, model);
+        }
+        self.exist()
     }
 
-    /// Returns whether other sessions can serve the waiting jobs.
-    pub(crate) fn failed(&mut self) -> bool {
-        self.is_making = false;
-        self.failed_at = Some(Instant::now());
-        self.exist()
+    /// Removes the idle narrow sessions and lends the idle wide one, which has to be `put` back.
+    pub(crate) fn release(&mut self) -> (Vec<Session>, Option<Session>) {
+        self.narrow -= self.idle_narrow.len();
+        (std::mem::take(&mut self.idle_narrow), self.idle_wide.take())
     }
 
     fn exist(&self) -> bool {
         self.wide + self.narrow > 0
-    }
-
-    /// Removes the idle narrow sessions and lends the idle wide one, which has to be `put` back.
-    pub(crate) fn release(&mut self) -> (Vec<Box<dyn Model>>, Option<Box<dyn Model>>) {
-        self.narrow -= self.idle_narrow.len();
-        (std::mem::take(&mut self.idle_narrow), self.idle_wide.take())
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use classifier::ModelLoader;
 use classifier::prediction::ModelInfo;
@@ -13,9 +12,10 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind};
-use crate::pool::{Pool, ProcessHooks};
+use crate::job::{RunOutput, catch_panic};
+use crate::pool::Pool;
 use crate::request::Priority;
-use crate::run::{RunOutput, load_unwinding};
+use crate::settings::EngineSettings;
 use crate::stats::Counters;
 
 /// After this many failures in a row the fault is the model's, and it is loaded again.
@@ -26,20 +26,11 @@ const MAX_STUCK: u32 = 3;
 /// Rows of files that wait in the queue or run, for each worker. More wait for their turn.
 const ROWS_PER_WORKER: usize = 4;
 
-/// What a slot needs to know of the engine's settings.
-#[derive(Clone, Copy)]
-pub(crate) struct SlotSettings {
-    pub workers: usize,
-    pub queue_capacity: usize,
-    pub retry_after: Duration,
-    pub hooks: ProcessHooks,
-}
-
 pub(crate) struct ModelSlot {
     pub name: String,
     pub counters: Counters,
     loader: Arc<dyn ModelLoader>,
-    settings: SlotSettings,
+    settings: EngineSettings,
     phase: Arc<watch::Sender<Phase>>,
     /// One for each call that waits or runs.
     calls: Semaphore,
@@ -73,15 +64,15 @@ pub enum State {
 }
 
 impl ModelSlot {
-    pub(crate) fn new(name: String, loader: Arc<dyn ModelLoader>, settings: SlotSettings) -> Self {
+    pub(crate) fn new(name: String, loader: Arc<dyn ModelLoader>, settings: EngineSettings) -> Self {
         Self {
             name,
             counters: Counters::default(),
             loader,
-            settings,
-            phase: Arc::new(watch::Sender::new(Phase::Idle)),
             calls: Semaphore::new(settings.queue_capacity + settings.workers),
             rows: Semaphore::new(ROWS_PER_WORKER * settings.workers),
+            settings,
+            phase: Arc::new(watch::Sender::new(Phase::Idle)),
             failures: AtomicU32::new(0),
             stuck: AtomicU32::new(0),
         }
@@ -106,16 +97,16 @@ impl ModelSlot {
         if !starts {
             return;
         }
-        let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings);
+        let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
         let (phase, runtime) = (Arc::clone(&self.phase), Handle::current());
-        let load = move || {
+        let work = move || {
             let _entered = runtime.enter();
-            let loaded = load(&name, &*loader, settings);
-            phase.send_replace(loaded.map_or_else(|error| failed(error, settings), Phase::Ready));
+            let loaded = load(&name, &*loader, &settings);
+            phase.send_replace(loaded.map_or_else(|error| failed(error, &settings), Phase::Ready));
         };
         // Never joined: a process that is asked to exit must not wait for a load.
-        if let Err(error) = thread::Builder::new().name("load".into()).spawn(load) {
-            self.phase.send_replace(failed(Error::no_thread(&error), settings));
+        if let Err(error) = thread::Builder::new().name("load".into()).spawn(work) {
+            self.phase.send_replace(failed(Error::no_thread(&error), &self.settings));
         }
     }
 
@@ -124,27 +115,29 @@ impl ModelSlot {
     /// # Errors
     /// `ModelFailed` with the reason.
     pub(crate) async fn ready(&self) -> Result<Ready, Error> {
-        if let Phase::Ready(ready) = &*self.phase.borrow() {
-            return Ok(ready.clone());
-        }
         self.start_loading();
-        let mut phase = self.phase.subscribe();
-        let settled = phase.wait_for(|phase| matches!(phase, Phase::Ready(_) | Phase::Failed { .. })).await;
-        match settled.as_deref() {
-            Ok(Phase::Ready(ready)) => Ok(ready.clone()),
-            Ok(Phase::Failed { error, .. }) => {
-                Err(Error::ModelFailed { model: self.name.clone(), cause: Arc::clone(error) })
+        let settled = |phase: &Phase| match phase {
+            Phase::Ready(ready) => Some(Ok(ready.clone())),
+            Phase::Failed { error, .. } => {
+                Some(Err(Error::ModelFailed { model: self.name.clone(), cause: Arc::clone(error) }))
             }
-            _ => unreachable!("`self` owns the sender, and the condition admits these two phases"),
-        }
+            Phase::Idle | Phase::Loading => None,
+        };
+        self.wait(settled).await
     }
 
     /// Waits until the model has loaded, without asking for it and through any number of failures.
     pub(crate) async fn loaded(&self) -> Ready {
+        self.wait(|phase| if let Phase::Ready(ready) = phase { Some(ready.clone()) } else { None }).await
+    }
+
+    async fn wait<T>(&self, wanted: impl Fn(&Phase) -> Option<T>) -> T {
         let mut phase = self.phase.subscribe();
-        match phase.wait_for(|phase| matches!(phase, Phase::Ready(_))).await.as_deref() {
-            Ok(Phase::Ready(ready)) => ready.clone(),
-            _ => unreachable!("`self` owns the sender, and the condition admits this phase"),
+        loop {
+            if let Some(found) = wanted(&phase.borrow_and_update()) {
+                return found;
+            }
+            phase.changed().await.expect("`self` owns the sender");
         }
     }
 
@@ -190,7 +183,7 @@ impl ModelSlot {
         let taken = self.phase.send_if_modified(|phase| {
             let is_current = matches!(phase, Phase::Ready(current) if Arc::ptr_eq(&current.pool, &ready.pool));
             if is_current {
-                *phase = failed(error.clone(), self.settings);
+                *phase = failed(error.clone(), &self.settings);
             }
             is_current
         });
@@ -202,11 +195,13 @@ impl ModelSlot {
     }
 }
 
-fn load(name: &str, loader: &dyn ModelLoader, settings: SlotSettings) -> Result<Ready, Error> {
+fn load(name: &str, loader: &dyn ModelLoader, settings: &EngineSettings) -> Result<Ready, Error> {
     let started = std::time::Instant::now();
-    let loaded = load_unwinding(name, || loader.load());
+    let loaded = catch_panic(|| loader.load());
     let load_ms = started.elapsed().as_millis() as u64;
-    // Calls report the error, and `ready` returns it to the executable.
+    let crashed = |message| Err(Error::LoadPanicked { model: name.to_owned(), message });
+    let loaded = loaded.map_or_else(crashed, |loaded| loaded.map_err(Error::from));
+    // An error is shown by the calls that wait for the model.
     let loaded = loaded.inspect_err(|error| tracing::info!(model = name, load_ms, %error, "model_failed"))?;
     tracing::info!(model = name, load_ms, graph = loaded.info.graph.file, "model_loaded");
     (settings.hooks.after_load)();
@@ -214,6 +209,6 @@ fn load(name: &str, loader: &dyn ModelLoader, settings: SlotSettings) -> Result<
     Ok(Ready { info: Arc::new(info), pool: Arc::new(pool) })
 }
 
-fn failed(error: Error, settings: SlotSettings) -> Phase {
+fn failed(error: Error, settings: &EngineSettings) -> Phase {
     Phase::Failed { error: Arc::new(error), retry_at: Instant::now() + settings.retry_after }
 }

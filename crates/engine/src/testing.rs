@@ -11,6 +11,7 @@ use std::time::Duration;
 use classifier::prediction::{GraphReport, Input, LoadReport, ModelInfo, Outcome, Prediction, Task};
 use classifier::{Cancellation, LoadedModel, Model, ModelLoader, ReplicaFactory};
 
+pub use crate::group::STUCK_AFTER;
 use crate::{Engine, EngineSettings, ProcessHooks};
 
 pub const LABELS: [&str; 3] = ["short", "middle", "long"];

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{ask, eventually, skip, spawn};
-use crate::testing::{Script, settings, start};
-use crate::{AnsweredBy, EngineSettings, Error, State};
+use crate::{ask, eventually, skip, spawn};
+use engine::testing::{Script, settings, start};
+use engine::{AnsweredBy, EngineSettings, Error, State};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 

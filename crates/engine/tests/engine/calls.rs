@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ask, ask_as, eventually, spawn};
-use crate::testing::{Script, ScriptedLoader, settings, start};
-use crate::{AnsweredBy, Engine, EngineSettings, Error, Priority, Request};
+use crate::{ask, ask_as, eventually, spawn};
 use classifier::prediction::{Input, Task};
+use engine::testing::{Script, ScriptedLoader, settings, start};
+use engine::{AnsweredBy, Engine, EngineSettings, Error, Priority, Request};
 use std::sync::atomic::Ordering;
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The engine over the scripted model. Helpers here; tests by subject in the files below.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+
 mod calls;
 mod lifecycle;
 mod pool;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use classifier::prediction::Input;
 use tokio::task::JoinHandle;
 
-use crate::{Answer, Engine, Error, Priority, Request};
+use engine::{Answer, Engine, Error, Priority, Request};
 
 async fn ask(engine: &Engine, text: &str) -> Result<Answer, Error> {
     ask_as(engine, text, Priority::Interactive).await

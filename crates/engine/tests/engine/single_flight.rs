@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{ask, ask_as, eventually, spawn, spawn_as};
-use crate::testing::{Script, settings, start};
-use crate::{AnsweredBy, EngineSettings, Priority};
+use crate::{ask, ask_as, eventually, spawn, spawn_as};
+use engine::testing::{Script, settings, start};
+use engine::{AnsweredBy, EngineSettings, Priority};
 
 #[tokio::test]
 async fn identical_concurrent_texts_run_the_model_once() {

@@ -1,0 +1,46 @@
+//! What the executable decides: limits, and its hooks into the process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Limits that the operator may set.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Longest time from a call's arrival to its answer.
+    pub deadline: Duration,
+    /// Threads per model, at least 1. Together they compute a call that is alone; each one has a
+    /// session of its own for calls that overlap.
+    pub workers: usize,
+    /// Calls that may wait for one model. More are refused at once.
+    pub queue_capacity: usize,
+    pub cache_capacity_bytes: u64,
+    /// Largest text, with its pair and candidate labels.
+    pub max_text_bytes: usize,
+    /// Where results of frequent texts are kept between sessions; `None` keeps none.
+    pub results_dir: Option<PathBuf>,
+    /// Whether to precompute the models' frequent texts. A waste in a process that answers once.
+    pub precompute: bool,
+    /// How long after a failed load a call starts the next one.
+    pub retry_after: Duration,
+    /// Whether the log shows texts. Otherwise it shows their digests.
+    pub log_inputs: bool,
+    pub hooks: ProcessHooks,
+}
+
+/// What the executable does with the allocator and the scheduler, which are not a library's to
+/// change. The default does nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessHooks {
+    /// Called on the loading thread after each load.
+    pub after_load: fn(),
+    /// Called first on each thread that only runs rows of files.
+    pub on_background_thread: fn(),
+    /// Called when a model has been idle for ten seconds.
+    pub release_memory: fn(),
+}
+
+impl Default for ProcessHooks {
+    fn default() -> Self {
+        Self { after_load: || (), on_background_thread: || (), release_memory: || () }
+    }
+}
