@@ -1,5 +1,5 @@
-//! Lines to a server over the scripted fake: whatever they say, a request behind them is answered once, and no answer comes twice
-//! for one that was sent once.
+//! Arbitrary lines to a server over the scripted fake. A request after them is always answered, and
+//! everything that the server writes is JSON.
 
 #![no_main]
 
@@ -20,15 +20,15 @@ use tokio::runtime::{Builder, Runtime};
 const LAST: &str = r#"{"jsonrpc":"2.0","id":"the last one","method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
 
 thread_local! {
-    /// One engine for all inputs; each gets a session of its own.
+    /// One engine for all inputs. Each input has its own session.
     static SERVED: RefCell<Option<(Runtime, Arc<Engine>)>> = const { RefCell::new(None) };
 }
 
 libfuzzer_sys::fuzz_target!(
-    // The fake panics when it is told to, and that is caught.
+    // The fake panics on request, and the engine catches that.
     init: std::panic::set_hook(Box::new(|_| {})),
     |bytes: &[u8]| SERVED.with_borrow_mut(|served| {
-        // What the fake would wait for never comes.
+        // `held` texts would wait for a release that never comes.
         if bytes.windows(4).any(|word| word == b"held") || bytes.windows(12).any(|word| word == b"the last one") {
             return;
         }

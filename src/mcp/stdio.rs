@@ -6,7 +6,6 @@
 //! deadlines, and the session ends. It ends at once if nothing is in flight or if the client cannot
 //! read answers.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::{Future, pending, ready};
 use std::io;
@@ -132,10 +131,6 @@ impl StdioTransport {
 
 impl Transport<RoleServer> for StdioTransport {
     type Error = io::Error;
-
-    fn name() -> Cow<'static, str> {
-        "stdio".into()
-    }
 
     fn send(
         &mut self,

@@ -148,17 +148,15 @@ impl LocalTool for PredictFile {
         if let Some(corrections) = &corrections {
             let info = server.engine.ready(job.model.as_deref()).await?;
             let corrections = Corrections::parse(corrections, &info)?;
-            let corrected = drive(server, job.clone().correct(corrections), context).await?;
+            let corrected = drive(job.clone().correct(corrections), context).await?;
             output.output = shorten_path(&corrected.output);
             output.corrected = Some(corrected.rows);
-        } else if !only
-            || job.existing != Existing::Refuse
-            || !drive(server, job.clone().output_exists(), context).await?
-        {
-            output = Output::from_summary(drive(server, job.clone().start(server.engine.clone()), context).await?);
+        } else if !only || job.existing != Existing::Refuse || !drive(job.clone().output_exists(), context).await? {
+            let run = drive(job.clone().start(server.engine.clone()), context);
+            output = Output::from_summary(unless_input_ends(server, run).await?);
         }
         if only {
-            output = output.with_review(drive(server, job.review(rows), context).await?);
+            output = output.with_review(drive(job.review(rows), context).await?);
         }
         Ok(result(&output, None))
     }
@@ -200,8 +198,8 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
     }
 }
 
-/// Waits for a job and reports its progress. Stops it when the call is cancelled or the input ends.
-async fn drive<T>(server: &Server, mut running: Running<T>, context: &Context) -> Result<T, ToolError> {
+/// Waits for a job and reports its progress. Stops it when the call is cancelled.
+async fn drive<T>(mut running: Running<T>, context: &Context) -> Result<T, ToolError> {
     let progress = running.progress.clone();
     let mut sent = 0.0;
     let next_progress = || {
@@ -212,7 +210,6 @@ async fn drive<T>(server: &Server, mut running: Running<T>, context: &Context) -
         let total = progress.total.map(|total| (total as f64).max(sent));
         Some(Progress { value: sent, total, message: progress.to_string() })
     };
-    let mut input_ended = server.session.input_ended.subscribe();
     tokio::select! {
         outcome = running.finished() => Ok(outcome?),
         () = context.ct.cancelled() => {
@@ -220,7 +217,17 @@ async fn drive<T>(server: &Server, mut running: Running<T>, context: &Context) -
             Err(Error::Cancelled.into())
         }
         never = report_progress(context, next_progress) => match never {},
-        // Dropping the job stops it. Finished rows are kept for `resume`.
+    }
+}
+
+/// Stops a run at the end of the input, since it may take hours. Its finished rows are kept.
+async fn unless_input_ends<T>(
+    server: &Server,
+    run: impl Future<Output = Result<T, ToolError>>,
+) -> Result<T, ToolError> {
+    let mut input_ended = server.session.input_ended.subscribe();
+    tokio::select! {
+        outcome = run => outcome,
         _ = input_ended.wait_for(|ended| *ended) => {
             Err(ToolError("the input ended before the file was finished; call again with `resume` to continue".into()))
         }

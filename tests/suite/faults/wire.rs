@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::client::{Server, call, command, predict, request, text};
 use crate::fake::{Script, settings};
 use crate::faults::{AT_ONCE, ended};
-use crate::protocol::Session;
+use crate::place::Place;
+use crate::protocol::{Session, error_text};
 
 fn session() -> Session {
     Session::new(&Arc::default())
@@ -276,6 +277,26 @@ async fn calls_in_flight_are_answered_after_the_end_of_input() {
     session.close_input();
     script.release();
     assert_eq!(ids(&session.rest().await), (0..=50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_end_of_input_stops_a_file_job_and_resume_continues_it() {
+    let place = Place::new();
+    place.write("in.txt", "one\nheld\n");
+    let mut session = Session::with(&place.script, settings(), place.root().to_owned());
+    session.send(&call(1, "local_model_predict_file", json!({ "path": "in.txt" }))).await;
+    while place.script.runs() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    session.close_input();
+    let answers = session.rest().await;
+    let error = error_text(&answers[0]["result"]);
+    assert!(error.starts_with("the input ended before the file was finished"), "{error}");
+    place.script.release();
+    let mut session = Session::with(&place.script, settings(), place.root().to_owned());
+    let resumed = call(2, "local_model_predict_file", json!({ "path": "in.txt", "resume": true }));
+    let summary = session.ask(&resumed).await["result"]["structuredContent"].take();
+    assert_eq!((&summary["rows"], &summary["resumed_rows"]), (&json!(2), &json!(1)), "{summary}");
 }
 
 #[tokio::test(start_paused = true)]
