@@ -97,8 +97,8 @@ fn deleting_the_cache_directory_fails_no_call() {
     while cache.exists() {
         let _ = fs::remove_dir_all(&cache);
     }
-    send_long_texts(&mut server, 20);
-    let answers = answers(&mut server, 20);
+    send_long_texts(&mut server, 4);
+    let answers = answers(&mut server, 4);
     assert!(answers.values().all(|answer| answer["result"]["isError"] == false), "{answers:?}");
     assert_eq!(server.finish(), (Some(0), String::new()));
 }
@@ -122,8 +122,8 @@ fn a_loaded_model_keeps_working_when_its_folder_changes() {
     ];
     for (change, make) in changes {
         make();
-        send_long_texts(&mut server, 8);
-        assert!(answers(&mut server, 8).values().all(|answer| answer["result"]["isError"] == false), "{change}");
+        send_long_texts(&mut server, 2);
+        assert!(answers(&mut server, 2).values().all(|answer| answer["result"]["isError"] == false), "{change}");
         server.send(&predict("b", &format!("I love it when it is {change}")));
         assert_eq!(answers(&mut server, 1)["\"b\""]["result"]["structuredContent"]["prediction"], "positive");
     }

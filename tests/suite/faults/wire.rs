@@ -230,7 +230,7 @@ async fn requests_above_the_limit_in_flight_are_refused_and_each_is_answered_onc
     let mut session = Session::with(&script, settings, std::env::temp_dir());
     session.send(&predict(0, "held")).await;
     let mut answers = Vec::new();
-    for id in 1..5000 {
+    for id in 1..4200 {
         session.send(&predict(id, "held")).await;
         if id > 4095 {
             answers.push(session.receive().await);
@@ -240,7 +240,7 @@ async fn requests_above_the_limit_in_flight_are_refused_and_each_is_answered_onc
     script.release();
     session.close_input();
     answers.append(&mut session.rest().await);
-    assert_eq!(ids(&answers), (0..5000).collect::<Vec<_>>());
+    assert_eq!(ids(&answers), (0..4200).collect::<Vec<_>>());
 }
 
 #[tokio::test]
