@@ -80,9 +80,13 @@ impl Evaluation {
             notes.push(format!("The model read only a part of {texts}, because of its limit."));
         }
         if file.failed > 0 {
-            let (rows, first) = (count(file.failed, "row"), &file.first_failed);
-            let reasons = file.reasons.join("; ");
-            notes.push(format!("{rows} failed and do not count (first: {first:?}): {reasons}."));
+            let first: Vec<String> = file.first_failed.iter().map(u64::to_string).collect();
+            notes.push(format!(
+                "Left out because of errors: {} (first: {}): {}.",
+                count(file.failed, "row"),
+                first.join(", "),
+                file.reasons.join("; ")
+            ));
         }
         if let Some(calibration) = &file.info.calibration {
             notes.push(format!("The model is calibrated: {calibration}."));
@@ -112,13 +116,12 @@ impl Evaluation {
         };
         let written = match (self.threshold(), self.file.info.threshold) {
             (Some(_), _) => "Wrote temperature and threshold".to_owned(),
-            (None, None) => "Wrote the temperature, without a threshold,".to_owned(),
+            (None, None) => "Wrote the temperature, without a threshold".to_owned(),
             (None, Some(old)) => format!(
-                "Wrote the temperature and removed the earlier threshold of {old}, so no answer \
-                 is marked uncertain,"
+                "Wrote the temperature, without a threshold, and removed the earlier threshold of {old}"
             ),
         };
-        format!("{written} in {}. Restart running servers to use it.", path.display())
+        format!("{written}: {}. Restart running servers to use it.", path.display())
     }
 }
 
