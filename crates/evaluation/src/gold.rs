@@ -7,7 +7,7 @@ use classifier::prediction::{ModelInfo, Task};
 use serde::Deserialize;
 
 use crate::error::count;
-use crate::labels::{is_by_number, label_by_name, label_by_number, parse_multi_hot, split_labels};
+use crate::labels::{label_by_name, label_by_number, parse_multi_hot, split_labels};
 use crate::tags::{entities_from_tags, parse_tags, split_tag, word_bounds};
 use crate::{Error, GoldEntity};
 
@@ -47,6 +47,13 @@ impl GoldKind {
             Task::MultiLabel => Self::Labels(labels.to_vec()),
             Task::Regression => Self::Number,
             Task::Tagging => Self::Entities(labels.to_vec()),
+        }
+    }
+
+    fn labels(&self) -> &[Arc<str>] {
+        match self {
+            Self::Label(labels) | Self::Labels(labels) | Self::Entities(labels) => labels,
+            Self::Number => &[],
         }
     }
 }
@@ -107,15 +114,8 @@ impl GoldScan {
     /// # Errors
     /// `LabelsUnknown` if some cells are neither.
     pub fn finish(self) -> Result<GoldParser, Error> {
-        let (known, count): (Vec<Arc<str>>, usize) = match &self.kind {
-            GoldKind::Number => return Ok(GoldParser { kind: self.kind, by_number: false }),
-            GoldKind::Label(labels) | GoldKind::Labels(labels) => (labels.clone(), labels.len()),
-            GoldKind::Entities(tags) => {
-                let labels: BTreeSet<Arc<str>> = tags.iter().map(|tag| split_tag(tag).1.into()).collect();
-                (tags.iter().cloned().chain(labels).chain([Arc::from("O")]).collect(), tags.len())
-            }
-        };
-        let by_number = is_by_number(&known, count, self.names.iter().map(String::as_str));
+        let known = self.known_names();
+        let by_number = self.is_by_number(&known);
         let is_unknown = |name: &&String| !by_number && label_by_name(&known, name).is_none();
         let unknown: Vec<String> = self.names.iter().filter(is_unknown).cloned().collect();
         if unknown.is_empty() {
@@ -123,6 +123,26 @@ impl GoldScan {
         }
         let known = known.iter().map(ToString::to_string).collect();
         Err(Error::LabelsUnknown { unknown, known })
+    }
+
+    /// As [`finish`](Self::finish), for files that may have unknown labels; those fail to parse.
+    pub fn finish_with_unknown(self) -> GoldParser {
+        let by_number = self.is_by_number(&self.known_names());
+        GoldParser { kind: self.kind, by_number }
+    }
+
+    fn is_by_number(&self, known: &[Arc<str>]) -> bool {
+        let is_name = |name: &String| label_by_name(known, name).is_some();
+        let is_number = |name: &String| label_by_number(self.kind.labels().len(), name).is_some();
+        !self.names.iter().all(is_name) && self.names.iter().all(is_number)
+    }
+
+    /// Returns all names that labels may have. Tags are known with and without their prefix.
+    fn known_names(&self) -> Vec<Arc<str>> {
+        let labels = self.kind.labels().iter().cloned();
+        let GoldKind::Entities(tags) = &self.kind else { return labels.collect() };
+        let without_prefix: BTreeSet<Arc<str>> = tags.iter().map(|tag| split_tag(tag).1.into()).collect();
+        labels.chain(without_prefix).chain([Arc::from("O")]).collect()
     }
 }
 
@@ -231,6 +251,15 @@ mod tests {
     fn a_label_named_by_a_number_is_found_by_name() {
         let stars = || GoldKind::Label(["1", "2", "0"].map(Arc::from).to_vec());
         assert_eq!(parse(stars(), &["1", "0"], "").unwrap(), [Gold::Label(0), Gold::Label(2)]);
+    }
+
+    #[test]
+    fn unknown_labels_may_be_allowed_and_then_fail_to_parse() {
+        let mut scan = GoldScan::new(GoldKind::Label(labels()));
+        ["positive", "mixed"].iter().for_each(|cell| scan.observe(cell));
+        let parser = scan.finish_with_unknown();
+        assert_eq!(parser.parse("positive", ""), Ok(Gold::Label(1)));
+        assert!(parser.parse("mixed", "").is_err() && parser.parse("1", "").is_err());
     }
 
     #[test]

@@ -117,9 +117,9 @@ impl Evaluation {
         let written = match (self.threshold(), self.file.info.threshold) {
             (Some(_), _) => "Wrote temperature and threshold".to_owned(),
             (None, None) => "Wrote the temperature, without a threshold".to_owned(),
-            (None, Some(old)) => format!(
-                "Wrote the temperature, without a threshold, and removed the earlier threshold of {old}"
-            ),
+            (None, Some(old)) => {
+                format!("Wrote the temperature, without a threshold, and removed the earlier threshold of {old}")
+            }
         };
         format!("{written}: {}. Restart running servers to use it.", path.display())
     }
