@@ -158,3 +158,27 @@ fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> an
     });
     Ok(Engine::start(models.collect(), settings))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_of_the_command_line_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn completions_and_manual_know_every_command() {
+        for shell in clap_complete::Shell::value_variants() {
+            let mut completions = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), NAME, &mut completions);
+            assert!(String::from_utf8(completions).unwrap().contains("target-accuracy"), "{shell}");
+        }
+        let mut manual = Vec::new();
+        clap_mangen::Man::new(Cli::command()).render(&mut manual).unwrap();
+        assert!(String::from_utf8(manual).unwrap().contains(".TH local-model-mcp 1"));
+    }
+}

@@ -2,6 +2,7 @@
 //! runs the client's command. Never edits a client's file.
 
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
@@ -65,27 +66,27 @@ pub(super) fn run(options: &Options, arguments: &RegisterArgs, matches: &ArgMatc
     if !server.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) || server.name.is_empty() {
         return Err(anyhow!("`{}` is not a valid server name; use letters, digits, `-` and `_`", server.name));
     }
-    let own = client_command(&server, arguments);
     if arguments.apply {
-        let words = own.ok_or_else(|| {
+        let words = client_command(&server, arguments).ok_or_else(|| {
             let client = arguments.client.to_possible_value().map_or_else(String::new, |value| value.get_name().into());
             anyhow!("{client} has no registration command; omit `--apply` and paste the printed configuration")
         })?;
         return apply(&words);
     }
-    let mut text = String::new();
-    if let Some(words) = own {
-        text += &format!("{}\n", quoted(&words));
-    }
-    if !arguments.remove {
-        let (place, content) = configuration(&server, arguments);
-        let or = if text.is_empty() { "" } else { "\nor " };
-        text += &format!("{or}in {place}:\n\n{content}\n");
-    } else if text.is_empty() {
-        text += &format!("remove the entry `{}` from {}\n", server.name, configuration(&server, arguments).0);
-    }
-    print(text.as_bytes())?;
+    print(instructions(&server, arguments).as_bytes())?;
     Ok(Outcome::Done)
+}
+
+/// Returns the client's command, if it has one, and the configuration to paste.
+fn instructions(server: &Server, arguments: &RegisterArgs) -> String {
+    let command = client_command(server, arguments).map(|words| quoted(&words));
+    let (place, content) = configuration(server, arguments);
+    match (command, arguments.remove) {
+        (Some(command), true) => format!("{command}\n"),
+        (None, true) => format!("remove the entry `{}` from {place}\n", server.name),
+        (Some(command), false) => format!("{command}\n\nor in {place}:\n\n{content}\n"),
+        (None, false) => format!("in {place}:\n\n{content}\n"),
+    }
 }
 
 /// Returns the command that starts this program. A project's file is shared with people who have
@@ -195,7 +196,13 @@ fn configuration(server: &Server, arguments: &RegisterArgs) -> (&'static str, St
 
 fn apply(words: &[String]) -> anyhow::Result<Outcome> {
     let missing = || format!("cannot start `{}`; install it, or run elsewhere: {}", words[0], quoted(words));
-    let status = Command::new(&words[0]).args(&words[1..]).status().with_context(missing)?;
+    let run = |program: &str| Command::new(program).args(&words[1..]).status();
+    let mut status = run(&words[0]);
+    // npm installs clients as `.cmd` files, which Windows starts only by their full name.
+    if cfg!(windows) && status.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        status = run(&format!("{}.cmd", words[0]));
+    }
+    let status = status.with_context(missing)?;
     if status.success() {
         return Ok(Outcome::Done);
     }
@@ -217,12 +224,35 @@ fn utf8(value: &OsStr) -> anyhow::Result<&str> {
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
+    use clap::builder::Resettable;
 
     use super::*;
 
+    /// Parses the arguments of a `register` call, without the environment.
+    fn parsed(arguments: &[&str]) -> (Options, RegisterArgs, ArgMatches) {
+        let command = Cli::command().mut_args(|argument| argument.env(Resettable::Reset));
+        let matches = command.try_get_matches_from([&[NAME, "register"], arguments].concat()).unwrap();
+        let Cli { options, command } = Cli::from_arg_matches(&matches).unwrap();
+        let Some(crate::commands::Command::Register(register)) = command else { panic!("another command") };
+        (options, register, matches)
+    }
+
     fn flags_of(arguments: &[&str]) -> Vec<String> {
-        let matches = Cli::command().try_get_matches_from([&[NAME, "register"], arguments].concat()).unwrap();
-        flags(&Cli::from_arg_matches(&matches).unwrap().options, &matches, &[]).unwrap()
+        let (options, _, matches) = parsed(arguments);
+        flags(&options, &matches, &[]).unwrap()
+    }
+
+    fn printed(arguments: &[&str]) -> String {
+        let (options, register, matches) = parsed(arguments);
+        let arguments = flags(&options, &matches, &[]).unwrap();
+        let server = Server { name: register.name.clone(), command: executable(&register).unwrap(), arguments };
+        instructions(&server, &register)
+    }
+
+    /// The JSON in a text.
+    #[track_caller]
+    fn entry(printed: &str) -> Value {
+        serde_json::from_str(&printed[printed.find('{').unwrap()..]).unwrap()
     }
 
     /// Returns the first of some sample values that the argument accepts.
@@ -259,5 +289,43 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let expected = ["--model", &format!("a={}/m", here.display()), "--cache-dir", &format!("{}/c", here.display())];
         assert_eq!(flags_of(&["--cache-dir", "c", "--model", "a=m"]), expected);
+    }
+
+    #[test]
+    fn each_client_gets_its_own_form() {
+        let executable = std::env::current_exe().unwrap();
+        for (client, key) in [
+            ("claude-code", "mcpServers"),
+            ("claude-desktop", "mcpServers"),
+            ("cursor", "mcpServers"),
+            ("zed", "context_servers"),
+        ] {
+            let printed = printed(&["--client", client, "--name", "mine"]);
+            let configuration = printed.split_once(":\n\n").unwrap().1;
+            assert_eq!(entry(configuration)[key]["mine"]["command"], executable.to_str().unwrap(), "{client}");
+        }
+        let code = printed(&["--client", "vscode"]);
+        assert!(
+            code.starts_with("code --add-mcp '{\"name\":\"local-model\",") && code.contains("\"servers\""),
+            "{code}"
+        );
+        let codex = printed(&["--client", "codex", "--deadline-ms", "7"]);
+        let toml = &codex[codex.find('[').unwrap()..];
+        assert!(toml.starts_with("[mcp_servers.local-model]\ncommand = \""), "{toml}");
+        assert!(toml.contains("args = [\"--deadline-ms\",\"7\"]"), "{toml}");
+    }
+
+    #[test]
+    fn a_project_names_the_program_without_a_path() {
+        let project = printed(&["--scope", "project", "--workers", "2"]);
+        let command = "claude mcp add --scope project local-model -- local-model-mcp --workers 2\n";
+        assert!(project.starts_with(command), "{project}");
+    }
+
+    #[test]
+    fn removing_needs_a_command_or_an_edit() {
+        assert_eq!(printed(&["--remove"]), "claude mcp remove --scope local local-model\n");
+        let cursor = printed(&["--remove", "--client", "cursor"]);
+        assert_eq!(cursor, "remove the entry `local-model` from ~/.cursor/mcp.json\n");
     }
 }

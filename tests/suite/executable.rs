@@ -1,4 +1,5 @@
-//! The executable over real pipes and sockets, with the real default model in the real ONNX Runtime.
+//! The executable over real pipes and sockets, with the real default model in the real ONNX
+//! Runtime.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,26 +7,20 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
+use local_model_mcp::model::{self, Cancellation, Location};
+use local_model_mcp::onnxruntime::LibrarySettings;
+use local_model_mcp::prediction::{Input, Truncation};
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command, predict, request, run, text};
+use crate::client::{Server, call, command, predict, request, run, shared_cache, text};
+use crate::place::Place;
 
 fn rows(stdout: &[u8]) -> Vec<Value> {
     text(stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn predict_writes_one_json_line_a_text() {
-    let output = run(&["predict", "I love this", "I hate this"]);
-    let found: Vec<_> =
-        rows(&output.stdout).iter().map(|row| [row["text"].clone(), row["prediction"].clone()]).collect();
-    assert_eq!(found, [[json!("I love this"), json!("positive")], [json!("I hate this"), json!("negative")]]);
-    assert_eq!(text(&output.stderr), "");
-    assert_eq!(output.status.code(), Some(0));
-}
-
-#[test]
-fn predict_reads_lines_keeps_their_order_and_reports_bad_ones_in_place() {
+fn the_filter_keeps_the_order_and_reports_errors_in_place() {
     let mut child = command(&["predict"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines: Vec<String> = (0..200).map(|number| format!("sentence number {number}")).collect();
     lines[100].clear();
@@ -39,7 +34,7 @@ fn predict_reads_lines_keeps_their_order_and_reports_bad_ones_in_place() {
 }
 
 #[test]
-fn predict_answers_a_line_before_the_next_one_comes() {
+fn the_filter_answers_a_line_before_the_next_one_arrives() {
     let mut server = Server::over_pipes(command(&["predict"]));
     for _ in 0..2 {
         server.send_line("I love this");
@@ -48,20 +43,12 @@ fn predict_answers_a_line_before_the_next_one_comes() {
     assert_eq!(server.finish(), (Some(0), String::new()));
 }
 
-#[test]
-fn serving_is_what_happens_without_a_command() {
-    let mut server = Server::over_pipes(command(&[]));
-    let answer = server.ask(&predict(1, "I love this"));
-    assert_eq!(answer["result"]["structuredContent"]["prediction"], "positive");
-    assert_eq!(server.finish(), (Some(0), String::new()));
-}
-
 #[cfg(unix)]
 #[test]
-fn sockets_are_served_like_pipes() {
-    let mut over_sockets = Server::over_sockets(command(&["serve"]));
+fn sockets_without_a_command_are_served_like_pipes_with_serve() {
+    let mut over_sockets = Server::over_sockets(command(&[]));
     let mut over_pipes = Server::over_pipes(command(&["serve"]));
-    let question = predict("a", "the answer must not depend on the wire");
+    let question = predict("a", "the answer does not depend on the wire");
     let mut answers = [over_sockets.ask(&question), over_pipes.ask(&question)].map(|answer| answer["result"].clone());
     for answer in &mut answers {
         answer["_meta"].take();
@@ -72,7 +59,7 @@ fn sockets_are_served_like_pipes() {
 
 #[cfg(unix)]
 #[test]
-fn a_socket_on_one_side_only_is_served_too() {
+fn a_socket_for_input_alone_is_served_too() {
     let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let answers = tempfile::NamedTempFile::new().unwrap();
     let mut command = command(&["serve"]);
@@ -87,12 +74,12 @@ fn a_socket_on_one_side_only_is_served_too() {
 }
 
 #[test]
-fn stdout_carries_only_protocol_messages_and_the_log_one_event_a_call() {
+fn the_log_has_one_event_per_call_and_texts_only_with_log_inputs() {
     let cache = tempfile::tempdir().unwrap();
     let mut command = command(&["serve", "--log-level", "info"]);
     command.env("LOCAL_MODEL_MCP_CACHE_DIR", cache.path()).stderr(Stdio::piped());
     let mut server = Server::over_pipes(command);
-    let secret = "the text itself is nobody's business";
+    let secret = "a text that must not be logged";
     for id in 1..=2 {
         server.ask(&predict(id, secret));
     }
@@ -115,14 +102,46 @@ fn stdout_carries_only_protocol_messages_and_the_log_one_event_a_call() {
         assert!(calls[0][field].is_number(), "{field}: {}", calls[0]);
     }
     assert_eq!(calls[0]["input"], calls[1]["input"]);
+    let output = run(&["predict", "--log-level", "info", "--log-inputs", "I love this"]);
+    assert!(text(&output.stderr).contains(r#""input":"I love this""#), "{}", text(&output.stderr));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_file_job_says_how_to_resume() {
+    let place = Place::new();
+    let rows: String = (0..2000).map(|row| format!("sentence number {row} says this and that\n")).collect();
+    place.write("in.csv", format!("text\n{rows}"));
+    let mut job = command(&["predict", "--file", "in.csv"]);
+    let mut child = job.current_dir(place.root()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // The finished rows are kept in a file next to the output.
+    let kept = || {
+        place
+            .names()
+            .iter()
+            .any(|name| name != "in.csv" && fs::metadata(place.path(name)).is_ok_and(|file| file.len() > 5_000))
+    };
+    while !kept() {
+        assert_eq!(child.try_wait().unwrap(), None, "it finished before it could be interrupted");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = "error: interrupted; run the same command with `--resume` to continue\n";
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), message));
+    let resumed = command(&["predict", "--file", "in.csv", "--resume"]).current_dir(place.root()).output().unwrap();
+    let summary: Value = serde_json::from_slice(&resumed.stdout).unwrap();
+    assert!(summary["resumed_rows"].as_u64().unwrap() > 0, "{summary}");
 }
 
 #[test]
-fn the_same_text_scores_the_same_alone_in_company_and_in_the_next_session() {
-    let alone = rows(&run(&["predict", "--top-k", "3", "an ordinary day"]).stdout);
+fn a_text_scores_the_same_alone_among_others_and_in_another_session() {
+    let output = run(&["predict", "--top-k", "3", "an ordinary day"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let alone = rows(&output.stdout);
     let mut arguments = vec!["predict", "--top-k", "3"];
-    let company: Vec<String> = (0..30).map(|number| format!("{number} {}", "more words ".repeat(number))).collect();
-    arguments.extend(company.iter().map(String::as_str));
+    let others: Vec<String> = (0..30).map(|number| format!("{number} {}", "more words ".repeat(number))).collect();
+    arguments.extend(others.iter().map(String::as_str));
     arguments.push("an ordinary day");
     assert_eq!(rows(&run(&arguments).stdout).last(), alone.first());
     let mut server = Server::over_pipes(command(&["serve"]));
@@ -134,17 +153,23 @@ fn the_same_text_scores_the_same_alone_in_company_and_in_the_next_session() {
     }
 }
 
+/// With the built-in model, in this process.
 #[test]
-fn a_long_text_is_cut_at_the_limit_and_the_answer_says_so() {
-    let long = "word ".repeat(600);
-    let row = rows(&run(&["predict", &long]).stdout).remove(0);
-    assert_eq!(row["truncated"], json!({ "tokens": 602, "limit": 512 }));
-    let beginning = rows(&run(&["predict", "word ".repeat(510).trim()]).stdout).remove(0);
-    assert_eq!(beginning["confidence"], row["confidence"]);
+fn a_long_text_is_truncated_at_the_limit_and_the_answer_says_so() {
+    let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
+    let mut loaded = model::load("sentiment", &Location::BuiltIn, &library, 1).unwrap();
+    let mut label = |words: usize| {
+        let input = Input::single("word ".repeat(words).trim());
+        let prediction = loaded.first.predict(&input, &Cancellation::default()).unwrap();
+        loaded.info.label(&input, &prediction)
+    };
+    let (whole, beginning) = (label(600), label(510));
+    assert_eq!(whole.truncated, Some(Truncation { tokens: 602, limit: 512 }));
+    assert_eq!((beginning.confidence, beginning.truncated), (whole.confidence, None));
 }
 
 #[test]
-fn many_calls_in_flight_are_each_answered_once() {
+fn each_of_many_calls_in_flight_is_answered_once() {
     let cache = tempfile::tempdir().unwrap();
     let mut command = command(&["serve"]);
     command.env("LOCAL_MODEL_MCP_CACHE_DIR", cache.path());
@@ -163,7 +188,7 @@ fn many_calls_in_flight_are_each_answered_once() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_the_server_although_stdin_stays_open() {
+fn a_signal_ends_the_server_while_stdin_stays_open() {
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
         for ready in [false, true] {
             let mut server = Server::over_pipes(command(&["serve"]));
@@ -180,7 +205,7 @@ fn a_signal_ends_the_server_although_stdin_stays_open() {
 }
 
 #[test]
-fn leaving_while_the_model_loads_is_a_clean_end() {
+fn the_end_of_input_during_loading_is_a_clean_exit() {
     for wait_ms in [0, 5, 20, 40, 80, 120] {
         let server = Server::over_pipes(command(&["serve"]));
         std::thread::sleep(Duration::from_millis(wait_ms));
@@ -198,10 +223,4 @@ fn check_reports_what_serve_would_use() {
     assert_eq!(output.status.code(), Some(0));
     let readable = run(&["check"]);
     assert!(text(&readable.stdout).contains("labels          negative, neutral, positive\n"));
-}
-
-#[test]
-fn texts_come_into_the_log_when_asked_for() {
-    let output = run(&["predict", "--log-level", "info", "--log-inputs", "I love this"]);
-    assert!(text(&output.stderr).contains(r#""input":"I love this""#), "{}", text(&output.stderr));
 }

@@ -42,9 +42,9 @@ mod long_texts;
 mod properties;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
-/// docs/reference.md is what the program says of itself.
+/// docs/reference.md, generated from the program.
 mod reference;
-/// What `register` prints and runs, completions and the manual page.
+/// `register` with the executable.
 mod register;
 /// rmcp's own client.
 mod rmcp_client;
@@ -52,7 +52,7 @@ mod rmcp_client;
 mod sentiment;
 /// The skill, as the server hands it out and as it lies in the plugin.
 mod skill;
-/// What a start leaves in the cache directory and finds there, and what it leaves nowhere.
+/// What a start writes to the cache directory and reuses from it.
 mod starts;
 /// Rules about the sources themselves: imports, module docs, printing.
 mod tidy;

@@ -1,4 +1,5 @@
-//! What a start leaves in the cache directory and finds there, and what it leaves nowhere.
+//! What a start writes to the cache directory and reuses from it, and that it writes nothing
+//! elsewhere.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ fn a_graph_is_prepared_once() {
 }
 
 #[test]
-fn a_damaged_prepared_graph_is_made_again() {
+fn a_damaged_prepared_graph_is_prepared_again() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
     let expected = load("int8", cache.path()).first.predict(&input, &Cancellation::default()).unwrap();
@@ -64,9 +65,9 @@ fn a_damaged_prepared_graph_is_made_again() {
     }
 }
 
-/// As on another kind of processor that shares this cache directory.
+/// As happens on another kind of processor with the same cache directory.
 #[test]
-fn a_prepared_graph_that_answers_otherwise_is_not_used() {
+fn a_prepared_graph_with_other_scores_is_not_used() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
     let expected = load("int8", cache.path()).first.predict(&input, &Cancellation::default()).unwrap();
@@ -82,11 +83,11 @@ fn a_prepared_graph_that_answers_otherwise_is_not_used() {
     });
     assert_eq!(disguised.unwrap(), folder);
     assert_eq!(load("int8", cache.path()).first.predict(&input, &Cancellation::default()).unwrap(), expected);
-    assert_eq!(fs::read_to_string(folder.join("probe.json")).unwrap(), scores, "it was made again");
+    assert_eq!(fs::read_to_string(folder.join("probe.json")).unwrap(), scores, "it was prepared again");
 }
 
 #[test]
-fn weights_beside_the_graph_are_prepared_with_it() {
+fn external_weights_are_prepared_with_the_graph() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
     let expected = load("dynamo-external-data", cache.path()).first.predict(&input, &Cancellation::default()).unwrap();
@@ -96,7 +97,7 @@ fn weights_beside_the_graph_are_prepared_with_it() {
 }
 
 #[test]
-fn the_executable_alone_in_an_empty_place_gives_the_same_answer_and_leaves_its_cache_only() {
+fn the_executable_works_alone_and_writes_only_its_cache() {
     let place = tempfile::tempdir().unwrap();
     let copy = place.path().join("copied");
     fs::copy(EXECUTABLE, &copy).unwrap();
@@ -109,7 +110,7 @@ fn the_executable_alone_in_an_empty_place_gives_the_same_answer_and_leaves_its_c
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(output.stdout, run(&["predict", "I love this"]).stdout);
-    // ONNX Runtime's telemetry would keep its database in the user's cache directory.
+    // ONNX Runtime's telemetry would create a database in the user's cache directory.
     let names = |folder: &Path| -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = entries.collect();
