@@ -66,7 +66,7 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
             explain: options.explain,
         };
         match engine.predict(request).await {
-            Err(engine::Error::Overloaded { .. } | engine::Error::Classifier(classifier::Error::StillBusy { .. })) => {}
+            Err(engine::Error::Overloaded { .. }) => {}
             outcome => return outcome.map_err(Error::from),
         }
         pause = pauses.next().unwrap_or(pause);

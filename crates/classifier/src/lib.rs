@@ -4,7 +4,6 @@
 //! caches and deadlines are `engine`'s business: it drives models through the one trait below.
 
 mod activation;
-mod apart;
 mod calibration;
 mod cancellation;
 mod config;

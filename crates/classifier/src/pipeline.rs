@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::activation;
-use crate::apart::Apart;
 use crate::entities::{self, Aggregation, Token};
 use crate::error::Error;
 use crate::folder::ModelFiles;
@@ -16,10 +15,6 @@ use crate::session::{Logits, Session};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::zero_shot::{self, Template};
 use crate::{Cancellation, Model};
-
-/// Texts up to this size are made tokens in less time than a cancelled call may take to end: the built-in tokenizer took 5 µs a
-/// byte at most, and others may take five times that. A thread of its own costs 30 to 60 µs.
-const AT_ONCE_BYTES: usize = 4 << 10;
 
 /// What all replicas of a model share.
 pub(super) struct Rules {
@@ -32,7 +27,6 @@ pub(super) struct Rules {
     entailment: Option<usize>,
     template: Template,
     independent: bool,
-    apart: Apart,
 }
 
 impl Rules {
@@ -47,22 +41,7 @@ impl Rules {
             entailment: files.config.entailment,
             template: files.settings.hypothesis_template.0.clone(),
             independent: files.settings.multi_label,
-            apart: Apart::default(),
         }
-    }
-
-    /// Has the tokenizer do `work`, where a cancelled call need not wait for it.
-    fn tokens<T: Send + 'static>(
-        self: &Arc<Self>,
-        input: &Input,
-        cancellation: &Cancellation,
-        work: impl FnOnce(&Tokenizer, &Input) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        if bytes(input) <= AT_ONCE_BYTES && !self.tokenizer.patterned {
-            return work(&self.tokenizer, input);
-        }
-        let (rules, input) = (Arc::clone(self), input.clone());
-        self.apart.run(&self.name, cancellation, move || work(&rules.tokenizer, &input))?
     }
 }
 
@@ -75,6 +54,9 @@ impl Model for Pipeline {
     fn predict(&mut self, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
         let rules = Arc::clone(&self.rules);
         check_memory(input)?;
+        if cancellation.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         match (rules.task, rules.entailment) {
             (Task::Tagging, _) if input.text_pair.is_some() => Err(Error::PairNotTaken { model: rules.name.clone() }),
             (Task::SingleLabel, Some(_)) if input.text_pair.is_some() && !input.labels.is_empty() => {
@@ -118,8 +100,7 @@ impl Pipeline {
         input: &Input,
         cancellation: &Cancellation,
     ) -> Result<Prediction, Error> {
-        let encode = |tokenizer: &Tokenizer, input: &Input| tokenizer.encode(&input.text, input.text_pair.as_deref());
-        let encoded = rules.tokens(input, cancellation, encode)?;
+        let encoded = rules.tokenizer.encode(&input.text, input.text_pair.as_deref())?;
         let mut scores = vec![0.0; rules.labels.len()];
         let temperature = rules.temperature.filter(|_| rules.task == Task::SingleLabel);
         if let (Some(temperature), [chunk]) = (temperature, encoded.chunks.as_slice()) {
@@ -156,9 +137,7 @@ impl Pipeline {
         let mut longest: Option<Encoded> = None;
         for label in &input.labels {
             let hypothesis = rules.template.fill(label);
-            let encode =
-                move |tokenizer: &Tokenizer, input: &Input| tokenizer.encode_hypothesis(&input.text, &hypothesis);
-            let encoded = rules.tokens(input, cancellation, encode)?;
+            let encoded = rules.tokenizer.encode_hypothesis(&input.text, &hypothesis)?;
             logits.push(self.run(&encoded.chunks[0], cancellation)?.row(0).to_vec());
             if longest.as_ref().is_none_or(|longest| encoded.tokens > longest.tokens) {
                 longest = Some(encoded);
@@ -171,7 +150,7 @@ impl Pipeline {
     }
 
     fn tag(&mut self, rules: &Arc<Rules>, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
-        let pieces = rules.tokens(input, cancellation, |tokenizer, input| tokenizer.pieces(&input.text))?;
+        let pieces = rules.tokenizer.pieces(&input.text)?;
         // Of the windows that read a token, the one in which it stands farthest from an edge decides.
         let mut chosen: Vec<(usize, Vec<f32>)> = vec![(0, Vec::new()); pieces.len()];
         for (ranges, chunk) in rules.tokenizer.tagger_runs(&pieces)? {

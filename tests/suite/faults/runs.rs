@@ -67,45 +67,6 @@ fn a_cancelled_forward_pass_ends_early_and_the_session_stays_correct() {
 }
 
 #[test]
-fn a_large_text_that_is_withdrawn_while_it_is_made_tokens_frees_its_worker() {
-    let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    let mut model = model::load("m", &Location::BuiltIn, &library, 1).unwrap().first;
-    let large = Input::single("word ".repeat(200_000));
-    let started = Instant::now();
-    model.predict(&large, &Cancellation::default()).unwrap();
-    let whole = started.elapsed();
-    // One that is withdrawn before it is begun leaves nothing, so as many as it takes are withdrawn.
-    let refused = (0..40).find_map(|_| {
-        let cancellation = Cancellation::default();
-        let withdrawn = cancellation.clone();
-        let canceller = std::thread::spawn(move || {
-            std::thread::sleep(whole / 20);
-            withdrawn.cancel();
-        });
-        let started = Instant::now();
-        let outcome = model.predict(&large, &cancellation);
-        let took = started.elapsed();
-        canceller.join().unwrap();
-        match outcome {
-            Err(model::Error::Cancelled) => {
-                assert!(took < whole * 3 / 4, "{took:?} of {whole:?}");
-                None
-            }
-            Err(refused) => Some(refused),
-            Ok(_) => panic!("was not left: {took:?} of {whole:?}"),
-        }
-    });
-    // Two are still being made tokens, and nobody waits for them; no third is begun, short ones are.
-    assert_eq!(refused, Some(model::Error::StillBusy { model: "m".into(), left: 2 }));
-    model.predict(&Input::single("hello"), &Cancellation::default()).unwrap();
-    while let Err(busy) = model.predict(&large, &Cancellation::default()) {
-        assert!(matches!(busy, model::Error::StillBusy { .. }), "{busy}");
-        assert!(started.elapsed() < Duration::from_secs(30), "waited for in vain");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
 fn a_text_of_many_windows_ends_at_its_deadline_and_frees_its_worker() {
     let folder = tempfile::tempdir().unwrap();
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment");
