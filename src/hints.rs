@@ -31,8 +31,24 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         | Error::Cancelled
         | Error::Stuck { .. }
         | Error::OutOfService { .. }
-        | Error::Panicked { .. }
-        | Error::Classifier(_) => None,
+        | Error::Panicked { .. } => None,
+        Error::Classifier(error) => classifier_hint(error),
+    }
+}
+
+fn classifier_hint(error: &classifier::Error) -> Option<&'static str> {
+    match error {
+        classifier::Error::FolderMissing { .. } => Some("set by `--model`"),
+        classifier::Error::FolderIsFile { .. } => Some("as `--model`"),
+        classifier::Error::Inference { .. } => Some("with `local-model-mcp check`"),
+        classifier::Error::Thread { .. } => Some("or lower `--workers`"),
+        classifier::Error::Runtime(onnx_runtime::Error::LibraryUnusable { .. }) => {
+            Some("by leaving out `ORT_DYLIB_PATH` and `--onnxruntime`")
+        }
+        classifier::Error::Runtime(onnx_runtime::Error::LibraryNowhere { .. }) => {
+            Some("with `--cache-dir`, or set `ORT_DYLIB_PATH`")
+        }
+        _ => None,
     }
 }
 

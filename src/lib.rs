@@ -32,11 +32,11 @@ pub use commands as settings;
 // The names of modules that have become crates, until every user names the crate.
 pub use cache_dir::{artifacts, digest, private_dir};
 pub use classifier as model;
-pub use classifier::prediction;
+pub use classifier as prediction;
 /// The engine, with the former name of [`Priority`](engine::Priority).
 pub mod engine {
     pub use ::engine::{Priority as Lane, *};
-    pub use classifier::prediction::WordWeight as Weight;
+    pub use classifier::WordWeight as Weight;
 }
 pub use evaluation;
 pub use onnx_runtime as onnxruntime;

@@ -1,7 +1,8 @@
 //! Fetches ONNX Runtime's shared library, which `src/library.rs` embeds.
 //!
-//! The official library is inside the PyPI wheel `onnxruntime`, which pip or uv can reach from nearly every network;
-//! it is pinned here by version and SHA-256. `ORT_DYLIB_PATH` names another library to embed instead.
+//! The official library is part of the wheel `onnxruntime` on the Python package index, which pip
+//! or uv can reach from nearly every network. It is pinned here by version and SHA-256.
+//! `ORT_DYLIB_PATH` names another library to embed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,14 +12,14 @@ use sha2::{Digest, Sha256};
 
 const VERSION: &str = "1.31.1";
 
-/// One supported target: its name for pip and uv, and the library in its wheel.
+/// A supported target: its names for pip and uv, and the library in its wheel.
 struct Wheel {
     os: &'static str,
     arch: &'static str,
     pip_platforms: &'static [&'static str],
     uv_platform: &'static str,
     library: &'static str,
-    /// Of the library itself, so that it does not matter which tool unpacked it.
+    /// Digest of the library itself, whichever tool unpacked it.
     sha256: &'static str,
 }
 
@@ -84,7 +85,7 @@ fn library() -> Result<PathBuf, String> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let wheel = WHEELS.iter().find(|wheel| wheel.os == os && wheel.arch == arch).ok_or_else(|| {
         format!(
-            "no onnxruntime wheel is pinned for {os} on {arch}; set ORT_DYLIB_PATH to the ONNX Runtime {VERSION} library of this platform"
+            "no onnxruntime wheel is pinned for {os} on {arch}; set ORT_DYLIB_PATH to an ONNX Runtime {VERSION} library for this platform"
         )
     })?;
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
@@ -103,7 +104,7 @@ fn library() -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Unpacks the wheel into `folder` with the first of pip and uv that can.
+/// Unpacks the wheel into `folder`, with pip or uv.
 fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), String> {
     let requirement = format!("onnxruntime=={VERSION}");
     let target = folder.display().to_string();
@@ -124,8 +125,8 @@ fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), String> {
         match Command::new(program).args(arguments).output() {
             Ok(output) if output.status.success() => return Ok(()),
             Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                let last = said.trim().lines().last().unwrap_or("no message").to_owned();
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                let last = stderr.trim().lines().last().unwrap_or("no message").to_owned();
                 tried.push_str(&format!("\n  {program}: {last}"));
             }
             Err(error) => tried.push_str(&format!("\n  {program}: {error}")),
@@ -133,7 +134,7 @@ fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), String> {
     }
     Err(format!(
         "ONNX Runtime {VERSION} could not be fetched from the Python package index; install pip or uv and try again, \
-         or set ORT_DYLIB_PATH to a library that you have. Tried:{tried}"
+         or set ORT_DYLIB_PATH to a local library. Tried:{tried}"
     ))
 }
 

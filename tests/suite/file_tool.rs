@@ -35,7 +35,7 @@ async fn the_model_decides_the_bulk_and_the_assistant_the_rest() {
     let expected = json!({ "output": null, "model": "fake", "text_column": "text", "rows": 4,
         "labels": { "middle": 2, "short": 1 }, "mean_confidence": 0.6, "uncertain": { "count": 2, "rows": [2, 4] },
         "failed": { "count": 1, "rows": [3] },
-        "reasons": ["model `fake` could not run this text: the text says so; other texts are still answered, an…"],
+        "reasons": ["model `fake` could not run this text: the text says so; try another text, or check the mod…"],
         "seconds": null, "rows_per_second": null,
         "next": "call again with only: \"uncertain\" to read the uncertain rows, then send corrections" });
     assert_eq!(summary, expected);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use local_model_mcp::model::{self, Cancellation, Error, LoadedModel, Location};
 use local_model_mcp::onnxruntime::LibrarySettings;
-use local_model_mcp::prediction::{Input, Verdict};
+use local_model_mcp::prediction::{Input, LabeledPrediction};
 use serde_json::Value;
 
 use crate::client::shared_cache;
@@ -38,10 +38,10 @@ pub(crate) fn load(folder: &Path) -> Result<LoadedModel, Error> {
     model::load("fixture", &Location::Folder(folder.to_owned()), &library, 2)
 }
 
-pub(crate) fn verdict(loaded: &mut LoadedModel, input: &Input) -> Verdict {
+pub(crate) fn label(loaded: &mut LoadedModel, input: &Input) -> LabeledPrediction {
     let prediction =
         loaded.first.predict(input, &Cancellation::default()).unwrap_or_else(|error| panic!("{error}: {input:?}"));
-    loaded.info.verdict(input, &prediction)
+    loaded.info.label(input, &prediction)
 }
 
 fn golden(name: &str) -> Value {
@@ -50,10 +50,10 @@ fn golden(name: &str) -> Value {
 
 /// All labels in the order expected and all scores within the tolerance; neighbours closer than it may change places.
 #[track_caller]
-fn compare(case: &Value, tolerance: f64, verdict: &Verdict) {
-    let best = verdict.confidence.or(verdict.value).unwrap();
-    let mut found = vec![(verdict.prediction.as_str(), f64::from(best))];
-    found.extend(verdict.others.iter().map(|(label, score)| (&**label, f64::from(*score))));
+fn compare(case: &Value, tolerance: f64, answer: &LabeledPrediction) {
+    let best = answer.confidence.or(answer.value).unwrap();
+    let mut found = vec![(answer.prediction.as_str(), f64::from(best))];
+    found.extend(answer.alternatives.iter().map(|other| (&*other.label, f64::from(other.confidence))));
     let expected = case["expected"].as_array().unwrap();
     assert_eq!(found.len(), expected.len());
     for (place, expected) in expected.iter().enumerate() {
@@ -78,11 +78,11 @@ fn classifier(name: &str) {
             text_pair: case["text_pair"].as_str().map(str::to_owned),
             labels: vec![],
         };
-        let verdict = verdict(&mut loaded, &input);
-        compare(case, golden["tolerance"].as_f64().unwrap(), &verdict);
+        let answer = label(&mut loaded, &input);
+        compare(case, golden["tolerance"].as_f64().unwrap(), &answer);
         // The number of tokens read is that of the golden's ids, which ends with the special ones.
         let read = case["input_ids"].as_array().unwrap().len();
-        assert!(verdict.truncated.is_none_or(|(whole, limit)| limit as usize == read && whole > limit), "{case}");
+        assert!(answer.truncated.is_none_or(|cut| cut.limit as usize == read && cut.tokens > cut.limit), "{case}");
     }
 }
 
@@ -93,19 +93,19 @@ fn tagger(name: &str) {
         let folder = with_settings(name, &format!("aggregation = \"{strategy}\""));
         let mut loaded = load(folder.path()).unwrap();
         for case in golden["cases"].as_array().unwrap() {
-            let verdict = verdict(&mut loaded, &Input::single(case["text"].as_str().unwrap()));
-            let found = verdict.entities.unwrap();
+            let answer = label(&mut loaded, &Input::single(case["text"].as_str().unwrap()));
+            let found = answer.entities.unwrap();
             let expected = case["expected"][strategy].as_array().unwrap();
             let key = if strategy == "none" { "entity" } else { "entity_group" };
             let place = |label: &str, start: u64, end: u64| format!("{label} {start}..{end}");
-            let places: Vec<_> = found.iter().map(|(e, _)| place(&e.label, e.start.into(), e.end.into())).collect();
+            let places: Vec<_> = found.iter().map(|e| place(&e.label, e.start.into(), e.end.into())).collect();
             let expected_places: Vec<_> = expected
                 .iter()
                 .map(|e| place(e[key].as_str().unwrap(), e["start"].as_u64().unwrap(), e["end"].as_u64().unwrap()))
                 .collect();
             assert_eq!(places, expected_places, "{} {strategy}", case["name"]);
-            for ((entity, _), expected) in found.iter().zip(expected) {
-                let difference = (f64::from(entity.score) - expected["score"].as_f64().unwrap()).abs();
+            for (entity, expected) in found.iter().zip(expected) {
+                let difference = (f64::from(entity.confidence) - expected["score"].as_f64().unwrap()).abs();
                 assert!(difference <= golden["tolerance"].as_f64().unwrap(), "{} {strategy}", case["name"]);
             }
         }
@@ -126,7 +126,7 @@ fn zero_shot(name: &str) {
             text_pair: None,
             labels: labels.iter().map(|label| label.as_str().unwrap().to_owned()).collect(),
         };
-        compare(case, golden["tolerance"].as_f64().unwrap(), &verdict(&mut loaded, &input));
+        compare(case, golden["tolerance"].as_f64().unwrap(), &label(&mut loaded, &input));
     }
 }
 
@@ -134,11 +134,11 @@ fn zero_shot(name: &str) {
 fn a_tagger_of_old_files_knows_its_unknown_token_from_the_vocabulary() {
     let folder = with_settings("ner-wordpiece", "aggregation = \"max\"");
     let text = Input::single("😀 met 漢 Tomas ☃☃");
-    let before = verdict(&mut load(folder.path()).unwrap(), &text);
+    let before = label(&mut load(folder.path()).unwrap(), &text);
     let old = r#"{"do_lower_case": false, "model_max_length": 48, "tokenizer_class": "BertTokenizer"}"#;
     fs::write(folder.path().join("tokenizer_config.json"), old).unwrap();
     fs::remove_file(folder.path().join("special_tokens_map.json")).unwrap();
-    assert_eq!(verdict(&mut load(folder.path()).unwrap(), &text), before);
+    assert_eq!(label(&mut load(folder.path()).unwrap(), &text), before);
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn weights_beside_the_graph_that_lie_out_of_range() {
             write("w.bin", [0; 64])(folder);
             write("model.onnx", graph)(folder);
         };
-        refused(change, REFUSED_MB, "`DIR/model.onnx` is not what it should be: ");
+        refused(change, REFUSED_MB, "`DIR/model.onnx` is invalid: ");
     }
 }
 
@@ -193,11 +193,7 @@ fn files_of_terabytes_are_not_read() {
         grown("w.bin", 1 << 36)(folder);
         write("model.onnx", graph)(folder);
     };
-    refused(
-        weights,
-        REFUSED_MB,
-        "w.bin` is not what it should be: it has 68719476736 bytes, expected at most 17179869184",
-    );
+    refused(weights, REFUSED_MB, "w.bin` is invalid: it has 68719476736 bytes, expected at most 17179869184");
     for (name, limit) in [
         ("model.onnx", 2u64 << 30),
         ("tokenizer.json", 64 << 20),
@@ -207,8 +203,7 @@ fn files_of_terabytes_are_not_read() {
         ("local-model.toml", 1 << 20),
         ("warmup.txt", 1 << 20),
     ] {
-        let expected =
-            format!("it has 1099511627776 bytes, expected at most {limit}; put in the file that belongs there");
+        let expected = format!("it has 1099511627776 bytes, expected at most {limit}; replace it by the right file");
         refused(grown(name, 1 << 40), REFUSED_MB, &expected);
     }
 }
@@ -226,7 +221,7 @@ fn a_pipe_in_place_of_a_file_is_not_waited_for() {
         fs::remove_file(folder.join("tokenizer.json")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", folder.join("tokenizer.json")).unwrap();
     };
-    refused(device, REFUSED_MB, "which lies outside it, and nothing outside is read");
+    refused(device, REFUSED_MB, "which lies outside it; copy");
 }
 
 #[test]
@@ -239,7 +234,7 @@ fn functions_that_double_with_every_level() {
     }
     functions.extend(import("f", 8));
     let graph = model(&[node("f30", &["l"], &["logits"], domain("f"))], &[], &functions);
-    refused(write("model.onnx", graph), REFUSED_MB, "it has more than 131072 nodes, its functions written out");
+    refused(write("model.onnx", graph), REFUSED_MB, "it has more than 131072 nodes, with functions inlined");
 }
 
 #[test]
@@ -290,7 +285,7 @@ fn lengths_that_no_machine_has() {
         refused(
             write("model.onnx", graph),
             REFUSED_MB,
-            &format!("the graph's input is `input_ids Tensor<i64>(1, {length})`"),
+            &format!("the graph has the input `input_ids Tensor<i64>(1, {length})`"),
         );
     }
 }
@@ -299,7 +294,7 @@ fn lengths_that_no_machine_has() {
 fn scores_of_another_shape_than_declared() {
     let empty = [node("ConstantOfShape", &["shape"], &["logits"], vec![])];
     let graph = model(&empty, &[integers("shape", &[0, 3])], &[]);
-    refused(write("model.onnx", graph), REFUSED_MB, "its scores have the shape [0, 3], expected 1 rows");
+    refused(write("model.onnx", graph), REFUSED_MB, "its scores have the shape [0, 3], expected 1 row");
 }
 
 #[test]
@@ -314,7 +309,7 @@ fn a_path_that_leads_out_from_the_default_of_a_function() {
 #[test]
 fn configurations_without_bottom_or_end() {
     let deep = format!("{{\"id2label\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    refused(write("config.json", deep), REFUSED_MB, "`DIR/config.json` is not what it should be: ");
+    refused(write("config.json", deep), REFUSED_MB, "`DIR/config.json` is invalid: ");
     let labels: serde_json::Map<_, _> = (0..100_000).map(|number| (number.to_string(), json!("l"))).collect();
     let expected = "`id2label` names 100000 labels, expected at most 65536";
     refused(write("config.json", json!({ "id2label": labels }).to_string()), REFUSED_MB, expected);
@@ -331,9 +326,9 @@ fn normalizers_that_make_a_short_text_long() {
     refused(tokenizer(|file| file["normalizer"] = steps), REFUSED_MB, growth);
     let many = json!({ "type": "Sequence", "normalizers": vec![json!({ "type": "NFKD" }); 1000] });
     refused(tokenizer(|file| file["normalizer"] = many), REFUSED_MB, "the steps of its `normalizer`: 1001");
-    for table in ["", "AAAAAAAAAAAAAAAA", "/////wAAAAA=", "CAAAAP//////////YWJj", "?"] {
+    for table in ["", "AAAAAAAAAAAAAAAA", "/////wAAAAA=", "?"] {
         let table = json!({ "type": "Precompiled", "precompiled_charsmap": table });
-        let expected = "its `precompiled_charsmap` is no table of characters";
+        let expected = "its `precompiled_charsmap` is not a table of characters";
         refused(tokenizer(|file| file["normalizer"] = table), REFUSED_MB, expected);
     }
 }
@@ -343,7 +338,7 @@ fn tokenizers_that_repeat_a_text() {
     let single = vec![json!({ "Sequence": { "id": "A", "type_id": 0 } }); 1000];
     let pair = json!([{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }]);
     let template = json!({ "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": {} });
-    let expected = "the places for a text in `single` of its `post_processor`: 1000, expected at most 1";
+    let expected = "the texts in `single` of its `post_processor`: 1000, expected at most 1";
     refused(tokenizer(|file| file["post_processor"] = template), REFUSED_MB, expected);
 }
 

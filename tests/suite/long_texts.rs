@@ -1,9 +1,9 @@
 //! Texts over a model's limit: what each rule reads, what it says, and that taggers neither lose nor double anything.
 
 use local_model_mcp::model::{Cancellation, Error, LoadedModel};
-use local_model_mcp::prediction::{Input, Verdict};
+use local_model_mcp::prediction::{Input, LabeledPrediction, Truncation};
 
-use crate::goldens::{load, verdict, with_settings};
+use crate::goldens::{label, load, with_settings};
 
 /// 64 tokens at most, two of them special.
 const CLASSIFIER: &str = "wordpiece-pairs";
@@ -19,17 +19,17 @@ fn words(count: usize) -> Vec<String> {
     (0..count).map(|number| ["a", "b", "c", "d", "e", "f", "g"][number * number % 7].to_owned()).collect()
 }
 
-fn read(settings: &str, text: &str) -> Verdict {
-    verdict(&mut loaded(CLASSIFIER, settings), &Input::single(text))
+fn read(settings: &str, text: &str) -> LabeledPrediction {
+    label(&mut loaded(CLASSIFIER, settings), &Input::single(text))
 }
 
 #[test]
 fn head_tail_reads_both_ends() {
     let words = words(200);
     let ends = [&words[..31], &words[169..]].concat().join(" ");
-    let verdict = read("overflow = \"head-tail\"", &words.join(" "));
-    assert_eq!(verdict.confidence, read("", &ends).confidence);
-    assert_eq!(verdict.truncated, Some((202, 64)));
+    let answer = read("overflow = \"head-tail\"", &words.join(" "));
+    assert_eq!(answer.confidence, read("", &ends).confidence);
+    assert_eq!(answer.truncated, Some(Truncation { tokens: 202, limit: 64 }));
 }
 
 #[test]
@@ -39,13 +39,14 @@ fn windows_read_everything_and_average_by_tokens() {
     assert_eq!(whole.truncated, None);
     // 62 words fit beside the special tokens: two windows, the second ends with the text.
     let [first, second] = [&words[..62], &words[38..]].map(|part| read("", &part.join(" ")));
-    let score = |verdict: &Verdict, label: &str| {
-        if verdict.prediction == label {
-            return verdict.confidence.unwrap();
+    let score = |answer: &LabeledPrediction, label: &str| {
+        if answer.prediction == label {
+            return answer.confidence.unwrap();
         }
-        verdict.others.iter().find(|(name, _)| &**name == label).unwrap().1
+        answer.alternatives.iter().find(|other| &*other.label == label).unwrap().confidence
     };
-    for label in std::iter::once(whole.prediction.as_str()).chain(whole.others.iter().map(|(label, _)| &**label)) {
+    for label in std::iter::once(whole.prediction.as_str()).chain(whole.alternatives.iter().map(|other| &*other.label))
+    {
         let mean = f32::midpoint(score(&first, label), score(&second, label));
         assert!((score(&whole, label) - mean).abs() < 1e-6, "{label}");
     }
@@ -64,7 +65,7 @@ fn a_lower_limit_can_be_set_and_a_higher_one_cannot() {
     assert_eq!(loaded(CLASSIFIER, "max_tokens = 10").info.max_tokens, 10);
     assert_eq!(loaded(CLASSIFIER, "max_tokens = 1000").info.max_tokens, 64);
     let error = load(with_settings(CLASSIFIER, "max_tokens = 2").path()).err().unwrap();
-    assert_eq!(error, Error::NoRoom { limit: 2, special: 2 });
+    assert_eq!(error, Error::TokenLimitTooLow { limit: 2, special: 2 });
 }
 
 #[test]
@@ -72,17 +73,17 @@ fn a_tagger_reads_long_texts_by_windows_without_losing_or_doubling() {
     let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
     for aggregation in ["none", "simple", "average"] {
         let settings = format!("aggregation = \"{aggregation}\"\noverflow = \"windows\"");
-        let verdict = verdict(&mut loaded(TAGGER, &settings), &Input::single(text.as_str()));
-        assert_eq!(verdict.truncated, None);
-        let entities = verdict.entities.unwrap();
-        let last = entities.last().unwrap().0.end as usize;
+        let answer = label(&mut loaded(TAGGER, &settings), &Input::single(text.as_str()));
+        assert_eq!(answer.truncated, None);
+        let entities = answer.entities.unwrap();
+        let last = entities.last().unwrap().end as usize;
         assert!(last > text.len() - 50, "the end of the text was read: {last} of {}", text.len());
         for pair in entities.windows(2) {
-            assert!(pair[0].0.end <= pair[1].0.start, "{aggregation}: {pair:?}");
+            assert!(pair[0].end <= pair[1].start, "{aggregation}: {pair:?}");
         }
     }
-    let head = verdict(&mut loaded(TAGGER, "aggregation = \"none\""), &Input::single(text.as_str()));
-    assert!(head.truncated.is_some_and(|(tokens, limit)| limit == 48 && tokens > 100));
+    let head = label(&mut loaded(TAGGER, "aggregation = \"none\""), &Input::single(text.as_str()));
+    assert!(head.truncated.is_some_and(|cut| cut.limit == 48 && cut.tokens > 100));
 }
 
 #[test]
@@ -90,9 +91,9 @@ fn no_entity_reaches_across_what_was_not_read() {
     let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
     for aggregation in ["simple", "max"] {
         let settings = format!("aggregation = \"{aggregation}\"\noverflow = \"head-tail\"");
-        let verdict = verdict(&mut loaded(TAGGER, &settings), &Input::single(text.as_str()));
-        assert!(verdict.truncated.is_some());
-        let longest = verdict.entities.unwrap().iter().map(|(entity, _)| entity.end - entity.start).max().unwrap();
+        let answer = label(&mut loaded(TAGGER, &settings), &Input::single(text.as_str()));
+        assert!(answer.truncated.is_some());
+        let longest = answer.entities.unwrap().iter().map(|entity| entity.end - entity.start).max().unwrap();
         assert!(longest < 100, "{aggregation}: {longest}");
     }
 }
@@ -102,8 +103,8 @@ fn the_first_window_of_a_tagger_is_what_it_says_of_the_beginning_alone() {
     let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
     let mut by_windows = loaded(TAGGER, "aggregation = \"none\"\noverflow = \"windows\"");
     let mut by_head = loaded(TAGGER, "aggregation = \"none\"");
-    let whole = verdict(&mut by_windows, &Input::single(text.as_str())).entities.unwrap();
-    let head = verdict(&mut by_head, &Input::single(text.as_str())).entities.unwrap();
+    let whole = label(&mut by_windows, &Input::single(text.as_str())).entities.unwrap();
+    let head = label(&mut by_head, &Input::single(text.as_str())).entities.unwrap();
     // Up to the middle of the overlap the first window decides.
     let sure = 46 * 3 / 4;
     let in_first = head.iter().take(sure / 2);

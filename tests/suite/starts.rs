@@ -76,7 +76,7 @@ fn a_prepared_graph_with_other_scores_is_not_used() {
     let key = folder.file_name().unwrap().to_str().unwrap();
     let files =
         [("graph.onnx", fs::read(folder.join("graph.onnx"))), ("weights.bin", fs::read(folder.join("weights.bin")))];
-    let artifacts = local_model_mcp::artifacts::Artifacts::below(cache.path());
+    let artifacts = local_model_mcp::artifacts::Artifacts::new(cache.path());
     let disguised = artifacts.make(key, |folder| {
         fs::write(folder.join("probe.json"), scores.replacen('1', "2", 1))?;
         files.iter().try_for_each(|(name, content)| fs::write(folder.join(name), content.as_ref().unwrap()))

@@ -50,7 +50,7 @@ fn weights_that_are_missing_or_outside_the_folder() {
     refused(
         name,
         |dir| fs::remove_file(dir.join("model.onnx.data")).unwrap(),
-        "model folder `DIR` has no `model.onnx.data`; copy the graph's weights beside it; they belong together",
+        "model folder `DIR` has no `model.onnx.data`; copy the graph's weights next to it",
     );
     refused(name, patched(b"model.onnx.data", b"../../etc/hosts"), "names `../../etc/hosts`, which lies outside it");
     refused(name, patched(b"model.onnx.data", b"/etc/hosts/data"), "names `/etc/hosts/data`, which lies outside it");
@@ -61,7 +61,7 @@ fn weights_that_are_missing_or_outside_the_folder() {
             fs::remove_file(dir.join("model.onnx.data")).unwrap();
             std::os::unix::fs::symlink("/etc/hosts", dir.join("model.onnx.data")).unwrap();
         },
-        "names `DIR/model.onnx.data`, which lies outside it, and nothing outside is read",
+        "names `DIR/model.onnx.data`, which lies outside it; copy the file into the folder",
     );
 }
 
@@ -81,9 +81,9 @@ fn a_link_that_leads_out_of_the_folder() {
 #[test]
 fn graphs_that_this_runtime_cannot_run() {
     let name = "wordpiece-pairs";
-    refused(name, patched(b"\x08\x08", b"\x08\x7f"), "set `ORT_DYLIB_PATH` to a newer ONNX Runtime");
+    refused(name, patched(b"\x08\x08", b"\x08\x7f"), "or use a newer ONNX Runtime");
     refused(name, patched(b"\x22\x07Softmax", b"\x22\x07Sofrmax"), "export it without custom operators");
-    refused(name, patched(b"token_type_ids", b"token_kind_ids"), "export it again, with opset 17 for example");
+    refused(name, patched(b"token_type_ids", b"token_kind_ids"), "export it again, for example with opset 17");
 }
 
 #[test]
@@ -93,13 +93,13 @@ fn models_for_another_task() {
         refused(
             "wordpiece-pairs",
             configured("architectures", serde_json::json!([architecture])),
-            &format!("`config.json` says the model is a `{architecture}`; expected one for sequence classification"),
+            &format!("`config.json` declares a `{architecture}`; expected sequence or token classification"),
         );
     }
     refused(
         "ner-wordpiece",
         configured("architectures", serde_json::json!(["BertForSequenceClassification"])),
-        "whose graph was exported for that task",
+        "and a graph exported for the same task",
     );
 }
 
@@ -109,11 +109,15 @@ fn labels_that_do_not_fit_the_graph() {
     refused(
         name,
         configured("id2label", serde_json::json!({"0": "a"})),
-        "1 labels are named but the graph gives 3 scores",
+        "the folder names 1 label, but the graph gives 3 scores",
     );
     refused(name, configured("id2label", serde_json::json!({})), "`id2label` is empty or skips a number");
-    refused(name, configured("id2label", serde_json::json!({"a": "b"})), "has the key `a`, which is no number");
-    refused(name, write("local-model.toml", "labels = [\"a\", \"b\"]"), "2 labels are named but the graph gives 3");
+    refused(name, configured("id2label", serde_json::json!({"a": "b"})), "has the key `a`, which is not a number");
+    refused(
+        name,
+        write("local-model.toml", "labels = [\"a\", \"b\"]"),
+        "the folder names 2 labels, but the graph gives 3",
+    );
 }
 
 #[test]
@@ -122,10 +126,10 @@ fn tokenizers_that_do_not_fit_or_cannot_be_read() {
     refused(
         name,
         configured("vocab_size", serde_json::json!(20)),
-        "but the model embeds 20 (`vocab_size`); tokenizer and graph belong to different models",
+        "but the model embeds 20 (`vocab_size`); they belong to different models",
     );
     refused("vocab-only-uncased", write("vocab.txt", "a\nb\n"), "it has no token `[SEP]`");
-    refused("bpe-only", write("vocab.json", "[]"), "`vocab.json` is not what it should be");
+    refused("bpe-only", write("vocab.json", "[]"), "`vocab.json` is invalid");
     refused(
         "bpe-only",
         configured("model_type", serde_json::json!("flaubert")),
@@ -134,7 +138,7 @@ fn tokenizers_that_do_not_fit_or_cannot_be_read() {
     refused(
         "xlm-roberta-multilabel",
         |dir| fs::rename(dir.join("tokenizer.json"), dir.join("spiece.model")).unwrap(),
-        "has no `tokenizer.json`; `spiece.model` alone cannot be read; write it with `python -c",
+        "has no `tokenizer.json`; `spiece.model` alone is not enough; write it with `python -c",
     );
 }
 
@@ -143,11 +147,11 @@ fn settings_that_say_nothing_sensible() {
     for (settings, expected) in [
         ("overflow = \"tail\"", "unknown variant `tail`, expected one of `head`, `head-tail`, `windows`, `error`"),
         ("aggregation = \"best\"", "unknown variant `best`"),
-        ("hypothesis_template = \"about\"", "`about` has no place for the label; write `{}` where it goes"),
+        ("hypothesis_template = \"about\"", "`about` has no placeholder for the label; write `{}` in its place"),
         ("threshold = 70", "`threshold` is 70, expected 0 to 1"),
         ("threshold = \"high\"", "invalid type: string \"high\", expected f32"),
         ("graph = \"nothing.onnx\"", "has no `nothing.onnx`; correct `graph` in `local-model.toml`"),
-        ("= 3", "`DIR/local-model.toml` is not what it should be"),
+        ("= 3", "`DIR/local-model.toml` is invalid"),
     ] {
         refused("wordpiece-pairs", write("local-model.toml", settings), expected);
     }

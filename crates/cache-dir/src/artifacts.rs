@@ -1,8 +1,8 @@
-//! Files that this program makes once and keeps below the user's cache directory: the unpacked runtime library and
-//! prepared graphs.
+//! Folders of files that are made once and kept, such as an unpacked library or a prepared graph.
 //!
-//! An artifact is a folder that appears whole or not at all, is trusted while its files are the ones that were written
-//! (see `stamp`), and goes when all of them together grow too large. What is in it is the business of who makes it.
+//! An artifact appears whole or not at all. It is trusted as long as its files are those that were
+//! written (see [`crate::stamp`]). The least recently used ones are removed when all together grow
+//! too large.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,30 +15,31 @@ use tempfile::TempDir;
 use crate::private_dir;
 use crate::stamp::Stamp;
 
-/// All artifacts together; the one that was used longest ago goes first. About forty models of the built-in one's size.
+/// All artifacts together: about forty models of the size of the built-in one.
 const MAX_TOTAL_BYTES: u64 = 2 << 30;
-/// Times of use are kept to the day, so that a start writes nothing.
+/// Times of use are recorded once a day, so that most starts write nothing.
 const USE_GRANULARITY: Duration = Duration::from_secs(24 * 3600);
-/// What a crash left behind is removed after this long; nothing takes that long to make.
+/// Leftovers of a crash are removed after this time. No artifact takes that long to make.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 const MANIFEST: &str = "manifest.json";
 const UNFINISHED: &str = ".making-";
 
-/// File names and their stamps.
+/// File names with their stamps.
 type Manifest = BTreeMap<String, Stamp>;
 
+/// The artifacts below one cache directory.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     root: PathBuf,
 }
 
 impl Artifacts {
-    /// Below `cache_dir`; nothing is written yet.
-    pub fn below(cache_dir: &Path) -> Self {
+    /// Returns the artifacts below `cache_dir`. Writes nothing.
+    pub fn new(cache_dir: &Path) -> Self {
         Self { root: cache_dir.join("artifacts") }
     }
 
-    /// The folder of a finished artifact, if it is there, this user's alone, and as it was written.
+    /// Returns the folder of an artifact if it exists, belongs to this user alone, and is unchanged.
     pub fn get(&self, key: &str) -> Option<PathBuf> {
         let folder = self.root.join(key);
         private_dir::check(&self.root).and_then(|()| private_dir::check(&folder)).ok()?;
@@ -50,15 +51,19 @@ impl Artifacts {
             return None;
         }
         if age(&manifest) > USE_GRANULARITY {
-            // Only the order in which artifacts go depends on it.
+            // A failure only changes the order in which artifacts are removed.
             let _ = File::open(&manifest).and_then(|file| file.set_modified(SystemTime::now()));
         }
         Some(folder)
     }
 
-    /// Has `fill` write the files into an empty folder and puts that in place of whatever is there.
+    /// Makes an artifact: `fill` writes its files into an empty folder, which then replaces an existing
+    /// one. Returns the folder.
     ///
-    /// Several processes may make the same artifact at once: each writes its own, and one of them stays.
+    /// Several processes may make the same artifact at once. Each writes its own, and one stays.
+    ///
+    /// # Errors
+    /// The error of `fill`, or of writing to the cache directory.
     pub fn make(&self, key: &str, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
         private_dir::create(&self.root)?;
         let making = self.temporary()?;
@@ -66,7 +71,7 @@ impl Artifacts {
         let mut files = Manifest::new();
         for entry in fs::read_dir(making.path())? {
             let path = entry?.path();
-            // The name must not survive a power cut that the content does not.
+            // After a power cut there must be no name without its content.
             File::open(&path)?.sync_all()?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             files.insert(name, Stamp::from_path(&path)?);
@@ -74,7 +79,7 @@ impl Artifacts {
         fs::write(making.path().join(MANIFEST), serde_json::to_vec(&files)?)?;
         let target = self.root.join(key);
         if fs::rename(making.path(), &target).is_err() {
-            // A damaged one is in the way, or another process was quicker.
+            // There is a damaged one, or another process was faster.
             let aside = self.temporary()?;
             let _ = fs::rename(&target, aside.path().join("replaced"));
             fs::rename(making.path(), &target)?;
@@ -83,7 +88,7 @@ impl Artifacts {
         Ok(target)
     }
 
-    /// A folder for this user alone, which goes with what is in it unless it is renamed.
+    /// Returns a private folder that is removed when dropped, unless it was renamed.
     fn temporary(&self) -> io::Result<TempDir> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(UNFINISHED);
@@ -92,7 +97,8 @@ impl Artifacts {
         builder.tempdir_in(&self.root)
     }
 
-    /// Removes what crashes left behind, and the artifacts used longest ago until the rest is small enough.
+    /// Removes leftovers of crashes, then the least recently used artifacts until the rest is small
+    /// enough.
     fn prune(&self, keep: &str) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         let mut artifacts = Vec::new();
@@ -121,7 +127,7 @@ fn size(folder: &Path) -> u64 {
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
-/// Time since the last modification; of what cannot be told, for ever.
+/// Returns the time since the last modification; the maximum if it is unknown.
 fn age(path: &Path) -> Duration {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.map_or(Duration::MAX, |modified| modified.elapsed().unwrap_or_default())
@@ -137,25 +143,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_is_found_until_it_changes() {
+    fn an_artifact_is_found_until_it_changes() {
         let cache = tempfile::tempdir().unwrap();
-        let artifacts = Artifacts::below(cache.path());
+        let artifacts = Artifacts::new(cache.path());
         assert_eq!(artifacts.get("a"), None);
         let folder = made(&artifacts, "a", 3);
         assert_eq!(artifacts.get("a"), Some(folder.clone()));
         fs::write(folder.join("data"), "xyz").unwrap();
-        assert_eq!(artifacts.get("a"), None, "changed, though of the same length");
+        assert_eq!(artifacts.get("a"), None, "changed, with the same length");
         assert_eq!(made(&artifacts, "a", 3), folder);
         assert_eq!(artifacts.get("a"), Some(folder.clone()));
         fs::remove_file(folder.join("data")).unwrap();
         assert_eq!(artifacts.get("a"), None);
-        assert_eq!(fs::read_dir(cache.path().join("artifacts")).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(fs::read_dir(cache.path().join("artifacts")).unwrap().count(), 1, "nothing else remains");
     }
 
     #[test]
-    fn what_fails_halfway_leaves_nothing() {
+    fn a_failure_leaves_nothing() {
         let cache = tempfile::tempdir().unwrap();
-        let artifacts = Artifacts::below(cache.path());
+        let artifacts = Artifacts::new(cache.path());
         let fill = |folder: &Path| {
             fs::write(folder.join("half"), "x")?;
             Err(io::Error::other("no space"))
@@ -166,15 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn the_one_used_longest_ago_goes_first() {
+    fn the_least_recently_used_artifact_is_removed_first() {
         let cache = tempfile::tempdir().unwrap();
-        let artifacts = Artifacts::below(cache.path());
+        let artifacts = Artifacts::new(cache.path());
         for (key, days) in [("old", 3), ("older", 5), ("recent", 1)] {
             let manifest = made(&artifacts, key, MAX_TOTAL_BYTES / 4).join(MANIFEST);
             let used = SystemTime::now() - USE_GRANULARITY * days;
             File::open(manifest).unwrap().set_modified(used).unwrap();
         }
-        assert!(artifacts.get("older").is_some(), "being used makes it young");
+        assert!(artifacts.get("older").is_some(), "using it renews it");
         made(&artifacts, "new", MAX_TOTAL_BYTES / 3);
         let left: Vec<&str> =
             ["old", "older", "recent", "new"].into_iter().filter(|key| artifacts.get(key).is_some()).collect();

@@ -1,4 +1,4 @@
-//! SHA-256 of files, and digests as text. What a digest stands for is its caller's business.
+//! SHA-256 of files, and digests as text.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,7 +6,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a file's content, read in pieces so that its size does not matter.
+/// Returns the SHA-256 of a file's content, read in pieces.
+///
+/// # Errors
+/// If the file cannot be read.
 pub fn of_file(path: &Path) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
@@ -19,7 +22,7 @@ pub fn of_file(path: &Path) -> io::Result<[u8; 32]> {
     }
 }
 
-/// Lower-case hexadecimal.
+/// Returns bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

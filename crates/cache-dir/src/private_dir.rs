@@ -1,13 +1,13 @@
-//! A directory below the user's cache that nobody else can read or change.
-//!
-//! What is kept in it (the runtime library, prepared graphs, results of earlier sessions) is the business of the rooms
-//! that ask for it.
+//! Directories that only this user can change.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Creates `folder`, parents included, for this user alone, and refuses one that others could change.
+/// Creates `folder` and its parents for this user alone.
+///
+/// # Errors
+/// If it cannot be created, or exists and others could change it.
 pub fn create(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -17,7 +17,10 @@ pub fn create(folder: &Path) -> io::Result<()> {
     check(folder)
 }
 
-/// Refuses a directory that is not this user's, or that others could change.
+/// Checks that a directory belongs to this user and that others cannot write to it.
+///
+/// # Errors
+/// If it is missing, or others could change it.
 pub fn check(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
     #[cfg(unix)]
@@ -40,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_others_can_write_to_is_refused() {
+    fn a_directory_writable_by_others_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a/b");
         create(&folder).unwrap();

@@ -1,7 +1,7 @@
-//! Whether a file is still the one that was seen before, told without reading it: what the file system says of it.
+//! Detects that a file changed without reading it, by its metadata.
 //!
-//! As in git's index: any write changes the time of the last change, which no program can set at will (on Windows: the
-//! time of the last write, which one can). What is remembered of unchanged files is its callers' business.
+//! The idea is that of git's index. Any write changes the inode change time, which no program can
+//! set (on Windows: the last write time, which programs can set).
 
 use std::fs::Metadata;
 use std::io;
@@ -10,19 +10,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// The coarsest clock of a file system in use (FAT): two writes so close together may get the same time.
+/// The coarsest clock of a file system in use (FAT). Two writes within it may get the same time.
 const COARSEST_CLOCK: Duration = Duration::from_secs(2);
 
+/// The metadata of a file that changes with its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     bytes: u64,
     modified_ns: u64,
-    /// Time of the last change of content, name or permissions, where the system keeps it.
+    /// Time of the last change of content, name or permissions, if the system records it.
     changed_ns: u64,
     inode: u64,
 }
 
 impl Stamp {
+    /// # Errors
+    /// If the file does not exist or its metadata cannot be read.
     pub fn from_path(path: &Path) -> io::Result<Self> {
         Self::from_metadata(&std::fs::metadata(path)?)
     }
@@ -40,7 +43,8 @@ impl Stamp {
         Ok(Self { bytes: metadata.len(), modified_ns, changed_ns, inode })
     }
 
-    /// Whether the file has been at rest long enough for its stamp to tell it from a later version.
+    /// Returns whether the file was at rest long enough for the next write to change its stamp (cf.
+    /// git's racy-clean problem).
     pub fn is_settled(&self) -> bool {
         let age = since_epoch(SystemTime::now()).saturating_sub(self.changed_ns.max(self.modified_ns));
         age > COARSEST_CLOCK.as_nanos() as u64
@@ -56,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_of_the_same_length_shows() {
+    fn a_write_of_the_same_length_changes_the_stamp() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "one").unwrap();

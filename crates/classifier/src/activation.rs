@@ -1,12 +1,13 @@
-//! From logits to scores, by the rule of transformers' text-classification pipeline (5.23, `TextClassificationPipeline`).
+//! From logits to scores, as in transformers' `TextClassificationPipeline`.
 
 use crate::prediction::Task;
 
-/// What the scores mean: the first rule that fits wins.
+/// Derives the task of a sequence classifier.
 ///
-/// `problem_type` of `config.json` decides where it is set; else one label means a probability of its own, more than one
-/// that exactly one applies. `function_to_apply` in `config.json` has no effect in transformers, nor here.
-pub(super) fn task(problem_type: Option<&str>, labels: usize) -> Task {
+/// `problem_type` of `config.json` decides if it is set. Otherwise a single label has a probability
+/// of its own, and of several labels exactly one applies. `function_to_apply` in `config.json` has
+/// no effect, as in transformers.
+pub(crate) fn task(problem_type: Option<&str>, labels: usize) -> Task {
     match problem_type {
         Some("regression") => Task::Regression,
         Some("multi_label_classification") => Task::MultiLabel,
@@ -15,13 +16,14 @@ pub(super) fn task(problem_type: Option<&str>, labels: usize) -> Task {
     }
 }
 
-/// Divides logits by a temperature, which changes confidence and no order. `logits` may be any scores' logarithms.
-pub(super) fn temper(logits: &mut [f32], temperature: f64) {
+/// Divides logits by a temperature, which changes confidence but not the order. `logits` may be the
+/// logarithms of any scores.
+pub(crate) fn temper(logits: &mut [f32], temperature: f64) {
     logits.iter_mut().for_each(|x| *x = (f64::from(*x) / temperature) as f32);
 }
 
 /// Turns logits into scores, in place.
-pub(super) fn apply(task: Task, logits: &mut [f32]) {
+pub(crate) fn apply(task: Task, logits: &mut [f32]) {
     match task {
         Task::SingleLabel | Task::Tagging => softmax(logits),
         Task::MultiLabel => logits.iter_mut().for_each(|x| *x = sigmoid(*x)),
@@ -29,7 +31,7 @@ pub(super) fn apply(task: Task, logits: &mut [f32]) {
     }
 }
 
-/// Subtracting the largest value first keeps every exponential in `0..=1`, whatever the logits.
+/// Subtracting the largest logit first keeps every exponential in `0..=1`.
 fn softmax(logits: &mut [f32]) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
@@ -43,7 +45,7 @@ fn softmax(logits: &mut [f32]) {
 }
 
 fn sigmoid(x: f32) -> f32 {
-    // Both forms are the same number; each is used where its exponential cannot overflow.
+    // Both forms are equal. Each is used where its exponential cannot overflow.
     if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
 }
 
@@ -56,13 +58,13 @@ mod tests {
         let mut scores = logits.to_vec();
         apply(task, &mut scores);
         for (found, expected) in scores.iter().zip(expected) {
-            // f32 keeps seven digits; the exponentials of two libraries differ in the last of them.
+            // An f32 has seven digits, and exponentials of two libraries differ in the last one.
             assert!((found - expected).abs() < 1e-6, "{scores:?}");
         }
     }
 
     #[test]
-    fn softmax_holds_at_extremes() {
+    fn softmax_is_stable_at_extremes() {
         check(Task::SingleLabel, &[1e4, -1e4, 0.0], &[1.0, 0.0, 0.0]);
         check(Task::SingleLabel, &[-1e4, -1e4], &[0.5, 0.5]);
         check(Task::SingleLabel, &[-100.0, 0.0], &[0.0, 1.0]);
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn sigmoid_holds_at_extremes() {
+    fn sigmoid_is_stable_at_extremes() {
         check(Task::MultiLabel, &[1e4, -1e4, 0.0, 2.0], &[1.0, 0.0, 0.5, 0.880_797]);
     }
 
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_fits_decides_the_task() {
+    fn problem_type_and_label_count_decide_the_task() {
         assert_eq!(task(Some("regression"), 1), Task::Regression);
         assert_eq!(task(Some("multi_label_classification"), 3), Task::MultiLabel);
         assert_eq!(task(Some("single_label_classification"), 1), Task::MultiLabel);

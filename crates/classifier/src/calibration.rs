@@ -1,5 +1,6 @@
-//! The `[calibration]` table of `local-model.toml`: read with the folder, written by whoever fitted it. How it is fitted is
-//! `evaluation`'s business.
+//! Reads and writes the `[calibration]` table of `local-model.toml`.
+//!
+//! How a temperature is fitted is not decided here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,14 @@ use serde::Deserialize;
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use crate::error::Error;
-use crate::prediction::Calibration;
+use crate::model_info::Calibration;
 
 const FILE: &str = "local-model.toml";
 
+/// The table as it stands in the file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fitted {
+pub(crate) struct CalibrationTable {
     pub temperature: f64,
     #[serde(default)]
     data: String,
@@ -26,23 +28,24 @@ pub(super) struct Fitted {
     date: String,
 }
 
-impl Fitted {
-    pub(super) fn usable(&self) -> bool {
+impl CalibrationTable {
+    pub(crate) fn is_valid(&self) -> bool {
         self.temperature > 0.0 && self.temperature <= 100.0
     }
 }
 
-impl From<Fitted> for Calibration {
-    fn from(Fitted { temperature, data, data_sha256, rows, date }: Fitted) -> Self {
+impl From<CalibrationTable> for Calibration {
+    fn from(table: CalibrationTable) -> Self {
+        let CalibrationTable { temperature, data, data_sha256, rows, date } = table;
         Self { temperature, data, data_sha256, rows, date }
     }
 }
 
-/// Writes a calibration and its threshold into a model folder's `local-model.toml`, and returns the file's path. Without a
-/// threshold, an earlier one is removed. Everything else in the file stays as it is.
+/// Writes a calibration and its threshold into a model folder's `local-model.toml`. Without a
+/// threshold, an earlier one is removed. Keeps everything else. Returns the file's path.
 ///
 /// # Errors
-/// `FileInvalid` where the file is no TOML, `NotWritten`.
+/// `FileInvalid` if the file is not TOML, `NotWritten` if it cannot be read or written.
 pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -> Result<PathBuf, Error> {
     let path = folder.join(FILE);
     let failed = |error: std::io::Error| Error::NotWritten { path: path.clone(), message: error.to_string() };
@@ -54,7 +57,7 @@ pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -
     let mut document: DocumentMut = content.parse().map_err(|error: toml_edit::TomlError| Error::FileInvalid {
         path: path.clone(),
         message: error.message().to_owned(),
-        remedy: "mend it first; models/README.md in the source lists its keys".into(),
+        remedy: "correct it first; models/README.md in the source lists its keys".into(),
     })?;
     // An earlier threshold belongs to another temperature, so it does not stay without a new one.
     match threshold {
@@ -68,7 +71,7 @@ pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -
     table["rows"] = value(i64::try_from(calibration.rows).unwrap_or(i64::MAX));
     table["date"] = value(&calibration.date);
     document["calibration"] = Item::Table(table);
-    // Beside the old one, so that a reader sees the old one or the new one whole.
+    // Written to a temporary file and renamed, so that readers see the old or the new content.
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(document.to_string().as_bytes())?;
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_stays_with_its_comments() {
+    fn other_keys_and_comments_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let before = "# mine\nlabels = [\"a\", \"b\"] # in this order\nthreshold = 0.5 # old\n\n[calibration]\ntemperature = 3.0\n";
         std::fs::write(folder.path().join(FILE), before).unwrap();
@@ -125,16 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_the_file_gets_one() {
+    fn a_missing_file_is_created() {
         let folder = tempfile::tempdir().unwrap();
         let path = write(folder.path(), &calibration(), None).unwrap();
         let settings = Settings::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!((settings.threshold, settings.calibration.map(|fitted| fitted.temperature)), (None, Some(1.25)));
+        assert_eq!((settings.threshold, settings.calibration.map(|table| table.temperature)), (None, Some(1.25)));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_file_that_is_no_toml_is_left_alone() {
+    fn a_file_that_is_not_toml_is_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), "threshold = ").unwrap();
         assert!(matches!(write(folder.path(), &calibration(), None), Err(Error::FileInvalid { .. })));

@@ -1,26 +1,23 @@
-//! The end of a run that nobody waits for any more, asked for from another thread.
+//! Cancelling a run from another thread.
 
-use std::sync::PoisonError;
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One run's, shared by whoever runs it and whoever may withdraw it.
+/// Shared by the thread that runs a model and the one that may cancel the run.
 #[derive(Clone, Default)]
 pub struct Cancellation(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     cancelled: AtomicBool,
-    /// Interrupts what is being waited for at the moment.
+    /// Interrupts the work in progress.
     interrupt: Mutex<Option<Interrupt>>,
 }
 
 type Interrupt = Box<dyn Fn() + Send>;
 
 impl Cancellation {
-    /// Ends the run as soon as it can be ended; does nothing to one that has ended.
+    /// Ends the run as soon as possible. Does nothing to a run that has ended.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
         if let Some(interrupt) = &*self.interrupt() {
@@ -32,19 +29,19 @@ impl Cancellation {
         self.0.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Does `work`, which `interrupt` has return early when it is called from another thread.
+    /// Runs `work`. Cancelling calls `interrupt`, which must make `work` return early.
     pub fn interrupting<T>(&self, interrupt: impl Fn() + Send + 'static, work: impl FnOnce() -> T) -> T {
         *self.interrupt() = Some(Box::new(interrupt));
-        // It may have come before anybody could be told.
+        // The cancellation may have come before the interrupt was set.
         if self.is_cancelled() {
             self.cancel();
         }
-        let done = work();
+        let result = work();
         *self.interrupt() = None;
-        done
+        result
     }
 
-    /// Cancels when it is dropped.
+    /// Returns a guard that cancels when it is dropped.
     pub fn on_drop(&self) -> impl Drop + use<> {
         struct OnDrop(Cancellation);
         impl Drop for OnDrop {

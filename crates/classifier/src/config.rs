@@ -1,4 +1,6 @@
-//! What the JSON and TOML files of a model folder say, as far as it matters here. Finding and reading them is `folder`'s.
+//! Parses the JSON and TOML files of a model folder.
+//!
+//! Finding and reading them is done in `folder`; what tokenizer files mean, in `vocabulary`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,15 +10,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::calibration::Fitted;
+use crate::calibration::CalibrationTable;
 use crate::entities::Aggregation;
-use crate::error::Error;
+use crate::error::{EXPORT, Error};
 use crate::zero_shot::{self, Template};
 
 /// `config.json`.
-pub(super) struct Config {
+pub(crate) struct Config {
     pub labels: Vec<Arc<str>>,
-    /// Number of the label that says "follows from" in an NLI model.
+    /// Position of the entailment label of an NLI model.
     pub entailment: Option<usize>,
     pub problem_type: Option<String>,
     pub model_type: Option<String>,
@@ -27,30 +29,30 @@ pub(super) struct Config {
     pub pad_token_id: Option<u64>,
 }
 
-/// Parsed loosely: exporters of ten years wrote these files, and only what is read has to fit.
+/// Parsed loosely: exporters of ten years wrote these files, and only the fields used must fit.
 #[derive(Deserialize)]
 struct RawConfig {
     id2label: Option<BTreeMap<String, Value>>,
-    /// In the order of the file, which decides between several labels that mean entailment.
+    /// In the order of the file, which decides between several entailment labels.
     label2id: Option<Map<String, Value>>,
     num_labels: Option<usize>,
     problem_type: Option<String>,
     model_type: Option<String>,
     architectures: Option<Vec<String>>,
     vocab_size: Option<usize>,
-    /// Some files write -1 for none.
+    /// Some files write -1 for "none".
     max_position_embeddings: Option<i64>,
     n_positions: Option<i64>,
     pad_token_id: Option<i64>,
 }
 
-/// More labels than any classifier has; a file that names more was made to fill memory.
+/// More labels than any classifier has. A larger number would only fill memory.
 const MAX_LABELS: usize = 1 << 16;
 
 /// `tokenizer_config.json`.
 #[derive(Default, Deserialize)]
-pub(super) struct TokenizerConfig {
-    /// 10^30 stands for "no limit" in files that transformers wrote, which no integer type holds.
+pub(crate) struct TokenizerConfig {
+    /// transformers writes 10^30 for "no limit", which no integer type holds.
     pub model_max_length: Option<f64>,
     pub truncation_side: Option<String>,
     pub tokenizer_class: Option<String>,
@@ -69,17 +71,17 @@ pub(super) struct TokenizerConfig {
     pub additional_special_tokens: Option<Vec<SpecialToken>>,
 }
 
-/// A token, as plain text or with the flags that `tokenizer.json` repeats.
+/// A token as plain text, or with flags that `tokenizer.json` repeats.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
-pub(super) enum SpecialToken {
+pub(crate) enum SpecialToken {
     Plain(String),
     Full { content: String },
 }
 
 impl TokenizerConfig {
-    /// Takes what is not named here from `special_tokens_map.json`, which older files keep beside.
-    pub(super) fn complete(&mut self, map: Self) {
+    /// Fills missing tokens from `special_tokens_map.json`, where older exports keep them.
+    pub(crate) fn fill_from(&mut self, map: Self) {
         let fields = [
             (&mut self.unk_token, map.unk_token),
             (&mut self.pad_token, map.pad_token),
@@ -97,56 +99,58 @@ impl TokenizerConfig {
 }
 
 impl SpecialToken {
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Self::Plain(text) | Self::Full { content: text } => text,
         }
     }
 }
 
-/// `local-model.toml`: what the owner of the folder adds to the export.
+/// `local-model.toml`: settings that the folder's owner adds to the export.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     pub description: Option<String>,
-    /// The graph file, where the folder has several.
+    /// The graph file, if the folder has several.
     pub graph: Option<String>,
-    /// Names in the order of the scores, instead of those in `config.json`.
+    /// Label names in the order of the scores, instead of those in `config.json`.
     pub labels: Option<Vec<Arc<str>>>,
     pub threshold: Option<f32>,
-    pub calibration: Option<Fitted>,
-    /// A lower token limit than the model's own.
+    pub calibration: Option<CalibrationTable>,
+    /// A token limit below the model's own.
     pub max_tokens: Option<u64>,
     #[serde(default)]
     pub overflow: Overflow,
-    /// Taggers.
+    /// Taggers: how tokens become entities.
     #[serde(default)]
     pub aggregation: Aggregation,
-    /// NLI models that are given labels.
+    /// NLI models with candidate labels.
     #[serde(default)]
     pub hypothesis_template: HypothesisTemplate,
+    /// NLI models: whether candidate labels are scored independently.
     #[serde(default)]
     pub multi_label: bool,
 }
 
-/// What happens to a text that is longer than the model's limit.
+/// The treatment of texts over the token limit.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Overflow {
-    /// What transformers' `truncation=True` reads: the beginning, or the end where the tokenizer is set to cut on the left.
+pub(crate) enum Overflow {
+    /// Reads what transformers' `truncation=True` reads: the beginning, or the end if the tokenizer
+    /// truncates on the left.
     #[default]
     Head,
-    /// The beginning and the end, half of each.
+    /// Reads the beginning and the end, half of each.
     HeadTail,
-    /// All of it, in overlapping windows.
+    /// Reads all of it, in overlapping windows.
     Windows,
-    /// The text is refused.
+    /// Refuses the text.
     Error,
 }
 
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct HypothesisTemplate(pub Template);
+pub(crate) struct HypothesisTemplate(pub Template);
 
 impl TryFrom<String> for HypothesisTemplate {
     type Error = String;
@@ -158,12 +162,12 @@ impl TryFrom<String> for HypothesisTemplate {
 
 impl Default for HypothesisTemplate {
     fn default() -> Self {
-        Self(Template::parse(zero_shot::TEMPLATE).expect("the default template has its place"))
+        Self(Template::parse(zero_shot::DEFAULT_TEMPLATE).expect("the default template has a placeholder"))
     }
 }
 
 impl Settings {
-    pub(super) fn parse(path: &Path, content: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(path: &Path, content: &str) -> Result<Self, Error> {
         let invalid = |message: String| Error::FileInvalid {
             path: path.into(),
             message,
@@ -173,25 +177,26 @@ impl Settings {
         if let Some(threshold) = settings.threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
             return Err(invalid(format!("`threshold` is {threshold}, expected 0 to 1")));
         }
-        if let Some(Fitted { temperature, .. }) = settings.calibration.as_ref().filter(|fitted| !fitted.usable()) {
+        let invalid_table = settings.calibration.as_ref().filter(|table| !table.is_valid());
+        if let Some(CalibrationTable { temperature, .. }) = invalid_table {
             return Err(invalid(format!("`temperature` is {temperature}, expected more than 0 and at most 100")));
         }
         if settings.max_tokens == Some(0) || settings.labels.as_ref().is_some_and(Vec::is_empty) {
-            return Err(invalid("`max_tokens` is 0 or `labels` is empty".into()));
+            return Err(invalid("`max_tokens` is 0 or `labels` is empty, expected at least one".into()));
         }
         Ok(settings)
     }
 }
 
 impl Config {
-    pub(super) fn parse(path: &Path, content: &str, settings: &Settings) -> Result<Self, Error> {
-        let raw: RawConfig = json(path, content)?;
+    pub(crate) fn parse(path: &Path, content: &str, settings: &Settings) -> Result<Self, Error> {
+        let raw: RawConfig = parse_json(path, content)?;
         let labels = match &settings.labels {
             Some(labels) => labels.clone(),
             None => labels(&raw).map_err(|message| Error::FileInvalid {
                 path: path.into(),
                 message,
-                remedy: "correct `id2label`, which maps each score's number to its name, or name all labels with \
+                remedy: "correct `id2label`, which maps each score's position to its name, or name every label with \
                          `labels = […]` in `local-model.toml`"
                     .into(),
             })?,
@@ -211,7 +216,7 @@ impl Config {
 
 fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
     let Some(names) = &raw.id2label else {
-        // transformers' own default where the file says nothing is two labels.
+        // transformers assumes two labels if the file names none.
         let count = raw.num_labels.unwrap_or(2);
         if !(1..=MAX_LABELS).contains(&count) {
             return Err(format!("`num_labels` is {count}, expected 1 to {MAX_LABELS}"));
@@ -221,10 +226,10 @@ fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
     if names.len() > MAX_LABELS {
         return Err(format!("`id2label` names {} labels, expected at most {MAX_LABELS}", names.len()));
     }
-    // The keys are strings, so that "10" comes before "2" in the file's own order.
+    // The keys are strings, and "10" sorts before "2".
     let mut numbered: BTreeMap<usize, Arc<str>> = BTreeMap::new();
     for (key, name) in names {
-        let number = key.parse().map_err(|_| format!("`id2label` has the key `{key}`, which is no number"))?;
+        let number = key.parse().map_err(|_| format!("`id2label` has the key `{key}`, which is not a number"))?;
         let name = name.as_str().map_or_else(|| name.to_string().into(), Arc::from);
         numbered.insert(number, name);
     }
@@ -234,13 +239,14 @@ fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
     Ok(numbered.into_values().collect())
 }
 
-/// A number that is not negative, which stands for none.
+/// Returns the number, or `None` if it is negative.
 fn natural(number: Option<i64>) -> Option<u64> {
     number.and_then(|number| u64::try_from(number).ok())
 }
 
-/// The first name that starts with `entail`, in any case; `label2id` is asked, as transformers does, where there is one and
-/// the owner named no labels.
+/// Returns the position of the first label whose name starts with `entail`, in any case.
+///
+/// Like transformers, it looks in `label2id` if there is one, unless the owner named the labels.
 fn entailment(raw: &RawConfig, settings: &Settings, labels: &[Arc<str>]) -> Option<usize> {
     let entails = |name: &str| name.to_lowercase().starts_with("entail");
     let number = match &raw.label2id {
@@ -253,11 +259,12 @@ fn entailment(raw: &RawConfig, settings: &Settings, labels: &[Arc<str>]) -> Opti
     (number < labels.len()).then_some(number)
 }
 
-pub(super) fn json<T: DeserializeOwned>(path: &Path, content: &str) -> Result<T, Error> {
+/// Parses JSON, with an error that names the file.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, content: &str) -> Result<T, Error> {
     serde_json::from_str(content).map_err(|error| Error::FileInvalid {
         path: path.into(),
         message: error.to_string(),
-        remedy: super::folder::EXPORT.into(),
+        remedy: EXPORT.into(),
     })
 }
 
@@ -279,18 +286,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_means_two_labels() {
+    fn two_labels_are_the_default() {
         assert_eq!(config("{}").unwrap().labels, ["LABEL_0", "LABEL_1"].map(Arc::from));
     }
 
     #[test]
-    fn more_labels_than_memory_are_refused() {
+    fn huge_label_counts_are_refused() {
         let error = config(r#"{"id2label": null, "num_labels": 1000000000000}"#).err().unwrap().to_string();
         assert!(error.contains("`num_labels` is 1000000000000, expected 1 to 65536"), "{error}");
     }
 
     #[test]
-    fn minus_one_stands_for_none() {
+    fn minus_one_means_none() {
         let config = config(r#"{"max_position_embeddings": -1, "n_positions": 5, "pad_token_id": -1}"#).unwrap();
         assert_eq!((config.max_position_embeddings, config.pad_token_id), (None, None));
     }
@@ -302,14 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn entailment_is_found_by_its_beginning() {
+    fn entailment_is_found_by_its_prefix() {
         let config =
             config(r#"{"id2label": {"0": "a", "1": "b"}, "label2id": {"x": 0, "entails": 1, "ENTAILMENT": 0}}"#);
         assert_eq!(config.unwrap().entailment, Some(1));
     }
 
     #[test]
-    fn a_limit_beyond_all_integers_is_read() {
+    fn a_limit_beyond_integers_is_read() {
         let parsed: TokenizerConfig = serde_json::from_str(
             r#"{"model_max_length": 1000000000000000019884624838656, "extra_special_tokens": {}, "pad_token": {"content": "[PAD]", "lstrip": false}}"#,
         )
@@ -318,7 +325,7 @@ mod tests {
         assert_eq!(parsed.pad_token.unwrap().text(), "[PAD]");
     }
 
-    /// JSON of any kind, some of it under names that are read.
+    /// Arbitrary JSON, some of it under names that are used.
     fn json_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -342,7 +349,7 @@ mod tests {
         fn any_configuration_is_read_or_refused(value in json_value(), text in any::<String>()) {
             let path = Path::new("x");
             for content in [&value.to_string(), &text] {
-                let _ = json::<TokenizerConfig>(path, content);
+                let _ = parse_json::<TokenizerConfig>(path, content);
                 let _ = Settings::parse(path, content);
                 if let Ok(read) = config(content) {
                     prop_assert!((1..=MAX_LABELS).contains(&read.labels.len()));
@@ -352,7 +359,7 @@ mod tests {
         }
 
         #[test]
-        fn labels_stand_where_their_numbers_say(names in prop::collection::vec("[a-z]{1,5}", 1..40), turn in any::<usize>()) {
+        fn labels_are_ordered_by_their_numbers(names in prop::collection::vec("[a-z]{1,5}", 1..40), turn in any::<usize>()) {
             let mut fields: Vec<_> = names.iter().enumerate().map(|(number, name)| (number.to_string(), Value::from(&**name))).collect();
             fields.rotate_left(turn % names.len());
             let written = serde_json::json!({ "id2label": Value::Object(fields.into_iter().collect()) });

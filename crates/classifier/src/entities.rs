@@ -1,6 +1,6 @@
-//! From one row of scores a token to entities, by the rules of transformers' token-classification pipeline (4.57).
+//! Groups scored tokens into entities, as in transformers' token-classification pipeline (4.57).
 //!
-//! Pure: which tokens there are and how they were scored is decided by the callers in `model`.
+//! Pure functions. Tokenizing and scoring happen in `tokenizer` and `pipeline`.
 
 use std::sync::Arc;
 
@@ -8,36 +8,36 @@ use serde::Deserialize;
 
 use crate::prediction::Entity;
 
-/// How tokens become entities; the names and meanings are transformers'.
+/// How tokens become entities. Names and meanings are those of transformers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Aggregation {
-    /// Every token by itself, under its full tag.
+pub(crate) enum Aggregation {
+    /// Each token is an entity with its full tag.
     None,
-    /// Neighbours of one tag become an entity.
+    /// Neighbouring tokens with the same tag become an entity.
     #[default]
     Simple,
-    /// As `Simple`, after each word took the tag of its first token.
+    /// Like `Simple`, after each word takes the tag of its first token.
     First,
-    /// As `Simple`, after each word took the tag of its highest score.
+    /// Like `Simple`, after each word takes the tag with the highest score.
     Max,
-    /// As `Simple`, after each word took the best of its tokens' mean scores.
+    /// Like `Simple`, after each word takes the best tag by the mean of its tokens' scores.
     Average,
 }
 
-/// One token of the text, special ones left out.
+/// A token of the text, with its scores. Special tokens are left out.
 #[derive(Clone, Debug)]
-pub(super) struct Token {
+pub(crate) struct Token {
     /// Code points.
     pub start: u32,
     pub end: u32,
-    /// Whether it continues the word before it.
+    /// Whether it continues the previous token's word.
     pub continues: bool,
-    /// One a label, summing to 1.
+    /// One score per label; they sum to 1.
     pub scores: Vec<f32>,
 }
 
-/// A stretch of text under one tag.
+/// A span of text with one tag.
 struct Tagged {
     start: u32,
     end: u32,
@@ -45,8 +45,8 @@ struct Tagged {
     score: f32,
 }
 
-/// The entities of a text, in its order; whatever is tagged `O` is left out.
-pub(super) fn entities(tokens: &[Token], labels: &[Arc<str>], aggregation: Aggregation) -> Vec<Entity> {
+/// Returns the entities in text order, without those tagged `O`.
+pub(crate) fn entities(tokens: &[Token], labels: &[Arc<str>], aggregation: Aggregation) -> Vec<Entity> {
     let tagged: Vec<Tagged> = match aggregation {
         Aggregation::None | Aggregation::Simple => {
             tokens.iter().map(|token| tagged(std::slice::from_ref(token), &token.scores)).collect()
@@ -57,7 +57,7 @@ pub(super) fn entities(tokens: &[Token], labels: &[Arc<str>], aggregation: Aggre
                 Aggregation::Average => tagged(word, &mean(word)),
                 Aggregation::Max => {
                     let highest = |token: &Token| token.scores.iter().copied().fold(f32::MIN, f32::max);
-                    // The first of equals, as Python's `max` takes it.
+                    // The first of equal scores, like Python's `max`.
                     let best = word.iter().fold(&word[0], |a, b| if highest(b) > highest(a) { b } else { a });
                     tagged(word, &best.scores)
                 }
@@ -84,7 +84,7 @@ fn tagged(word: &[Token], scores: &[f32]) -> Tagged {
     Tagged { start: word[0].start, end: word[word.len() - 1].end, label, score: scores[label] }
 }
 
-/// Number of the highest score; the first of equals.
+/// Returns the position of the highest score; the first one if several are equal.
 fn best(scores: &[f32]) -> usize {
     (0..scores.len()).fold(0, |best, number| if scores[number] > scores[best] { number } else { best })
 }
@@ -103,7 +103,8 @@ fn entity(group: &[Tagged], label: &str) -> Entity {
     }
 }
 
-/// Whether a tag begins an entity, and what it says without `B-` or `I-`; other tags continue what came before.
+/// Returns whether a tag begins an entity, and the tag without `B-` or `I-`. Tags without a prefix
+/// continue the previous entity.
 fn tag(label: &str) -> (bool, &str) {
     match label.strip_prefix("B-") {
         Some(rest) => (true, rest),
@@ -111,7 +112,7 @@ fn tag(label: &str) -> (bool, &str) {
     }
 }
 
-/// The name of a group: what follows the first hyphen, whatever comes before it.
+/// Returns the name of a group: the part after the first hyphen.
 fn name(label: &str) -> &str {
     label.split_once('-').map_or(label, |(_, name)| name)
 }
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_one_tag_are_one_entity_until_another_begins() {
+    fn neighbouring_tokens_with_one_tag_are_one_entity() {
         let tags = [("B-PER", 0.9), ("I-PER", 0.7), ("B-PER", 0.8), ("O", 0.9), ("I-PER", 0.6)];
         let expected = [("PER", 0, 7, 0.8), ("PER", 8, 11, 0.8), ("PER", 16, 19, 0.6)];
         check(&tags, Aggregation::Simple, &expected);
@@ -147,12 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn a_groups_name_drops_all_up_to_the_first_hyphen() {
+    fn group_names_start_after_the_first_hyphen() {
         check(&[("E-LOC", 0.9), ("MISC-A-B", 0.9)], Aggregation::Simple, &[("LOC", 0, 3, 0.9), ("A-B", 4, 7, 0.9)]);
     }
 
     #[test]
-    fn words_take_one_tag_by_the_strategy() {
+    fn each_strategy_gives_words_one_tag() {
         let word = [("B-PER", 0.6), ("+E-LOC", 0.9)];
         check(&word, Aggregation::Simple, &[("PER", 0, 3, 0.6), ("LOC", 3, 6, 0.9)]);
         check(&word, Aggregation::First, &[("PER", 0, 6, 0.6)]);
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_gives_no_entity() {
+    fn no_tokens_give_no_entities() {
         check(&[], Aggregation::Average, &[]);
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that can go wrong between a model folder and a prediction.
 //!
-//! Variants hold facts; `Display` says what was found, what was expected, and what to do.
+//! Variants hold facts. `Display` says what was found, what was expected, and what to do about it.
 
 use std::path::PathBuf;
 
@@ -8,82 +8,151 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error(
-        "text has {tokens} tokens but the model takes at most {limit} and is set to refuse longer ones; shorten the text or split it"
+        "the text has {}, expected at most {limit}; shorten or split it, or change `overflow` in `local-model.toml`",
+        count(*tokens, "token")
     )]
     TextTooLong { tokens: usize, limit: usize },
     #[error(
-        "`text_pair` was given but model `{model}` reads one text here, as taggers do and NLI models with `labels`; leave it out"
+        "`text_pair` is set, but model `{model}` reads a single text, as taggers do and NLI models with `labels`; leave it out"
     )]
     PairNotTaken { model: String },
     #[error(
-        "`labels` was given but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
+        "`labels` is set, but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
     )]
     LabelsNotTaken { model: String },
-    #[error("there is not enough memory for a text of {bytes} bytes; send a shorter one, or close other programs")]
+    #[error("not enough memory for a text of {bytes} bytes; send a shorter one, or close other programs")]
     NoMemory { bytes: usize },
-    #[error(
-        "model `{model}` could not run this text: {message}; other texts are still answered, and `local-model-mcp check` shows whether the model is sound"
-    )]
+    #[error("model `{model}` could not run this text: {message}; try another text, or check the model")]
     Inference { model: String, message: String },
-    #[error(
-        "the text could not be tokenized: {message}; send it without unusual characters, or check `tokenizer.json`"
-    )]
+    #[error("the text cannot be tokenized: {message}; remove unusual characters, or check `tokenizer.json`")]
     Tokenization { message: String },
-    #[error("model folder `{folder}` does not exist; check the path given with `--model`")]
+    #[error("the call was cancelled")]
+    Cancelled,
+
+    #[error("model folder `{folder}` does not exist; check the path")]
     FolderMissing { folder: PathBuf },
-    #[error("`{path}` is a file, expected a model folder; give `--model` the folder that holds it")]
+    #[error("`{path}` is a file, expected a model folder; give the folder that contains it")]
     FolderIsFile { path: PathBuf },
     #[error(
-        "model folder `{folder}` names `{file}`, which lies outside it, and nothing outside is read; copy the file into the folder (`cp -rL` follows links)"
+        "model folder `{folder}` names `{file}`, which lies outside it; copy the file into the folder (`cp -rL` follows links)"
     )]
     FileOutside { folder: PathBuf, file: String },
     #[error("model folder `{folder}` has no `{file}`; {remedy}")]
     FileMissing { folder: PathBuf, file: String, remedy: String },
     #[error(
-        "model folder `{folder}` has several graphs and none called `model.onnx`: {}; name one with `graph = \"…\"` in `local-model.toml`",
+        "model folder `{folder}` has several graphs and no `model.onnx`: {}; name one with `graph = \"…\"` in `local-model.toml`",
         list(found)
     )]
     GraphAmbiguous { folder: PathBuf, found: Vec<String> },
-    #[error("`{path}` cannot be read: {message}; check its permissions, and that it is text in UTF-8 if it should be")]
+    #[error("cannot read `{path}`: {message}; check its permissions, and that text files are UTF-8")]
     FileUnreadable { path: PathBuf, message: String },
-    #[error("`{path}` is not what it should be: {message}; {remedy}")]
+    #[error("`{path}` is invalid: {message}; {remedy}")]
     FileInvalid { path: PathBuf, message: String, remedy: String },
+    #[error("cannot write `{path}`: {message}; the previous content is unchanged")]
+    NotWritten { path: PathBuf, message: String },
+
+    #[error("the graph has no input `input_ids`; {EXPORT_TASK}")]
+    InputIdsMissing,
     #[error(
-        "the graph's input is `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32: export the model for text-classification or token-classification"
+        "the graph has the input `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32; {EXPORT_TASK}"
     )]
     InputUnknown { input: String },
     #[error(
-        "the graph's outputs are {}; expected `logits`, or a single one, of shape [batch, labels] or [batch, tokens, labels] in fp32 or fp16: export the model for text-classification or token-classification",
+        "the graph has the outputs {}; expected `logits`, or a single one, of shape [batch, labels] or [batch, tokens, labels] in fp32 or fp16; {EXPORT_TASK}",
         list(found)
     )]
     LogitsMissing { found: Vec<String> },
     #[error(
-        "`config.json` says the model is a `{architecture}`; expected one for sequence classification or token classification whose graph was exported for that task: fine-tune or choose such a model, and export it with the matching `--task`"
+        "`config.json` declares a `{architecture}`; expected sequence or token classification, and a graph exported for the same task; choose or fine-tune such a model, and export it with the matching `--task`"
     )]
     OtherTask { architecture: String },
     #[error(
-        "the model's limit is {limit} tokens but {special} special ones go around every text; raise `max_tokens` in `local-model.toml`, or export the graph for longer texts"
+        "the model reads at most {}, but every text is surrounded by {}; raise `max_tokens` in `local-model.toml`, or export the graph for longer texts",
+        count(*limit, "token"), count(*special, "special token")
     )]
-    NoRoom { limit: usize, special: usize },
+    TokenLimitTooLow { limit: usize, special: usize },
     #[error(
-        "the tokenizer has {tokens} tokens but the model embeds {embedded} (`vocab_size`); tokenizer and graph belong to different models, export both again"
+        "the tokenizer has {} but the model embeds {embedded} (`vocab_size`); they belong to different models: export both again",
+        count(*tokens, "token")
     )]
     TokenizerLarger { tokens: usize, embedded: usize },
     #[error(
-        "{named} labels are named but the graph gives {given} scores; correct `id2label`, or name all with `labels = […]` in `local-model.toml`"
+        "the folder names {}, but the graph gives {}; correct `id2label`, or name every label with `labels = […]` in `local-model.toml`",
+        count(*named, "label"), count(*given, "score")
     )]
     LabelCount { named: usize, given: usize },
-    #[error("`{path}` cannot be written: {message}; what was there before is untouched")]
-    NotWritten { path: PathBuf, message: String },
-    #[error("no operating system thread could be started: {message}; lower `--workers` or close other programs")]
+
+    #[error("cannot start a thread: {message}; close other programs")]
     Thread { message: String },
-    #[error("the call was cancelled")]
-    Cancelled,
     #[error(transparent)]
     Runtime(#[from] onnx_runtime::Error),
 }
 
-/// Names in backticks, separated by commas.
+/// The remedy for folders whose export is incomplete or damaged.
+pub(crate) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
+     (or token-classification)";
+/// The remedy for folders without a usable tokenizer.
+pub(crate) const SAVE_TOKENIZER: &str = "write it with `python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('DIR').save_pretrained('DIR')\"`";
+const EXPORT_TASK: &str = "export the model for text-classification or token-classification";
+
+/// Lists names in backticks.
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One error of each variant.
+    fn every_error() -> Vec<Error> {
+        let text = || "x".to_owned();
+        let path = || PathBuf::from("/m");
+        vec![
+            Error::TextTooLong { tokens: 1, limit: 1 },
+            Error::PairNotTaken { model: text() },
+            Error::LabelsNotTaken { model: text() },
+            Error::NoMemory { bytes: 1 },
+            Error::Inference { model: text(), message: text() },
+            Error::Tokenization { message: text() },
+            Error::Cancelled,
+            Error::FolderMissing { folder: path() },
+            Error::FolderIsFile { path: path() },
+            Error::FileOutside { folder: path(), file: text() },
+            Error::FileMissing { folder: path(), file: text(), remedy: text() },
+            Error::GraphAmbiguous { folder: path(), found: vec![text(), text()] },
+            Error::FileUnreadable { path: path(), message: text() },
+            Error::FileInvalid { path: path(), message: text(), remedy: text() },
+            Error::NotWritten { path: path(), message: text() },
+            Error::InputIdsMissing,
+            Error::InputUnknown { input: text() },
+            Error::LogitsMissing { found: vec![text()] },
+            Error::OtherTask { architecture: text() },
+            Error::TokenLimitTooLow { limit: 1, special: 2 },
+            Error::TokenizerLarger { tokens: 2, embedded: 1 },
+            Error::LabelCount { named: 1, given: 3 },
+            Error::Thread { message: text() },
+        ]
+    }
+
+    #[test]
+    fn every_text_is_short_lower_case_and_without_a_final_stop() {
+        for text in every_error().iter().map(Error::to_string) {
+            assert!(!text.ends_with('.') && !text.starts_with(char::is_uppercase), "{text}");
+            let found = text.split(';').next().unwrap();
+            assert!(found.split_whitespace().count() <= 20, "{found}");
+        }
+    }
+
+    #[test]
+    fn counts_have_the_right_plural() {
+        let text = Error::LabelCount { named: 1, given: 3 }.to_string();
+        assert!(text.starts_with("the folder names 1 label, but the graph gives 3 scores; "), "{text}");
+        let text = Error::TextTooLong { tokens: 1, limit: 1 }.to_string();
+        assert!(text.starts_with("the text has 1 token, expected at most 1; "), "{text}");
+    }
 }

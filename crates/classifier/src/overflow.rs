@@ -1,6 +1,8 @@
-//! Which tokens of a text are read when it has more than the model takes. Pure arithmetic over token numbers.
+//! Chooses the tokens to read from a text that is longer than the model reads.
+//!
+//! Pure arithmetic on token positions; the tokens themselves are cut in `tokenizer`.
 
-#![expect(clippy::single_range_in_vec_init, reason = "a window is a list of ranges, mostly of one")]
+#![expect(clippy::single_range_in_vec_init, reason = "a window is a list of ranges, usually of one")]
 
 use std::ops::Range;
 
@@ -8,40 +10,41 @@ use tokenizers::utils::truncation::TruncationDirection;
 
 use crate::config::Overflow;
 
-/// Stretches of tokens that one run reads, in order.
-pub(super) type Window = Vec<Range<usize>>;
+/// The ranges of tokens that one run reads, in order.
+pub(crate) type Window = Vec<Range<usize>>;
 
-/// Windows read of one text at most; what comes after is not read, and the answer says so.
+/// Further windows are not read, and the prediction is marked as truncated.
 const MAX_WINDOWS: usize = 64;
 
-/// Which of `length` tokens each run reads, `room` of them at most; every rule but `Windows` makes one run.
-pub(super) fn windows(length: usize, room: usize, overflow: Overflow, direction: TruncationDirection) -> Vec<Window> {
-    if length <= room {
+/// Returns the windows over `length` tokens, of at most `limit` tokens each. Only
+/// `Overflow::Windows` makes more than one.
+pub(crate) fn windows(length: usize, limit: usize, overflow: Overflow, direction: TruncationDirection) -> Vec<Window> {
+    if length <= limit {
         return vec![vec![0..length]];
     }
     match (overflow, direction) {
-        (Overflow::Head | Overflow::Error, TruncationDirection::Right) => vec![vec![0..room]],
-        (Overflow::Head | Overflow::Error, TruncationDirection::Left) => vec![vec![length - room..length]],
+        (Overflow::Head | Overflow::Error, TruncationDirection::Right) => vec![vec![0..limit]],
+        (Overflow::Head | Overflow::Error, TruncationDirection::Left) => vec![vec![length - limit..length]],
         (Overflow::HeadTail, _) => {
-            let tail = room / 2;
-            vec![vec![0..room - tail, length - tail..length]]
+            let tail = limit / 2;
+            vec![vec![0..limit - tail, length - tail..length]]
         }
         (Overflow::Windows, _) => {
-            // A quarter is read twice, so that what one window cuts in two stands whole in the next.
-            let step = room - room / 4;
-            let count = ((length - room).div_ceil(step) + 1).min(MAX_WINDOWS);
-            let all = (length - room).div_ceil(step) < MAX_WINDOWS;
+            // A quarter is read twice, so that a phrase cut by one window is whole in the next.
+            let step = limit - limit / 4;
+            let count = ((length - limit).div_ceil(step) + 1).min(MAX_WINDOWS);
+            let all = (length - limit).div_ceil(step) < MAX_WINDOWS;
             let start = |number: usize| {
-                // The last one ends with the text, so that no window is a scrap.
-                if all && number + 1 == count { length - room } else { number * step }
+                // The last one ends with the text, so that all windows have the same length.
+                if all && number + 1 == count { length - limit } else { number * step }
             };
-            (0..count).map(start).map(|start| vec![start..start + room]).collect()
+            (0..count).map(start).map(|start| vec![start..start + limit]).collect()
         }
     }
 }
 
-/// Tokens that at least one window reads.
-pub(super) fn covered(windows: &[Window]) -> usize {
+/// Counts the tokens that at least one window reads.
+pub(crate) fn covered(windows: &[Window]) -> usize {
     let mut end = 0;
     windows.iter().flatten().fold(0, |count, range| {
         let fresh = range.end.saturating_sub(range.start.max(end));
@@ -60,14 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_fits_is_read_once_whatever_the_rule() {
+    fn a_text_that_fits_is_read_once() {
         for overflow in [Overflow::Head, Overflow::HeadTail, Overflow::Windows] {
             check(8, overflow, &[&[0..8]]);
         }
     }
 
     #[test]
-    fn head_and_tail_read_what_they_say() {
+    fn head_and_tail_read_the_ends() {
         check(20, Overflow::Head, &[&[0..8]]);
         check(20, Overflow::HeadTail, &[&[0..4, 16..20]]);
         assert_eq!(windows(20, 8, Overflow::Head, TruncationDirection::Left), [[12..20]]);

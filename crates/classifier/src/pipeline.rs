@@ -1,23 +1,31 @@
-//! The three pipelines over one session: classify, tag, and classify by labels that the caller brings.
+//! The three pipelines over one session: classification, tagging, and zero-shot classification.
 //!
-//! The order of steps is here; each step's rule is in `tokenizer`, `activation`, `entities` and `zero_shot`.
+//! The steps are put in order here. Each step's rules are in `tokenizer`, `activation`, `entities`
+//! and `zero_shot`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::activation;
+use crate::cancellation::Cancellation;
 use crate::entities::{self, Aggregation, Token};
 use crate::error::Error;
-use crate::folder::ModelFiles;
-use crate::frame::Chunk;
+use crate::model::Model;
+use crate::model_files::ModelFiles;
 use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
 use crate::session::{Logits, Session};
-use crate::tokenizer::{Encoded, Tokenizer};
+use crate::special_tokens::TokenIds;
+use crate::tokenizer::{Encoded, TextToken, Tokenizer};
 use crate::zero_shot::{self, Template};
-use crate::{Cancellation, Model};
 
-/// What all replicas of a model share.
-pub(super) struct Rules {
+/// Memory needed to tokenize a text, for each of its bytes. Measured with the built-in tokenizer:
+/// 220 to 330 for words, 570 if each byte is a token.
+const MEMORY_PER_BYTE: usize = 600;
+/// Texts up to this size are tokenized with the memory that the process already has.
+const SHORT_TEXT_BYTES: usize = 8 << 10;
+
+/// Everything that the pipelines of one model share, apart from their sessions.
+pub(crate) struct PipelineConfig {
     name: String,
     task: Task,
     labels: Vec<Arc<str>>,
@@ -26,109 +34,118 @@ pub(super) struct Rules {
     aggregation: Aggregation,
     entailment: Option<usize>,
     template: Template,
-    independent: bool,
+    multi_label: bool,
 }
 
-impl Rules {
-    pub(super) fn new(name: &str, task: Task, files: &ModelFiles, tokenizer: Tokenizer) -> Self {
+impl PipelineConfig {
+    pub(crate) fn new(name: &str, task: Task, files: &ModelFiles, tokenizer: Tokenizer) -> Self {
         Self {
             name: name.to_owned(),
             task,
             labels: files.config.labels.clone(),
             tokenizer,
-            temperature: files.settings.calibration.as_ref().map(|fitted| fitted.temperature),
+            temperature: files.settings.calibration.as_ref().map(|table| table.temperature),
             aggregation: files.settings.aggregation,
             entailment: files.config.entailment,
             template: files.settings.hypothesis_template.0.clone(),
-            independent: files.settings.multi_label,
+            multi_label: files.settings.multi_label,
         }
+    }
+
+    /// Returns the position of the entailment label if candidate labels can be used.
+    ///
+    /// # Errors
+    /// `LabelsNotTaken`.
+    fn entailment(&self) -> Result<usize, Error> {
+        let supported = self.entailment.filter(|_| self.task == Task::SingleLabel);
+        supported.ok_or_else(|| Error::LabelsNotTaken { model: self.name.clone() })
     }
 }
 
-pub(super) struct Pipeline {
-    rules: Arc<Rules>,
+/// A session with its pipeline.
+pub(crate) struct Pipeline {
+    config: Arc<PipelineConfig>,
     session: Session,
 }
 
 impl Model for Pipeline {
     fn predict(&mut self, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
-        let rules = Arc::clone(&self.rules);
+        let config = Arc::clone(&self.config);
         check_memory(input)?;
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        match (rules.task, rules.entailment) {
-            (Task::Tagging, _) if input.text_pair.is_some() => Err(Error::PairNotTaken { model: rules.name.clone() }),
-            (Task::SingleLabel, Some(_)) if input.text_pair.is_some() && !input.labels.is_empty() => {
-                Err(Error::PairNotTaken { model: rules.name.clone() })
-            }
-            (Task::SingleLabel, Some(entailment)) if !input.labels.is_empty() => {
-                self.classify_by(&rules, input, entailment, cancellation)
-            }
-            _ if !input.labels.is_empty() => Err(Error::LabelsNotTaken { model: rules.name.clone() }),
-            (Task::Tagging, _) => self.tag(&rules, input, cancellation),
-            _ => self.classify(&rules, input, cancellation),
+        let has_pair = input.text_pair.is_some();
+        let zero_shot = !input.labels.is_empty();
+        let entailment = if zero_shot { Some(config.entailment()?) } else { None };
+        if has_pair && (zero_shot || config.task == Task::Tagging) {
+            return Err(Error::PairNotTaken { model: config.name.clone() });
+        }
+        match entailment {
+            Some(entailment) => self.classify_zero_shot(&config, input, entailment, cancellation),
+            None if config.task == Task::Tagging => self.tag(&config, input, cancellation),
+            None => self.classify(&config, input, cancellation),
         }
     }
 
-    fn bounded(&self) -> bool {
-        !self.rules.tokenizer.patterned
-    }
-
     fn release_memory(&mut self) {
-        if let Err(error) = self.session.trim() {
-            tracing::debug!(error = error.message(), "the session's memory was not trimmed");
+        if let Err(error) = self.session.release_memory() {
+            tracing::debug!(error = error.message(), "the session's memory was not released");
         }
     }
 }
 
 impl Pipeline {
-    pub(super) fn new(rules: Arc<Rules>, session: Session) -> Self {
-        Self { rules, session }
+    pub(crate) fn new(config: Arc<PipelineConfig>, session: Session) -> Self {
+        Self { config, session }
     }
 
-    /// Compares the number of scores with the number of names; returns how long the run took that shows it.
-    pub(super) fn check_labels(&mut self) -> Result<Duration, Error> {
-        let given = self.session.labels().map_err(|error| self.failed(error.message()))?;
-        let named = self.rules.labels.len();
-        if given == named { Ok(self.session.first_run_took()) } else { Err(Error::LabelCount { named, given }) }
+    /// Compares the number of scores with the number of labels. Returns the duration of the run that
+    /// shows it.
+    ///
+    /// # Errors
+    /// `LabelCount`, `Inference`.
+    pub(crate) fn check_labels(&mut self) -> Result<Duration, Error> {
+        let given = self.session.label_count().map_err(|error| self.inference_error(error.message()))?;
+        let named = self.config.labels.len();
+        if given == named { Ok(self.session.first_run_duration()) } else { Err(Error::LabelCount { named, given }) }
     }
 
     fn classify(
         &mut self,
-        rules: &Arc<Rules>,
+        config: &PipelineConfig,
         input: &Input,
         cancellation: &Cancellation,
     ) -> Result<Prediction, Error> {
-        let encoded = rules.tokenizer.encode(&input.text, input.text_pair.as_deref())?;
-        let mut scores = vec![0.0; rules.labels.len()];
-        let temperature = rules.temperature.filter(|_| rules.task == Task::SingleLabel);
-        if let (Some(temperature), [chunk]) = (temperature, encoded.chunks.as_slice()) {
-            scores.copy_from_slice(self.run(chunk, cancellation)?.row(0));
+        let encoded = config.tokenizer.encode(&input.text, input.text_pair.as_deref())?;
+        let mut scores = vec![0.0; config.labels.len()];
+        let temperature = config.temperature.filter(|_| config.task == Task::SingleLabel);
+        if let (Some(temperature), [run]) = (temperature, encoded.runs.as_slice()) {
+            scores.copy_from_slice(self.run(run, cancellation)?.row(0));
             activation::temper(&mut scores, temperature);
-            activation::apply(rules.task, &mut scores);
+            activation::apply(config.task, &mut scores);
         } else {
-            // All windows of a text have the same length, so that weighing them by tokens is the plain mean.
-            let share = 1.0 / encoded.chunks.len() as f32;
-            for chunk in &encoded.chunks {
-                let mut row = self.run(chunk, cancellation)?.row(0).to_vec();
-                activation::apply(rules.task, &mut row);
+            // All windows of a text have the same length, so weighting them by tokens gives the mean.
+            let share = 1.0 / encoded.runs.len() as f32;
+            for run in &encoded.runs {
+                let mut row = self.run(run, cancellation)?.row(0).to_vec();
+                activation::apply(config.task, &mut row);
                 scores.iter_mut().zip(row).for_each(|(sum, score)| *sum += share * score);
             }
-            // Of the mean, so that it stays the same label.
+            // Applied to the mean, so that the best label stays the same.
             if let Some(temperature) = temperature {
                 scores.iter_mut().for_each(|score| *score = score.max(f32::MIN_POSITIVE).ln());
                 activation::temper(&mut scores, temperature);
-                activation::apply(rules.task, &mut scores);
+                activation::apply(config.task, &mut scores);
             }
         }
-        self.finite(&scores)?;
-        Ok(prediction(Outcome::Scores(scores.into()), &encoded))
+        self.check_finite(&scores)?;
+        Ok(prediction(scores, &encoded))
     }
 
-    fn classify_by(
+    fn classify_zero_shot(
         &mut self,
-        rules: &Arc<Rules>,
+        config: &PipelineConfig,
         input: &Input,
         entailment: usize,
         cancellation: &Cancellation,
@@ -136,115 +153,127 @@ impl Pipeline {
         let mut logits = Vec::with_capacity(input.labels.len());
         let mut longest: Option<Encoded> = None;
         for label in &input.labels {
-            let hypothesis = rules.template.fill(label);
-            let encoded = rules.tokenizer.encode_hypothesis(&input.text, &hypothesis)?;
-            logits.push(self.run(&encoded.chunks[0], cancellation)?.row(0).to_vec());
+            let hypothesis = config.template.fill(label);
+            let encoded = config.tokenizer.encode_hypothesis(&input.text, &hypothesis)?;
+            logits.push(self.run(&encoded.runs[0], cancellation)?.row(0).to_vec());
             if longest.as_ref().is_none_or(|longest| encoded.tokens > longest.tokens) {
                 longest = Some(encoded);
             }
         }
-        let scores = zero_shot::scores(&logits, entailment, rules.independent);
-        self.finite(&scores)?;
-        let longest = longest.ok_or_else(|| Error::LabelsNotTaken { model: rules.name.clone() })?;
-        Ok(prediction(Outcome::Scores(scores.into()), &longest))
+        let scores = zero_shot::scores(&logits, entailment, config.multi_label);
+        self.check_finite(&scores)?;
+        let longest = longest.ok_or_else(|| Error::LabelsNotTaken { model: config.name.clone() })?;
+        Ok(prediction(scores, &longest))
     }
 
-    fn tag(&mut self, rules: &Arc<Rules>, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
-        let pieces = rules.tokenizer.pieces(&input.text)?;
-        // Of the windows that read a token, the one in which it stands farthest from an edge decides.
-        let mut chosen: Vec<(usize, Vec<f32>)> = vec![(0, Vec::new()); pieces.len()];
-        for (ranges, chunk) in rules.tokenizer.tagger_runs(&pieces)? {
-            let logits = self.run(&chunk, cancellation)?;
-            for (row, number) in ranges.iter().cloned().flatten().enumerate() {
-                let last = chunk.ids.len() - 1;
-                let row = row + rules.tokenizer.offset();
-                let distance = 1 + row.min(last - row);
-                if distance > chosen[number].0 {
-                    let mut scores = logits.row(row).to_vec();
-                    activation::apply(Task::SingleLabel, &mut scores);
-                    self.finite(&scores)?;
-                    chosen[number] = (distance, scores);
-                }
-            }
-        }
-        let special = rules.tokenizer.special_tokens();
-        let tokens_read = special + chosen.iter().filter(|(distance, _)| *distance > 0).count();
-        let tokens: Vec<Option<Token>> = pieces
+    fn tag(
+        &mut self,
+        config: &PipelineConfig,
+        input: &Input,
+        cancellation: &Cancellation,
+    ) -> Result<Prediction, Error> {
+        let tokens = config.tokenizer.text_tokens(&input.text)?;
+        let scores = self.token_scores(config, &tokens, cancellation)?;
+        let special = config.tokenizer.special_tokens().len();
+        let tokens_read = special + scores.iter().flatten().count();
+        let scored: Vec<Option<Token>> = tokens
             .iter()
-            .zip(chosen)
-            .map(|(piece, (distance, scores))| {
-                (distance > 0).then_some(Token {
-                    start: piece.start as u32,
-                    end: piece.end as u32,
-                    continues: piece.continues,
-                    scores,
+            .zip(scores)
+            .map(|(token, scores)| {
+                Some(Token {
+                    start: token.start as u32,
+                    end: token.end as u32,
+                    continues: token.continues,
+                    scores: scores?,
                 })
             })
             .collect();
-        // No entity reaches across what was not read.
-        let entities: Vec<Entity> = tokens
+        // No entity spans text that was not read.
+        let entities: Vec<Entity> = scored
             .split(Option::is_none)
             .flat_map(|read| {
                 let read: Vec<Token> = read.iter().flatten().cloned().collect();
-                entities::entities(&read, &rules.labels, rules.aggregation)
+                entities::entities(&read, &config.labels, config.aggregation)
             })
             .collect();
         Ok(Prediction {
             outcome: Outcome::Entities(entities.into()),
-            tokens: (pieces.len() + special) as u32,
+            tokens: (tokens.len() + special) as u32,
             tokens_read: tokens_read as u32,
         })
     }
 
-    /// One forward pass. Between two of them, and within each, is where a run ends that was cancelled.
-    fn run(&mut self, chunk: &Chunk, cancellation: &Cancellation) -> Result<Logits, Error> {
+    /// Returns the scores of each token that some window reads. If several windows read a token, the
+    /// one decides in which it is farthest from an edge.
+    fn token_scores(
+        &mut self,
+        config: &PipelineConfig,
+        tokens: &[TextToken],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<Option<Vec<f32>>>, Error> {
+        let mut distances = vec![0; tokens.len()];
+        let mut chosen = vec![None; tokens.len()];
+        for (window, run) in config.tokenizer.tagger_runs(tokens)? {
+            let logits = self.run(&run, cancellation)?;
+            let last = run.ids.len() - 1;
+            for (row, number) in window.iter().cloned().flatten().enumerate() {
+                let row = row + config.tokenizer.special_tokens().len_before();
+                let distance = 1 + row.min(last - row);
+                if distance > distances[number] {
+                    let mut scores = logits.row(row).to_vec();
+                    activation::apply(Task::SingleLabel, &mut scores);
+                    self.check_finite(&scores)?;
+                    (distances[number], chosen[number]) = (distance, Some(scores));
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Runs one forward pass. A cancelled run ends before a pass, or within it.
+    fn run(&mut self, run: &TokenIds, cancellation: &Cancellation) -> Result<Logits, Error> {
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        if let Some(limit) = self.session.fixed.filter(|fixed| chunk.ids.len() > *fixed) {
-            return Err(Error::TextTooLong { tokens: chunk.ids.len(), limit });
+        if let Some(limit) = self.session.fixed_length.filter(|fixed| run.ids.len() > *fixed) {
+            return Err(Error::TextTooLong { tokens: run.ids.len(), limit });
         }
-        self.session
-            .logits(chunk, self.rules.tokenizer.pad, cancellation)
-            .map_err(|error| if cancellation.is_cancelled() { Error::Cancelled } else { self.failed(error.message()) })
+        let pad = self.config.tokenizer.pad;
+        self.session.logits(run, pad, cancellation).map_err(|error| {
+            if cancellation.is_cancelled() { Error::Cancelled } else { self.inference_error(error.message()) }
+        })
     }
 
-    /// fp16 graphs overflow where they were not made for it; such scores would mean nothing.
-    fn finite(&self, scores: &[f32]) -> Result<(), Error> {
+    /// Refuses infinite scores and NaN: fp16 graphs that were not made for it overflow.
+    fn check_finite(&self, scores: &[f32]) -> Result<(), Error> {
         if scores.iter().all(|score| score.is_finite()) {
             Ok(())
         } else {
-            Err(self.failed("its scores are not numbers"))
+            Err(self.inference_error("its scores are not numbers"))
         }
     }
 
-    fn failed(&self, message: &str) -> Error {
-        Error::Inference { model: self.rules.name.clone(), message: message.trim().to_owned() }
+    fn inference_error(&self, message: &str) -> Error {
+        Error::Inference { model: self.config.name.clone(), message: message.trim().to_owned() }
     }
 }
 
-/// Memory that a text takes while it is made tokens, for each of its bytes. Measured with the built-in tokenizer: 220 to 330
-/// for words, 570 where each byte is a token.
-const MEMORY_PER_BYTE: usize = 600;
-
-/// Asks for the memory that a long text will need, and gives it back. An allocation that fails further down would end the
-/// process; here it is one failed call.
+/// Allocates and frees the memory that a long text will need. A failed allocation inside the
+/// tokenizer would end the process; here it fails one call.
 fn check_memory(input: &Input) -> Result<(), Error> {
-    let bytes = bytes(input);
+    let bytes = input.byte_len();
     let mut probe = Vec::<u8>::new();
-    // Short texts are served from what the process has.
-    if bytes > 8 << 10 && probe.try_reserve_exact(bytes * MEMORY_PER_BYTE).is_err() {
+    if bytes > SHORT_TEXT_BYTES && probe.try_reserve_exact(bytes * MEMORY_PER_BYTE).is_err() {
         return Err(Error::NoMemory { bytes });
     }
     std::hint::black_box(&probe);
     Ok(())
 }
 
-fn bytes(input: &Input) -> usize {
-    let labels: usize = input.labels.iter().map(String::len).sum();
-    input.text.len() + input.text_pair.as_ref().map_or(0, String::len) + labels
-}
-
-fn prediction(outcome: Outcome, encoded: &Encoded) -> Prediction {
-    Prediction { outcome, tokens: encoded.tokens as u32, tokens_read: encoded.tokens_read as u32 }
+fn prediction(scores: Vec<f32>, encoded: &Encoded) -> Prediction {
+    Prediction {
+        outcome: Outcome::Scores(scores.into()),
+        tokens: encoded.tokens as u32,
+        tokens_read: encoded.tokens_read as u32,
+    }
 }

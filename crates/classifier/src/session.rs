@@ -1,6 +1,7 @@
-//! One ONNX Runtime session: rows of token ids in, rows of logits out.
+//! One ONNX Runtime session: token ids in, rows of logits out.
 //!
-//! Which runtime options are set, and why, is here; what the logits mean is in `activation` and `entities`.
+//! The inputs and outputs of the graph are read in `signature`. The meaning of the logits is in
+//! `activation` and `entities`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,123 +13,102 @@ use ort::environment::Environment;
 use ort::session::RunOptions;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session as OrtSession, SessionInputValue};
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use ort::value::TensorRef;
 
-use crate::Cancellation;
+use crate::cancellation::Cancellation;
 use crate::error::Error;
-use crate::folder::{Graph, ModelFiles};
-use crate::frame::Chunk;
-use crate::prepared::WEIGHTS;
+use crate::model_files::{Graph, ModelFiles};
+use crate::signature::{Role, Signature, Width, describe};
+use crate::special_tokens::TokenIds;
 use crate::threads::IntraOpThreads;
 
-/// A run over a handful of tokens takes milliseconds; one that takes this long was made not to end.
-const LONGEST_SHORT_RUN: Duration = Duration::from_secs(10);
-/// Between two steps of one run. 50 do as well as 20,000.
-const LONGEST_SPIN_US: &str = "100";
-/// Of a graph whose inputs have a fixed length, in tokens. Longer ones are made to fill memory.
-const LONGEST_FIXED: usize = 1 << 20;
+/// A run over eight tokens takes milliseconds. One that takes this long does not end.
+const MAX_SHORT_RUN: Duration = Duration::from_secs(10);
+/// How long helper threads spin between two steps of a run. 50 µs do as well as 20,000.
+const MAX_SPIN_US: &str = "100";
+/// Name of the file with packed weights, next to a prepared graph.
+pub(crate) const WEIGHTS: &str = "weights.bin";
 
-pub(super) struct Session {
+pub(crate) struct Session {
     inner: OrtSession,
     threads: IntraOpThreads,
-    inputs: Vec<(Role, Width)>,
-    output: String,
-    half: bool,
-    /// Dimensions of the logits: 2 for `[batch, labels]`, 3 for `[batch, tokens, labels]`.
+    signature: Signature,
     pub rank: usize,
-    /// Length of every input, where the graph has one; shorter ones are padded.
-    pub fixed: Option<usize>,
+    pub fixed_length: Option<usize>,
     first: Option<FirstRun>,
 }
 
-/// What a session gives for a fixed input.
+/// The result of running a fixed input.
 struct FirstRun {
+    /// Scores, bit for bit.
     scores: Vec<u32>,
     labels: usize,
-    took: Duration,
+    duration: Duration,
 }
 
-/// What an input of the graph wants.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Ids,
-    Mask,
-    TypeIds,
-    Positions,
-}
-
-/// Its integer type.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Width {
-    Int32,
-    Int64,
-}
-
-/// Where a session's graph comes from.
-pub(super) enum Source<'a> {
-    /// The model itself, optimized for this session alone.
+/// The graph of a session.
+pub(crate) enum GraphSource<'a> {
+    /// The model itself, optimized for this session only.
     Model,
-    /// The model itself, leaving its optimized graph at this path and its packed weights in a file beside it.
+    /// The model itself. The optimized graph is written to this path, packed weights next to it.
     Preparing(&'a Path),
-    /// A graph left so, mapped from the file.
+    /// An optimized graph, mapped from this path.
     Prepared(&'a Path),
 }
 
-/// Logits of one run: rows of one value a label.
-pub(super) struct Logits {
+/// The logits of one run: rows with one value per label.
+pub(crate) struct Logits {
     values: Vec<f32>,
-    pub labels: usize,
+    labels: usize,
 }
 
 impl Logits {
-    pub(super) fn row(&self, number: usize) -> &[f32] {
+    pub(crate) fn row(&self, number: usize) -> &[f32] {
         &self.values[number * self.labels..(number + 1) * self.labels]
     }
 }
 
 impl Session {
-    /// Builds a session that computes with so many threads; takes most of a model's start-up time.
-    pub(super) fn new(
+    /// Builds a session that computes on `threads` threads. Takes most of a model's start-up time.
+    ///
+    /// # Errors
+    /// `FileInvalid` or `Thread` if the runtime cannot build it; the errors of [`Signature::new`].
+    pub(crate) fn new(
         environment: &Environment,
         files: &ModelFiles,
-        source: Source<'_>,
+        source: GraphSource<'_>,
         threads: usize,
     ) -> Result<Self, Error> {
         let intra_op = IntraOpThreads::default();
-        let unusable = |error: ort::Error| match intra_op.missing() {
+        let failed = |error: ort::Error| match intra_op.start_error() {
             Some(message) => Error::Thread { message },
-            None => unusable(files, error.message()),
+            None => unusable_graph(files, error.message()),
         };
-        let mut builder = options(environment, &source, threads, &intra_op).map_err(unusable)?;
+        let mut builder = options(environment, &source, threads, &intra_op).map_err(failed)?;
         let inner = match (source, &files.graph) {
-            (Source::Prepared(path), _) => builder.commit_from_file(path),
+            (GraphSource::Prepared(path), _) => builder.commit_from_file(path),
             (_, Graph::Memory(bytes)) => builder.commit_from_memory(bytes),
             (_, Graph::File(file)) => builder.commit_from_file(file),
         }
-        .map_err(unusable)?;
-        let inputs: Vec<_> = inner.inputs().iter().map(role).collect::<Result<_, _>>()?;
-        if inputs.iter().all(|(role, ..)| *role != Role::Ids) {
-            return Err(Error::InputUnknown { input: "none called input_ids".into() });
-        }
-        let fixed = inputs.iter().find_map(|(_, _, length)| *length);
-        let (output, half, rank) = logits(inner.outputs())?;
-        let inputs = inputs.into_iter().map(|(role, width, _)| (role, width)).collect();
-        Ok(Self { inner, threads: intra_op, inputs, output, half, rank, fixed, first: None })
+        .map_err(failed)?;
+        let signature = Signature::new(inner.inputs(), inner.outputs())?;
+        let (rank, fixed_length) = (signature.rank, signature.fixed_length);
+        Ok(Self { inner, threads: intra_op, signature, rank, fixed_length, first: None })
     }
 
-    /// The scores of a fixed input, bit for bit, by which two sessions over the same graph are told to agree.
-    pub(super) fn probe(&mut self) -> ort::Result<&[u32]> {
+    /// Returns the scores of a fixed input, bit for bit. Sessions over the same graph agree on them.
+    pub(crate) fn probe(&mut self) -> ort::Result<&[u32]> {
         Ok(&self.first_run()?.scores)
     }
 
-    /// The number of scores that the graph gives.
-    pub(super) fn labels(&mut self) -> ort::Result<usize> {
+    /// Returns the number of scores that the graph gives.
+    pub(crate) fn label_count(&mut self) -> ort::Result<usize> {
         Ok(self.first_run()?.labels)
     }
 
-    /// How long that run took; zero where there was none yet.
-    pub(super) fn first_run_took(&self) -> Duration {
-        self.first.as_ref().map_or(Duration::ZERO, |first| first.took)
+    /// Returns the duration of the first run; zero if there was none yet.
+    pub(crate) fn first_run_duration(&self) -> Duration {
+        self.first.as_ref().map_or(Duration::ZERO, |first| first.duration)
     }
 
     fn first_run(&mut self) -> ort::Result<&FirstRun> {
@@ -137,15 +117,15 @@ impl Session {
             None => {
                 let started = Instant::now();
                 let Logits { values, labels } = self.short_run(&RunOptions::new()?)?;
-                let took = started.elapsed();
-                FirstRun { scores: values.into_iter().map(f32::to_bits).collect(), labels, took }
+                let duration = started.elapsed();
+                FirstRun { scores: values.into_iter().map(f32::to_bits).collect(), labels, duration }
             }
         };
         Ok(self.first.insert(first))
     }
 
-    /// A short run after which the session keeps no more memory than that run took.
-    pub(super) fn trim(&mut self) -> ort::Result<()> {
+    /// Runs a short input, after which the session keeps no more memory than this run took.
+    pub(crate) fn release_memory(&mut self) -> ort::Result<()> {
         let mut options = RunOptions::new()?;
         options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
         self.short_run(&options).map(|_| ())
@@ -153,61 +133,44 @@ impl Session {
 
     fn short_run(&mut self, options: &RunOptions) -> ort::Result<Logits> {
         // Every vocabulary has a first and a second token.
-        let length = self.fixed.unwrap_or(8).min(8);
+        let length = self.fixed_length.unwrap_or(8).min(8);
         let ids: Vec<i64> = [0, 1].into_iter().cycle().take(length).collect();
-        let chunk = Chunk { type_ids: vec![0; ids.len()], ids };
+        let tokens = TokenIds { type_ids: vec![0; ids.len()], ids };
         thread::scope(|scope| {
             let (finished, running) = channel::<()>();
             let watch = move || {
-                let late = running.recv_timeout(LONGEST_SHORT_RUN) == Err(RecvTimeoutError::Timeout);
-                if late { options.terminate() } else { Ok(()) }
+                let timed_out = running.recv_timeout(MAX_SHORT_RUN) == Err(RecvTimeoutError::Timeout);
+                if timed_out { options.terminate() } else { Ok(()) }
             };
-            // Where no thread can be had, it runs unwatched.
+            // If no thread can be started, the run goes unwatched.
             let _watching = thread::Builder::new().name("watch".into()).spawn_scoped(scope, watch);
-            let outcome = self.run(&chunk, 0, options);
+            let logits = self.run(&tokens, 0, options);
             drop(finished);
-            outcome
+            logits
         })
     }
 
-    /// Names, types and shapes of inputs and outputs, for people.
-    pub(super) fn signature(&self) -> (Vec<String>, Vec<String>) {
-        let shown =
-            |outlets: &[Outlet]| outlets.iter().map(|outlet| format!("{} {}", outlet.name(), outlet.dtype())).collect();
-        (shown(self.inner.inputs()), shown(self.inner.outputs()))
+    /// Describes the inputs and the outputs of the graph, for people.
+    pub(crate) fn signature(&self) -> (Vec<String>, Vec<String>) {
+        (describe(self.inner.inputs()), describe(self.inner.outputs()))
     }
 
-    /// Runs one row of tokens, padded where the graph's length is fixed.
+    /// Runs one row of tokens, padded if the graph's length is fixed.
     ///
-    /// The runtime looks at its flag before each node of the graph, and the session is as good as before afterwards.
-    pub(super) fn logits(&mut self, chunk: &Chunk, pad: i64, cancellation: &Cancellation) -> ort::Result<Logits> {
+    /// A cancelled run ends before the next node of the graph, and leaves the session intact.
+    pub(crate) fn logits(&mut self, tokens: &TokenIds, pad: i64, cancellation: &Cancellation) -> ort::Result<Logits> {
         let options = Arc::new(RunOptions::new()?);
         let flag = Arc::clone(&options);
         let interrupt = move || {
-            let raised = flag.terminate();
-            tracing::trace!(ok = raised.is_ok(), "a run is ended");
+            let terminated = flag.terminate();
+            tracing::trace!(ok = terminated.is_ok(), "a run was terminated");
         };
-        cancellation.interrupting(interrupt, || self.run(chunk, pad, &options))
+        cancellation.interrupting(interrupt, || self.run(tokens, pad, &options))
     }
 
-    fn run(&mut self, chunk: &Chunk, pad: i64, options: &RunOptions) -> ort::Result<Logits> {
-        let length = self.fixed.unwrap_or(chunk.ids.len());
-        let padded = |row: &[i64], with: i64| -> Vec<i64> {
-            row.iter().copied().chain(std::iter::repeat(with)).take(length).collect()
-        };
-        let rows: Vec<(Vec<i64>, Width)> = self
-            .inputs
-            .iter()
-            .map(|(role, width)| {
-                let row = match role {
-                    Role::Ids => padded(&chunk.ids, pad),
-                    Role::Mask => padded(&vec![1; chunk.ids.len()], 0),
-                    Role::TypeIds => padded(&chunk.type_ids, 0),
-                    Role::Positions => (0..).take(length).collect(),
-                };
-                (row, *width)
-            })
-            .collect();
+    fn run(&mut self, tokens: &TokenIds, pad: i64, options: &RunOptions) -> ort::Result<Logits> {
+        let length = self.fixed_length.unwrap_or(tokens.ids.len());
+        let rows = self.input_rows(tokens, pad, length);
         let narrow: Vec<Vec<i32>> = rows
             .iter()
             .map(|(row, width)| if *width == Width::Int32 { row.iter().map(|&x| x as i32).collect() } else { vec![] })
@@ -222,11 +185,11 @@ impl Session {
                 })
             })
             .collect::<ort::Result<Vec<SessionInputValue<'_>>>>()?;
-        self.threads.keep_off_this_processor();
+        self.threads.avoid_this_processor();
         let outputs = self.inner.run_with_options(values.as_slice(), options)?;
-        let output = &outputs[self.output.as_str()];
-        // Scores are always made in f32, as transformers does with a graph of fp16.
-        let (shape, values) = if self.half {
+        let output = &outputs[self.signature.output.as_str()];
+        // Scores are computed in f32 for fp16 graphs too, as in transformers.
+        let (shape, values) = if self.signature.half {
             let (shape, values) = output.try_extract_tensor::<half::f16>()?;
             (shape, values.iter().map(|value| value.to_f32()).collect())
         } else {
@@ -234,53 +197,70 @@ impl Session {
             (shape, values.to_vec())
         };
         let labels = shape.last().and_then(|&labels| usize::try_from(labels).ok()).unwrap_or(0);
-        // What a graph declares of its output is not always what it gives.
+        // Graphs do not always return the shape that they declare.
         let rows = if self.rank == 3 { length } else { 1 };
         if labels == 0 || shape.len() != self.rank || values.len() != rows * labels {
-            return Err(ort::Error::new(format!("its scores have the shape {shape:?}, expected {rows} rows")));
+            let expected = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+            return Err(ort::Error::new(format!("its scores have the shape {shape:?}, expected {expected}")));
         }
         Ok(Logits { values, labels })
     }
+
+    /// Returns the content of each input, padded to `length`.
+    fn input_rows(&self, tokens: &TokenIds, pad: i64, length: usize) -> Vec<(Vec<i64>, Width)> {
+        let padded = |row: &[i64], with: i64| -> Vec<i64> {
+            row.iter().copied().chain(std::iter::repeat(with)).take(length).collect()
+        };
+        let row = |role: &Role| match role {
+            Role::Ids => padded(&tokens.ids, pad),
+            Role::Mask => padded(&vec![1; tokens.ids.len()], 0),
+            Role::TypeIds => padded(&tokens.type_ids, 0),
+            Role::Positions => (0..).take(length).collect(),
+        };
+        self.signature.inputs.iter().map(|(role, width)| (row(role), *width)).collect()
+    }
 }
 
-/// Options for short texts in a process that sits beside an editor.
+/// Sets options for short texts in a process that runs next to an editor.
 fn options(
     environment: &Environment,
-    source: &Source<'_>,
+    source: &GraphSource<'_>,
     threads: usize,
     intra_op: &IntraOpThreads,
 ) -> ort::Result<SessionBuilder> {
     let level = match source {
-        Source::Prepared(_) => GraphOptimizationLevel::Disable,
-        Source::Model | Source::Preparing(_) => GraphOptimizationLevel::All,
+        GraphSource::Prepared(_) => GraphOptimizationLevel::Disable,
+        GraphSource::Model | GraphSource::Preparing(_) => GraphOptimizationLevel::All,
     };
     let builder = OrtSession::builder(environment)?
         .with_optimization_level(level)?
         .with_intra_threads(threads)?
         .with_thread_manager(intra_op.clone())?
         .with_inter_threads(1)?
-        // Waking a thread takes as long as many a step that it helps with, so within a run they wait for the next step by
-        // spinning. After it they sleep: one that spins takes a whole core from everything else on the machine.
+        // Waking a thread takes as long as many steps that it helps with, so within a run helper
+        // threads spin until the next step. After the run they sleep: a spinning thread takes a
+        // whole core from everything else on the machine.
         .with_intra_op_spinning(threads > 1)?
-        .with_config_entry("session.intra_op.spin_duration_us", LONGEST_SPIN_US)?
+        .with_config_entry("session.intra_op.spin_duration_us", MAX_SPIN_US)?
         .with_config_entry("session.force_spinning_stop", "1")?
         .with_inter_op_spinning(false)?
-        // One plan is kept for each input length that was ever seen, and nearly every text has another.
+        // The runtime keeps one plan for each input length seen, and nearly every text has another.
         .with_memory_pattern(false)?
+        // By the file's name the runtime could choose its own format, which is not inspected.
+        .with_config_entry("session.load_model_format", "ONNX")?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?;
-    let Source::Preparing(graph) = source else { return Ok(builder) };
+    let GraphSource::Preparing(graph) = source else { return Ok(builder) };
     Ok(builder
         .with_optimized_model_path(graph)?
         .with_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)?
         .with_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "16384")?
-        // Packed as the processor wants them, so that no session packs (and so copies) them again.
+        // Packed for this processor, so that no session packs, and so copies, them again.
         .with_config_entry("session.save_external_prepacked_constant_initializers", "1")?)
 }
 
-/// The runtime's words with the remedy that fits them; its texts are those of 1.31.
-fn unusable(files: &ModelFiles, message: &str) -> Error {
-    const NEWER: &str =
-        "export it with a lower `--opset`, 17 for example, or set `ORT_DYLIB_PATH` to a newer ONNX Runtime";
+/// Adds a remedy to the runtime's message. The messages are those of ONNX Runtime 1.31.
+fn unusable_graph(files: &ModelFiles, message: &str) -> Error {
+    const NEWER: &str = "export it with a lower `--opset`, for example 17, or use a newer ONNX Runtime";
     const CUSTOM: &str = "it needs operators that ONNX Runtime does not have; export it without custom operators";
     let remedies = [
         ("IR version", NEWER),
@@ -289,65 +269,14 @@ fn unusable(files: &ModelFiles, message: &str) -> Error {
         ("opset", NEWER),
         (
             "Could not find an implementation",
-            "this ONNX Runtime has no such operator on a processor; export it in fp32 or int8",
+            "this ONNX Runtime does not have the operator for CPUs; export it in fp32 or int8",
         ),
-        ("external data", "copy the graph's weights beside it; they belong together"),
+        ("external data", "copy the graph's weights next to it"),
         ("alloc", "close other programs, or use a smaller model"),
     ];
     let remedy = remedies
         .iter()
         .find(|(word, _)| message.contains(word))
-        .map_or("export it again, with opset 17 for example", |(_, remedy)| remedy);
+        .map_or("export it again, for example with opset 17", |(_, remedy)| remedy);
     Error::FileInvalid { path: files.graph.name().into(), message: message.trim().into(), remedy: remedy.into() }
-}
-
-/// Role, integer type, and length where it is fixed.
-fn role(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
-    let unknown = || Error::InputUnknown { input: format!("{} {}", input.name(), input.dtype()) };
-    let role = match input.name() {
-        "input_ids" => Role::Ids,
-        "attention_mask" => Role::Mask,
-        "token_type_ids" => Role::TypeIds,
-        "position_ids" => Role::Positions,
-        _ => return Err(unknown()),
-    };
-    let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return Err(unknown()) };
-    let width = match ty {
-        TensorElementType::Int64 => Width::Int64,
-        TensorElementType::Int32 => Width::Int32,
-        _ => return Err(unknown()),
-    };
-    let &[batch, length] = &**shape else { return Err(unknown()) };
-    // -1 is any number; a batch of another size than one could only be filled with copies.
-    if batch > 1 {
-        return Err(unknown());
-    }
-    let length = usize::try_from(length).ok().filter(|&length| length > 0);
-    if length.is_some_and(|length| length > LONGEST_FIXED) {
-        return Err(unknown());
-    }
-    Ok((role, width, length))
-}
-
-/// The output to read: `logits`, or the only one there is; whether it is fp16, and its rank.
-fn logits(outputs: &[Outlet]) -> Result<(String, bool, usize), Error> {
-    let chosen = outputs.iter().find(|output| output.name() == "logits").or(match outputs {
-        [only] => Some(only),
-        _ => None,
-    });
-    chosen
-        .and_then(|output| match output.dtype() {
-            ValueType::Tensor { ty, shape, .. } if matches!(shape.len(), 2 | 3) => {
-                let half = match ty {
-                    TensorElementType::Float32 => false,
-                    TensorElementType::Float16 => true,
-                    _ => return None,
-                };
-                Some((output.name().to_owned(), half, shape.len()))
-            }
-            _ => None,
-        })
-        .ok_or_else(|| Error::LogitsMissing {
-            found: outputs.iter().map(|output| format!("{} {}", output.name(), output.dtype())).collect(),
-        })
 }

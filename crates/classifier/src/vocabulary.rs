@@ -1,5 +1,8 @@
-//! Reading `tokenizer.json`; the tokenizer of a folder without one: the file that transformers would write for such a vocabulary, made
-//! here as JSON, so that there is one way in; and the settings in `tokenizer_config.json` that win over any such file.
+//! Builds a tokenizer from the files of a folder.
+//!
+//! There is one way in: `tokenizer.json`. For folders that have only a vocabulary, the file that
+//! transformers would write is made here as JSON. Settings of `tokenizer_config.json` that override
+//! the file are applied here too. How texts are cut is in `tokenizer`.
 
 use std::path::Path;
 
@@ -13,46 +16,46 @@ use tokenizers::{
     Tokenizer as HfTokenizer, TokenizerImpl,
 };
 
-use crate::config::{Config, SpecialToken, TokenizerConfig, json as parse};
+use crate::config::{Config, SpecialToken, TokenizerConfig, parse_json};
 use crate::error::Error;
-use crate::growth::Head;
+use crate::tokenizer_limits::TokenizerSummary;
 
 /// Reads a `tokenizer.json`.
 ///
-/// The general way builds the vocabulary three times over, which is most of its time and memory; with the kind of model
-/// told before, it is read straight into its place.
-pub(super) fn tokenizer(bytes: &[u8]) -> tokenizers::Result<HfTokenizer> {
-    fn straight<M>(bytes: &[u8]) -> tokenizers::Result<HfTokenizer>
+/// `Tokenizer::from_bytes` builds the vocabulary three times, which takes most of its time and
+/// memory. With the kind of model known, the vocabulary is read directly into its place.
+pub(crate) fn parse_tokenizer(bytes: &[u8]) -> tokenizers::Result<HfTokenizer> {
+    fn parse_as<M>(bytes: &[u8]) -> tokenizers::Result<HfTokenizer>
     where
         M: DeserializeOwned + Model + Into<ModelWrapper>,
     {
         type Parts<M> = TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
         Ok(serde_json::from_slice::<Parts<M>>(bytes)?.into())
     }
-    let head: Head = serde_json::from_slice(bytes)?;
-    head.check()?;
-    match head.kind() {
-        Some("WordPiece") => straight::<WordPiece>(bytes),
-        Some("BPE") => straight::<BPE>(bytes),
-        Some("Unigram") => straight::<Unigram>(bytes),
+    let summary: TokenizerSummary<'_> = serde_json::from_slice(bytes)?;
+    summary.check()?;
+    match summary.kind() {
+        Some("WordPiece") => parse_as::<WordPiece>(bytes),
+        Some("BPE") => parse_as::<BPE>(bytes),
+        Some("Unigram") => parse_as::<Unigram>(bytes),
         // Files of old versions do not name the kind.
         _ => HfTokenizer::from_bytes(bytes),
     }
 }
 
-/// `tokenizer.json` for a `vocab.txt`, as `BertTokenizerFast` builds it.
-pub(super) fn word_piece(vocab: &str, settings: &TokenizerConfig) -> Result<Value, Error> {
+/// Makes the `tokenizer.json` for a `vocab.txt`, as `BertTokenizerFast` builds it.
+pub(crate) fn word_piece(vocab: &str, settings: &TokenizerConfig) -> Result<Value, Error> {
     let numbered = vocab.lines().enumerate().map(|(number, token)| (token.trim_end().to_owned(), json!(number)));
     let vocab: Map<String, Value> = numbered.collect();
-    let special = |token: &Option<SpecialToken>, default: &str| or(token.as_ref(), default);
+    let special = |token: &Option<SpecialToken>, default: &str| token_text(token.as_ref(), default);
     let (cls, sep) = (special(&settings.cls_token, "[CLS]"), special(&settings.sep_token, "[SEP]"));
     let unk = special(&settings.unk_token, "[UNK]");
     let others = [special(&settings.pad_token, "[PAD]"), special(&settings.mask_token, "[MASK]")];
     let path = Path::new("vocab.txt");
-    let pair = |token: &str| Ok::<_, Error>(json!([token, number(&vocab, token, path)?]));
+    let pair = |token: &str| Ok::<_, Error>(json!([token, token_id(&vocab, token, path)?]));
     Ok(json!({
         "version": "1.0",
-        "added_tokens": added(&vocab, [&cls, &sep, &unk, &others[0], &others[1]]),
+        "added_tokens": added_tokens(&vocab, [&cls, &sep, &unk, &others[0], &others[1]]),
         "normalizer": normalizer(settings, true),
         "pre_tokenizer": { "type": "BertPreTokenizer" },
         "post_processor": { "type": "BertProcessing", "sep": pair(&sep)?, "cls": pair(&cls)? },
@@ -62,8 +65,8 @@ pub(super) fn word_piece(vocab: &str, settings: &TokenizerConfig) -> Result<Valu
     }))
 }
 
-/// Tokenizer classes of transformers 4.57 that put their own settings over the file's normalizer (those whose source reads
-/// `normalizer_state`).
+/// Tokenizer classes of transformers 4.57 whose settings override the file's normalizer: those
+/// whose source reads `normalizer_state`.
 const OVERRIDING: [&str; 13] = [
     "Bert",
     "ConvBert",
@@ -79,7 +82,8 @@ const OVERRIDING: [&str; 13] = [
     "Splinter",
     "SqueezeBert",
 ];
-/// Model types whose `vocab.json` and `merges.txt` are byte-level; other BPE uses the same names for other files.
+/// Model types whose `vocab.json` and `merges.txt` are byte-level. Other kinds of BPE use the same
+/// file names.
 const BYTE_LEVEL: [&str; 11] = [
     "roberta",
     "gpt2",
@@ -94,8 +98,9 @@ const BYTE_LEVEL: [&str; 11] = [
     "opt",
 ];
 
-/// What transformers takes from `tokenizer_config.json`, or its own default, over what `tokenizer.json` says.
-pub(super) fn override_settings(tokenizer: &mut HfTokenizer, settings: &TokenizerConfig) -> tokenizers::Result<()> {
+/// Applies the settings that transformers takes from `tokenizer_config.json`, or its own defaults,
+/// instead of those in `tokenizer.json`.
+pub(crate) fn override_settings(tokenizer: &mut HfTokenizer, settings: &TokenizerConfig) -> tokenizers::Result<()> {
     let class = settings.tokenizer_class.as_deref().unwrap_or("BertTokenizer");
     let class = class.strip_suffix("Fast").unwrap_or(class);
     let class = class.strip_suffix("Tokenizer").unwrap_or(class);
@@ -123,7 +128,7 @@ pub(super) fn override_settings(tokenizer: &mut HfTokenizer, settings: &Tokenize
     Ok(())
 }
 
-/// The normalizer of BERT-like tokenizers.
+/// Makes the normalizer of BERT-like tokenizers.
 fn normalizer(settings: &TokenizerConfig, clean_text: bool) -> Value {
     json!({
         "type": "BertNormalizer",
@@ -134,8 +139,9 @@ fn normalizer(settings: &TokenizerConfig, clean_text: bool) -> Value {
     })
 }
 
-/// `tokenizer.json` for `vocab.json` and `merges.txt`: RoBERTa's, or GPT-2's where the vocabulary has no `<s>`.
-pub(super) fn byte_level_bpe(
+/// Makes the `tokenizer.json` for `vocab.json` and `merges.txt`: RoBERTa's, or GPT-2's if the
+/// vocabulary has no `<s>`.
+pub(crate) fn byte_level_bpe(
     vocab: &str,
     merges: &str,
     config: &Config,
@@ -152,24 +158,25 @@ pub(super) fn byte_level_bpe(
             remedy: "write `tokenizer.json` with `save_pretrained` in Python".into(),
         });
     }
-    let vocab: Map<String, Value> = parse(path, vocab)?;
+    let vocab: Map<String, Value> = parse_json(path, vocab)?;
     let merges: Vec<&str> =
         merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
     let spaced = settings.add_prefix_space.unwrap_or(false);
-    let cls = or(settings.cls_token.as_ref().or(settings.bos_token.as_ref()), "<s>");
-    let sep = or(settings.sep_token.as_ref().or(settings.eos_token.as_ref()), "</s>");
+    let cls = token_text(settings.cls_token.as_ref().or(settings.bos_token.as_ref()), "<s>");
+    let sep = token_text(settings.sep_token.as_ref().or(settings.eos_token.as_ref()), "</s>");
     let framed = kind != "gpt2" && vocab.contains_key(&cls);
     let post_processor = if framed {
-        let pair = |token: &str| Ok::<_, Error>(json!([token, number(&vocab, token, path)?]));
+        let pair = |token: &str| Ok::<_, Error>(json!([token, token_id(&vocab, token, path)?]));
         json!({ "type": "RobertaProcessing", "sep": pair(&sep)?, "cls": pair(&cls)?, "trim_offsets": true,
                 "add_prefix_space": spaced })
     } else {
         json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true })
     };
-    let unk = or(settings.unk_token.as_ref(), if framed { "<unk>" } else { "<|endoftext|>" });
-    let (pad, mask) = (or(settings.pad_token.as_ref(), "<pad>"), or(settings.mask_token.as_ref(), "<mask>"));
-    let mut added = added(&vocab, [&cls, &sep, &unk, &pad, &mask]);
-    // RoBERTa's mask takes the space before it, so that "a <mask>" reads as one more word.
+    let unk = token_text(settings.unk_token.as_ref(), if framed { "<unk>" } else { "<|endoftext|>" });
+    let (pad, mask) =
+        (token_text(settings.pad_token.as_ref(), "<pad>"), token_text(settings.mask_token.as_ref(), "<mask>"));
+    let mut added = added_tokens(&vocab, [&cls, &sep, &unk, &pad, &mask]);
+    // RoBERTa's mask absorbs the space before it.
     for token in added.iter_mut().filter(|token| token["content"] == *mask) {
         token["lstrip"] = true.into();
     }
@@ -184,12 +191,13 @@ pub(super) fn byte_level_bpe(
     }))
 }
 
-fn or<'a>(token: impl Into<Option<&'a SpecialToken>>, default: &str) -> String {
+/// Returns the text of a token, or the default.
+fn token_text<'a>(token: impl Into<Option<&'a SpecialToken>>, default: &str) -> String {
     token.into().map_or(default, SpecialToken::text).to_owned()
 }
 
-/// Number of a token that must be there.
-fn number(vocab: &Map<String, Value>, token: &str, path: &Path) -> Result<Value, Error> {
+/// Returns the id of a token that must exist.
+fn token_id(vocab: &Map<String, Value>, token: &str, path: &Path) -> Result<Value, Error> {
     vocab.get(token).cloned().ok_or_else(|| Error::FileInvalid {
         path: path.into(),
         message: format!("it has no token `{token}`"),
@@ -197,8 +205,8 @@ fn number(vocab: &Map<String, Value>, token: &str, path: &Path) -> Result<Value,
     })
 }
 
-/// Those of the special tokens that the vocabulary has, in its order.
-fn added<const N: usize>(vocab: &Map<String, Value>, tokens: [&String; N]) -> Vec<Value> {
+/// Returns the special tokens that the vocabulary has, in its order.
+fn added_tokens<const N: usize>(vocab: &Map<String, Value>, tokens: [&String; N]) -> Vec<Value> {
     let mut found: Vec<(u64, &String)> =
         tokens.iter().filter_map(|token| Some((vocab.get(*token)?.as_u64()?, *token))).collect();
     found.sort();

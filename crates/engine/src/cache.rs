@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use classifier::prediction::{Outcome, Prediction};
+use classifier::{Outcome, Prediction};
 
 use crate::error::Error;
 use crate::job::{RunOutput, Timing};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cache_dir::digest::hex;
 use classifier::ModelLoader;
-use classifier::prediction::{Input, ModelInfo, Prediction};
+use classifier::{Input, ModelInfo, Prediction};
 use tokio::time::{timeout, timeout_at};
 
 use crate::cache::{Cache, Key};

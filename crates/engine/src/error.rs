@@ -117,7 +117,7 @@ fn classifier_kind(error: &classifier::Error) -> Kind {
         E::TextTooLong { .. } | E::PairNotTaken { .. } | E::LabelsNotTaken { .. } | E::NotWritten { .. } => {
             Kind::Caller
         }
-        E::E::NoMemory { .. } => Kind::Overload,
+        E::NoMemory { .. } => Kind::Overload,
         E::Cancelled => Kind::Cancelled,
         E::Inference { .. } | E::Tokenization { .. } | E::Thread { .. } => Kind::Internal,
         // The folder, its files and the runtime library.

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use classifier::prediction::{Input, Outcome, Task, WordWeight};
+use classifier::{Input, Outcome, Task, WordWeight};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use unicode_segmentation::UnicodeSegmentation;
 

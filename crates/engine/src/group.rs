@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use classifier::ReplicaFactory;
-use classifier::prediction::Input;
+use classifier::Input;
 
 use crate::error::Error;
 use crate::job::{CancelledAt, Job, RunOutput, catch_panic};

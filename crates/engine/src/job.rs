@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use classifier::prediction::{Input, Prediction};
+use classifier::{Input, Prediction};
 use classifier::{Cancellation, Model};
 use tokio::sync::oneshot;
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use classifier::prediction::{Input, ModelInfo, Outcome, Task};
+use classifier::{Input, ModelInfo, Outcome, Task};
 
 use crate::cache::{Cache, Key};
 use crate::request::{self, Priority};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use classifier::prediction::{Input, LabeledPrediction, ModelInfo, Prediction, WordWeight};
+use classifier::{Input, LabeledPrediction, ModelInfo, Prediction, WordWeight};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;

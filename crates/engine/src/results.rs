@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cache_dir::{digest::hex, private_dir};
-use classifier::prediction::Prediction;
+use classifier::Prediction;
 use serde::{Deserialize, Serialize};
 
 /// Results kept per model; about 250 bytes each on disk.
@@ -76,7 +76,7 @@ fn path(folder: &Path, model: &[u8; 32]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use classifier::prediction::{Entity, Outcome};
+    use classifier::{Entity, Outcome};
 
     use super::*;
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use classifier::prediction::{GraphReport, Input, LoadReport, ModelInfo, Outcome, Prediction, Task};
+use classifier::{GraphReport, Input, LoadReport, ModelInfo, Outcome, Prediction, Task};
 use classifier::{Cancellation, LoadedModel, Model, ModelLoader, ReplicaFactory};
 
 pub use crate::group::STUCK_AFTER;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::probability::{LabelProbabilities, best_label, coverage_curve};
 use crate::ratio::{mean, ratio};
 use crate::{Coverage, Fit, Gold, Probability, ScoredRow};
-use classifier::prediction::ModelInfo;
+use classifier::ModelInfo;
 
 /// The 0.975 quantile of the normal distribution.
 const Z_95: f64 = 1.959_963_984_540_054;

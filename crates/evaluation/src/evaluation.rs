@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use classifier::prediction::Calibration;
+use classifier::Calibration;
 use serde_json::{Value, json};
 
 use crate::mistakes::worst_mistakes;

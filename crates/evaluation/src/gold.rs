@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use classifier::prediction::{ModelInfo, Task};
+use classifier::{ModelInfo, Task};
 use serde::Deserialize;
 
 use crate::error::count;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use classifier::prediction::ModelInfo;
+use classifier::ModelInfo;
 use serde::Serialize;
 
 use crate::{Classification, Fit, GoldKind, MultiLabel, Regression, ScoredRow, Tagging};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use classifier::prediction::{Input, LabeledPrediction, Outcome, rounded};
+use classifier::{Input, LabeledPrediction, Outcome, rounded};
 use serde::Serialize;
 
 use crate::tagging::contains;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::classification::LabelCounts;
 use crate::ratio::{mean, ratio};
 use crate::{Class, Gold, ScoredRow};
-use classifier::prediction::{MULTI_LABEL_THRESHOLD, ModelInfo};
+use classifier::{MULTI_LABEL_THRESHOLD, ModelInfo};
 
 /// Metrics of a multi-label model.
 #[derive(Clone, Debug, PartialEq, Serialize)]

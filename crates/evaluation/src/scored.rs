@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use classifier::prediction::{ModelInfo, Outcome, Prediction};
+use classifier::{ModelInfo, Outcome, Prediction};
 
 use crate::Gold;
 

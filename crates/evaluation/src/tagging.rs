@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::classification::{LabelCounts, weighted_f1};
 use crate::ratio::mean;
 use crate::{Class, Gold, GoldEntity, ScoredRow};
-use classifier::prediction::{Entity, Outcome};
+use classifier::{Entity, Outcome};
 
 /// Metrics of a tagger.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use classifier::prediction::{Entity, GraphReport, LoadReport, ModelInfo, Outcome, Prediction, Task};
+use classifier::{Entity, GraphReport, LoadReport, ModelInfo, Outcome, Prediction, Task};
 use evaluation::{Class, Classification, Gold, GoldKind, GoldScan, Measures, ScoredRow, measure};
 use serde_json::Value;
 

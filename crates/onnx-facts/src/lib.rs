@@ -1,77 +1,43 @@
-//! What an ONNX file says of itself, read before the runtime opens it: versions, operators, and files beside it.
+//! What an ONNX file declares: opset, operators, external files, precision.
 //!
-//! A walk over the protobuf fields that matter (numbers from onnx.proto3, ONNX 1.19), everything else skipped unread; so a
-//! file that names paths outside its folder is refused before anything follows them. Running the graph is `session`'s.
+//! The file is read before ONNX Runtime opens it, so that paths outside the model's folder and
+//! graphs of absurd size are refused first. Only the protobuf fields that matter are read (numbers
+//! from onnx.proto3, ONNX 1.19); memory stays small whatever the file contains. Running a graph is
+//! the classifier's task.
 
-use std::collections::{BTreeSet, HashMap};
+mod functions;
+mod protobuf;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// Sub-graphs nest in real models two or three deep; a file that nests deeper than this was made to hurt.
+use functions::{Functions, Key, Nodes, key};
+use protobuf::{Fields, Value, text};
+
+/// Sub-graphs of real models nest two or three levels deep.
 const MAX_DEPTH: usize = 32;
-/// The largest transformers have some ten thousand; each costs the runtime kilobytes, and time that no deadline ends.
+/// The largest transformers have some ten thousand nodes. Each costs the runtime kilobytes, and
+/// time that no deadline ends.
 const MAX_NODES: u64 = 1 << 17;
+/// `TensorProto.DataType.FLOAT16`.
 const FLOAT16: u64 = 10;
 
+/// The facts that an ONNX file declares about itself.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GraphFacts {
     pub ir_version: u64,
-    /// Version of the standard operator set.
+    /// Version of the default operator set.
     pub opset: u64,
     /// Names of all operators used, sub-graphs included.
     pub operators: BTreeSet<String>,
-    /// Files that hold weights, as the graph names them.
+    /// Files of weights, as the graph names them.
     pub external_files: BTreeSet<String>,
     /// Whether any weight is fp16.
     pub half_weights: bool,
 }
 
-impl GraphFacts {
-    /// `int8`, `fp16` or `fp32`, by operators and weights that only such graphs contain.
-    pub fn precision(&self) -> &'static str {
-        let integer = ["DynamicQuantizeLinear", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul"];
-        if integer.iter().any(|name| self.operators.contains(*name)) {
-            "int8"
-        } else if self.half_weights {
-            "fp16"
-        } else {
-            "fp32"
-        }
-    }
-}
-
-/// Reads a whole ONNX file.
-///
-/// # Errors
-/// What is wrong with the file, as part of a sentence, where it is no ONNX model.
-pub fn read(bytes: &[u8]) -> Result<GraphFacts, String> {
-    let mut facts = GraphFacts::default();
-    let mut has_graph = false;
-    let mut nodes = Nodes::new();
-    let mut functions = HashMap::new();
-    for field in Fields(bytes) {
-        match field? {
-            (1, Value::Number(version)) => facts.ir_version = version,
-            (7, Value::Bytes(graph)) => {
-                has_graph = true;
-                walk(graph, Kind::Graph, &mut facts, &mut nodes, 0)?;
-            }
-            (8, Value::Bytes(import)) => opset(import, &mut facts)?,
-            (25, Value::Bytes(function)) => {
-                let mut own = Nodes::new();
-                let name = walk(function, Kind::Function, &mut facts, &mut own, 0)?;
-                functions.insert(name, Function { nodes: own, expanded: None });
-            }
-            _ => {}
-        }
-    }
-    if expanded(&nodes, &mut functions, 0)? > MAX_NODES {
-        return Err(format!("it has more than {MAX_NODES} nodes, its functions written out"));
-    }
-    if has_graph && facts.ir_version > 0 { Ok(facts) } else { Err("it is no ONNX model".into()) }
-}
-
-/// The messages that can contain nodes or tensors, and in which of their fields.
+/// The messages that can contain nodes or tensors.
 #[derive(Clone, Copy)]
 enum Kind {
     Graph,
@@ -82,183 +48,136 @@ enum Kind {
     Tensor,
 }
 
-/// Operators by name, and how often each stands there. A function is called like an operator, so that its domain may be
-/// left out: at worst a graph is taken for larger than it is.
-type Nodes<'a> = HashMap<&'a str, u64>;
-
-struct Function<'a> {
-    nodes: Nodes<'a>,
-    expanded: Option<u64>,
-}
-
-/// Number of nodes once every call of a function is replaced by what it holds, as the runtime does it. A few functions that
-/// each call the one before twice make billions.
-fn expanded<'a>(
-    nodes: &Nodes<'a>,
-    functions: &mut HashMap<&'a str, Function<'a>>,
-    depth: usize,
-) -> Result<u64, String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("its functions call each other more than {MAX_DEPTH} deep"));
-    }
-    let mut sum = 0u64;
-    for (name, count) in nodes {
-        let each = match functions.get_mut(name) {
-            None => 1,
-            Some(Function { expanded: Some(known), .. }) => *known,
-            Some(function) => {
-                let own = std::mem::take(&mut function.nodes);
-                let size = expanded(&own, functions, depth + 1)?;
-                if let Some(function) = functions.get_mut(name) {
-                    *function = Function { nodes: own, expanded: Some(size) };
+impl GraphFacts {
+    /// Reads a whole ONNX file.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file, as part of a sentence: not an ONNX model, nested too deep,
+    /// or too large.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut facts = Self::default();
+        let mut has_graph = false;
+        let mut nodes = Nodes::new();
+        let mut functions = Functions::default();
+        for field in Fields(bytes) {
+            match field? {
+                (1, Value::Number(version)) => facts.ir_version = version,
+                (7, Value::Bytes(graph)) => {
+                    has_graph = true;
+                    facts.walk(graph, Kind::Graph, &mut nodes, 0)?;
                 }
-                size
-            }
-        };
-        sum = sum.saturating_add(count.saturating_mul(each));
-    }
-    Ok(sum)
-}
-
-/// Returns the name, of a function, or the operator, of a node.
-fn walk<'a>(
-    message: &'a [u8],
-    kind: Kind,
-    facts: &mut GraphFacts,
-    nodes: &mut Nodes<'a>,
-    depth: usize,
-) -> Result<&'a str, String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("its sub-graphs nest deeper than {MAX_DEPTH}"));
-    }
-    let mut name = "";
-    for field in Fields(message) {
-        match (kind, field?) {
-            (Kind::Graph, (1, Value::Bytes(part))) | (Kind::Function, (7, Value::Bytes(part))) => {
-                walk(part, Kind::Node, facts, nodes, depth + 1)?;
-            }
-            (Kind::Graph, (5, Value::Bytes(part)))
-            | (Kind::Attribute, (5 | 10, Value::Bytes(part)))
-            | (Kind::SparseTensor, (1 | 2, Value::Bytes(part))) => {
-                walk(part, Kind::Tensor, facts, nodes, depth + 1)?;
-            }
-            (Kind::Graph, (15, Value::Bytes(part))) | (Kind::Attribute, (22 | 23, Value::Bytes(part))) => {
-                walk(part, Kind::SparseTensor, facts, nodes, depth + 1)?;
-            }
-            (Kind::Node, (4, Value::Bytes(operator))) => name = text(operator)?,
-            (Kind::Function, (1, Value::Bytes(own))) => name = text(own)?,
-            (Kind::Node, (5, Value::Bytes(part))) | (Kind::Function, (11, Value::Bytes(part))) => {
-                walk(part, Kind::Attribute, facts, nodes, depth + 1)?;
-            }
-            (Kind::Attribute, (6 | 11, Value::Bytes(part))) => {
-                walk(part, Kind::Graph, facts, nodes, depth + 1)?;
-            }
-            (Kind::Tensor, (2, Value::Number(FLOAT16))) => facts.half_weights = true,
-            (Kind::Tensor, (13, Value::Bytes(entry))) => external(entry, facts)?,
-            _ => {}
-        }
-    }
-    if matches!(kind, Kind::Node) {
-        *nodes.entry(name).or_default() += 1;
-        if !facts.operators.contains(name) {
-            facts.operators.insert(name.to_owned());
-        }
-    }
-    Ok(name)
-}
-
-fn opset(import: &[u8], facts: &mut GraphFacts) -> Result<(), String> {
-    let (mut domain, mut version) = ("", 0);
-    for field in Fields(import) {
-        match field? {
-            (1, Value::Bytes(name)) => domain = text(name)?,
-            (2, Value::Number(number)) => version = number,
-            _ => {}
-        }
-    }
-    if matches!(domain, "" | "ai.onnx") {
-        facts.opset = version;
-    }
-    Ok(())
-}
-
-/// One key and value of a tensor's external data; `location` is a path.
-fn external(entry: &[u8], facts: &mut GraphFacts) -> Result<(), String> {
-    let (mut key, mut value) = ("", "");
-    for field in Fields(entry) {
-        match field? {
-            (1, Value::Bytes(bytes)) => key = text(bytes)?,
-            (2, Value::Bytes(bytes)) => value = text(bytes)?,
-            _ => {}
-        }
-    }
-    if key == "location" && !facts.external_files.contains(value) {
-        facts.external_files.insert(value.to_owned());
-    }
-    Ok(())
-}
-
-fn text(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|_| "a name in it is not UTF-8".into())
-}
-
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    /// Fixed 32 or 64 bits, which no field of interest has.
-    Other,
-}
-
-/// The fields of one protobuf message, in order; ends after the first error.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, count: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(usize::try_from(count).ok()?)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
+                (8, Value::Bytes(import)) => facts.read_opset(import)?,
+                (25, Value::Bytes(function)) => {
+                    let mut body = Nodes::new();
+                    let key = facts.walk(function, Kind::Function, &mut body, 0)?;
+                    functions.add(key, body);
+                }
+                _ => {}
             }
         }
-        None
+        if functions.count(&nodes)? > MAX_NODES {
+            return Err(format!("it has more than {MAX_NODES} nodes, with functions inlined"));
+        }
+        if has_graph && facts.ir_version > 0 { Ok(facts) } else { Err("it is not an ONNX model".into()) }
     }
 
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => self.take(8).map(|_| Value::Other)?,
-            2 => {
-                let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
+    /// Returns `int8`, `fp16` or `fp32`, judged by operators and weights that only such graphs have.
+    pub fn precision(&self) -> &'static str {
+        let integer = ["DynamicQuantizeLinear", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul"];
+        if integer.iter().any(|name| self.operators.contains(*name)) {
+            "int8"
+        } else if self.half_weights {
+            "fp16"
+        } else {
+            "fp32"
+        }
+    }
+
+    /// Collects the facts of a message and of all messages in it, and counts the nodes.
+    ///
+    /// Returns the key of a node's operator, or of a function; of others an empty one.
+    fn walk<'a>(
+        &mut self,
+        message: &'a [u8],
+        kind: Kind,
+        nodes: &mut Nodes<'a>,
+        depth: usize,
+    ) -> Result<Key<'a>, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("its sub-graphs nest deeper than {MAX_DEPTH}"));
+        }
+        let (mut name, mut domain) = ("", "");
+        for field in Fields(message) {
+            let (number, value) = field?;
+            let part = match value {
+                Value::Bytes(part) => part,
+                Value::Number(FLOAT16) if matches!((kind, number), (Kind::Tensor, 2)) => {
+                    self.half_weights = true;
+                    continue;
+                }
+                Value::Number(_) | Value::Fixed => continue,
+            };
+            let inner = match (kind, number) {
+                (Kind::Graph, 1) | (Kind::Function, 7) => Kind::Node,
+                (Kind::Graph, 5) | (Kind::Attribute, 5 | 10) | (Kind::SparseTensor, 1 | 2) => Kind::Tensor,
+                (Kind::Graph, 15) | (Kind::Attribute, 22 | 23) => Kind::SparseTensor,
+                (Kind::Node, 5) | (Kind::Function, 11) => Kind::Attribute,
+                (Kind::Attribute, 6 | 11) => Kind::Graph,
+                (Kind::Node, 4) | (Kind::Function, 1) => {
+                    name = text(part)?;
+                    continue;
+                }
+                (Kind::Node, 7) | (Kind::Function, 10) => {
+                    domain = text(part)?;
+                    continue;
+                }
+                (Kind::Tensor, 13) => {
+                    self.read_external(part)?;
+                    continue;
+                }
+                _ => continue,
+            };
+            self.walk(part, inner, nodes, depth + 1)?;
+        }
+        let key = key(domain, name);
+        if matches!(kind, Kind::Node) {
+            *nodes.entry(key).or_default() += 1;
+            if !self.operators.contains(name) {
+                self.operators.insert(name.to_owned());
             }
-            5 => self.take(4).map(|_| Value::Other)?,
-            _ => return None,
-        };
-        Some((tag >> 3, value))
+        }
+        Ok(key)
     }
-}
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, Value<'a>), String>;
+    fn read_opset(&mut self, import: &[u8]) -> Result<(), String> {
+        let (mut domain, mut version) = ("", 0);
+        for field in Fields(import) {
+            match field? {
+                (1, Value::Bytes(name)) => domain = text(name)?,
+                (2, Value::Number(number)) => version = number,
+                _ => {}
+            }
+        }
+        if matches!(domain, "" | "ai.onnx") {
+            self.opset = version;
+        }
+        Ok(())
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
+    /// Reads one key and value of a tensor's external data. The value of `location` is a path.
+    fn read_external(&mut self, entry: &[u8]) -> Result<(), String> {
+        let (mut key, mut value) = ("", "");
+        for field in Fields(entry) {
+            match field? {
+                (1, Value::Bytes(bytes)) => key = text(bytes)?,
+                (2, Value::Bytes(bytes)) => value = text(bytes)?,
+                _ => {}
+            }
         }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
+        if key == "location" && !self.external_files.contains(value) {
+            self.external_files.insert(value.to_owned());
         }
-        Some(field.ok_or_else(|| "it is truncated, or no ONNX model".into()))
+        Ok(())
     }
 }
 
@@ -277,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn versions_operators_and_files_are_found_in_sub_graphs_too() {
+    fn facts_are_found_in_sub_graphs_too() {
         let entry = bytes(13, &[bytes(1, b"location"), bytes(2, b"../weights")].concat());
         let tensor = bytes(5, &[vec![16, 10], entry].concat());
         let inner = bytes(1, &[bytes(4, b"MatMulInteger"), bytes(5, &tensor)].concat());
         let outer = bytes(1, &[bytes(4, b"If"), bytes(5, &bytes(6, &inner))].concat());
-        let facts = read(&model(&outer)).unwrap();
+        let facts = GraphFacts::parse(&model(&outer)).unwrap();
         assert_eq!((facts.ir_version, facts.opset, facts.precision()), (8, 17, "int8"));
         assert!(facts.half_weights);
         assert_eq!(facts.operators, ["If", "MatMulInteger"].map(str::to_owned).into());
@@ -290,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_model_is_refused() {
+    fn other_files_are_refused() {
         for content in [&b""[..], b"<html>", b"\x08\x08", b"\x3a\x7f\x01", &[0xff; 32]] {
-            assert!(read(content).is_err(), "{content:?}");
+            assert!(GraphFacts::parse(content).is_err(), "{content:?}");
         }
     }
 
     #[test]
-    fn bottomless_nesting_is_refused() {
+    fn deep_nesting_is_refused() {
         let mut graph = Vec::new();
         for _ in 0..40 {
             let mut wrapped = Vec::new();
@@ -317,10 +236,10 @@ mod tests {
         let mut file = vec![8, 8, 7 << 3 | 2];
         file.extend([graph.len() as u8 | 0x80, (graph.len() >> 7) as u8]);
         file.extend(graph);
-        assert_eq!(read(&file).unwrap_err(), "its sub-graphs nest deeper than 32");
+        assert_eq!(GraphFacts::parse(&file).unwrap_err(), "its sub-graphs nest deeper than 32");
     }
 
-    /// Messages as they nest: a few fields, of numbers, bytes and messages.
+    /// Nested messages with a few fields of numbers, bytes and messages.
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let field = |number: u8, content: Vec<u8>| bytes(number, &content[..content.len().min(127)]);
         let leaf = prop_oneof![any::<Vec<u8>>(), Just(b"location".to_vec()), Just(vec![16, 10])];
@@ -331,23 +250,44 @@ mod tests {
         })
     }
 
+    /// The decoys have the names of the doubling functions, in another domain, and come after them.
+    #[test]
+    fn decoys_in_another_domain_do_not_hide_functions_that_double() {
+        let node = |name: &str| bytes(7, &[bytes(4, name.as_bytes()), bytes(7, b"f")].concat());
+        let function = |name: &str, domain: &str, body: &[u8]| {
+            let content = [&bytes(1, name.as_bytes())[..], body, &bytes(10, domain.as_bytes())].concat();
+            // The tag of field 25 has two bytes.
+            [&[0xca, 1, u8::try_from(content.len()).unwrap()][..], &content].concat()
+        };
+        let mut file = model(&bytes(1, &[bytes(4, b"f29"), bytes(7, b"f")].concat()));
+        for level in 1..30 {
+            let inner = node(&format!("f{}", level - 1));
+            file.extend(function(&format!("f{level}"), "f", &[&inner[..], &inner].concat()));
+        }
+        for level in 1..30 {
+            file.extend(function(&format!("f{level}"), "g", &[]));
+        }
+        let error = GraphFacts::parse(&file).unwrap_err();
+        assert_eq!(error, "it has more than 131072 nodes, with functions inlined");
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_crash_it(graph in message(), function in message(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        fn any_bytes_are_read_or_refused(graph in message(), function in message(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let mut file = [vec![8, 8], bytes(7, &graph[..graph.len().min(127)])].concat();
-            // Field 25, whose tag has two bytes.
+            // The tag of field 25 has two bytes.
             file.extend([25 << 3 & 0x7f | 0x82, 1, function.len().min(127) as u8]);
             file.extend(&function[..function.len().min(127)]);
-            let _ = read(&file);
+            let _ = GraphFacts::parse(&file);
             let place = at.index(file.len());
             file[place] = byte;
-            let _ = read(&file);
+            let _ = GraphFacts::parse(&file);
         }
 
         #[test]
-        fn all_operators_are_found_and_no_others(names in prop::collection::btree_set("[A-Za-z]{1,8}", 0..9)) {
+        fn exactly_the_operators_used_are_found(names in prop::collection::btree_set("[A-Za-z]{1,8}", 0..9)) {
             let nodes: Vec<u8> = names.iter().flat_map(|name| bytes(1, &bytes(4, name.as_bytes()))).collect();
-            prop_assert_eq!(read(&model(&nodes)).unwrap().operators, names);
+            prop_assert_eq!(GraphFacts::parse(&model(&nodes)).unwrap().operators, names);
         }
     }
 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 /// ONNX Runtime cannot be opened.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
+    /// The library that the operator named, or the built-in one, is not usable.
     #[error(
-        "ONNX Runtime cannot be opened from `{path}`: {message}; expected a library of version 1.22 or newer for this system; correct `ORT_DYLIB_PATH`, or leave it out to use the built-in one"
+        "ONNX Runtime cannot be opened from `{path}`: {message}; expected version 1.22 or newer for this system; use another library, or the built-in one"
     )]
     LibraryUnusable { path: PathBuf, message: String },
+    /// There is no place from which the built-in library can be opened.
     #[error(
-        "the built-in ONNX Runtime can neither be unpacked into `{cache_dir}` ({file}) nor opened from memory ({memory}); point `--cache-dir` at a directory that you can write to, or set `ORT_DYLIB_PATH`"
+        "the built-in ONNX Runtime can neither be unpacked into `{cache_dir}` ({file}) nor opened from memory ({memory}); choose a cache directory that you can write to"
     )]
     LibraryNowhere { cache_dir: PathBuf, file: String, memory: String },
 }

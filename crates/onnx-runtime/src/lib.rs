@@ -1,6 +1,7 @@
-//! ONNX Runtime itself: finding or unpacking the shared library, and opening it once per process.
+//! ONNX Runtime's shared library: found or unpacked, and opened once per process.
 //!
-//! Sessions are `model`'s business. Only this room and `model` may name `ort`.
+//! The build script fetches the official library from the Python package index and embeds it.
+//! Sessions are made by the classifier.
 
 mod error;
 mod library;
@@ -13,24 +14,25 @@ use ort::logging::LogLevel;
 
 pub use error::Error;
 
-/// Where the library may come from.
+/// The source of the library.
 #[derive(Clone, Debug)]
 pub struct LibrarySettings {
-    /// A library of the operator's (`ORT_DYLIB_PATH`), used instead of the built-in one.
+    /// The operator's own library (`ORT_DYLIB_PATH`), used instead of the built-in one.
     pub path: Option<PathBuf>,
-    /// Where files that are made once are kept: the unpacked library, prepared graphs.
+    /// The directory of files that are made once: the unpacked library, prepared graphs.
     pub cache_dir: Option<PathBuf>,
 }
 
-/// The one environment of this process, kept for its whole life: ONNX Runtime allows no second.
+/// The environment of this process. ONNX Runtime allows only one, so it is never closed.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// Opens the library at the first call; later calls get the same environment.
+/// Opens the library in the first call. Later calls return the same environment.
 ///
-/// A failed opening is tried again by the next call, so that a cause that went away is noticed.
+/// After a failure the next call tries again, so that the cause can be removed meanwhile.
 ///
 /// # Errors
-/// `LibraryUnusable` for a library that the operator named, `LibraryNowhere` where the built-in one has no place.
+/// `LibraryUnusable` for a library that the operator named, `LibraryNowhere` if the built-in one
+/// cannot be opened.
 pub fn environment(settings: &LibrarySettings) -> Result<Environment, Error> {
     let mut slot = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = &*slot {
@@ -50,20 +52,21 @@ pub fn environment(settings: &LibrarySettings) -> Result<Environment, Error> {
         .with_logger(Arc::new(log))
         .build()
         .map_err(|error| Error::LibraryUnusable { path: library::NAME.into(), message: error.to_string() })?;
-    // With a logger of our own the runtime starts at its most talkative, dozens of calls per run.
+    // With a custom logger the runtime starts at its most verbose level: dozens of calls per run.
     environment.set_log_level(LogLevel::Error);
     *slot = Some(environment.clone());
     Ok(environment)
 }
 
-/// Branch, commit and flags of the opened library; part of every model digest, since another build may round differently.
+/// Returns branch, commit and flags of the opened library. They belong to every model digest,
+/// because another build may round differently.
 ///
-/// Must not be called before `environment` has succeeded.
+/// Must not be called before [`environment`] has succeeded.
 pub fn build_info() -> &'static str {
     ort::info()
 }
 
-/// Whatever the runtime reports also comes back as an error of the call that caused it, so here it is detail.
+/// Logs at debug level: each report also comes back as an error of the call that caused it.
 fn log(_: LogLevel, category: &str, _: &str, location: &str, message: &str) {
     tracing::debug!(category, location, message, "onnx runtime reported");
 }

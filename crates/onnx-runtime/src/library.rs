@@ -1,4 +1,5 @@
-//! The built-in library: unpacked once into the cache directory, or held in memory where nothing can be written.
+//! The built-in library: unpacked once into the cache directory, or opened from memory if nothing
+//! can be written.
 
 #[cfg(target_os = "linux")]
 use std::fs::File;
@@ -26,21 +27,22 @@ pub(super) fn open_built_in(cache_dir: Option<&Path>) -> Result<EnvironmentBuild
     let from_file = match cache_dir {
         Some(cache_dir) => unpacked(cache_dir)
             .map_err(|error| error.to_string())
-            // A file system mounted `noexec` lets the file be written but not opened as a library.
+            // On a file system mounted `noexec`, the file can be written but not opened.
             .and_then(|path| ort::init_from(&path).map_err(|error| error.to_string())),
-        None => Err("this system names no cache directory".into()),
+        None => Err("there is no cache directory".into()),
     };
     from_file.or_else(|file| {
-        tracing::debug!(reason = file, "the built-in library is opened from memory");
+        tracing::debug!(reason = file, "opening the built-in library from memory");
         in_memory().and_then(|path| ort::init_from(path).map_err(|error| error.to_string())).map_err(|memory| {
             Error::LibraryNowhere { cache_dir: cache_dir.unwrap_or(Path::new("")).into(), file, memory }
         })
     })
 }
 
-/// Path of the unpacked library below `cache_dir`, written if it is missing or damaged.
+/// Returns the path of the unpacked library below `cache_dir`. Writes it if it is missing or
+/// damaged.
 fn unpacked(cache_dir: &Path) -> io::Result<PathBuf> {
-    let artifacts = Artifacts::below(cache_dir);
+    let artifacts = Artifacts::new(cache_dir);
     let key = format!("onnxruntime-{}", &SHA256[..16]);
     let folder = match artifacts.get(&key) {
         Some(folder) => folder,
@@ -49,13 +51,13 @@ fn unpacked(cache_dir: &Path) -> io::Result<PathBuf> {
     Ok(folder.join(NAME))
 }
 
-/// A path under which the library's bytes can be opened although no directory can be written to.
+/// Returns a path from which the library can be opened without writing to a directory.
 #[cfg(target_os = "linux")]
 fn in_memory() -> Result<PathBuf, String> {
     use std::os::fd::{AsRawFd, IntoRawFd};
     use std::sync::{Mutex, PoisonError};
 
-    // Written once, however often opening it is tried.
+    // Written once, even if opening it is tried again.
     static PATH: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut slot = PATH.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = &*slot {
@@ -66,7 +68,7 @@ fn in_memory() -> Result<PathBuf, String> {
         .map(File::from)?;
     (&file).write_all(LIBRARY).map_err(|error| error.to_string())?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    // Kept open for the life of the process: the loader may still look at the path.
+    // Kept open for the life of the process, because the loader may use the path again.
     let _ = file.into_raw_fd();
     *slot = Some(path.clone());
     Ok(path)
@@ -74,7 +76,7 @@ fn in_memory() -> Result<PathBuf, String> {
 
 #[cfg(not(target_os = "linux"))]
 fn in_memory() -> Result<PathBuf, String> {
-    Err("this system opens libraries from files only".into())
+    Err("this system opens libraries only from files".into())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use classifier::prediction::Input;
+use classifier::Input;
 use classifier::{Cancellation, LoadedModel, Model};
 use local_model_mcp::args::Options;
 use local_model_mcp::commands::Cli;

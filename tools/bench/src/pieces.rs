@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use classifier::prediction::Input;
+use classifier::Input;
 use local_model_mcp::engine::{Engine, Request};
 use serde::Serialize;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{ask, ask_as, eventually, spawn};
-use classifier::prediction::{Input, Task};
+use classifier::{Input, Task};
 use engine::testing::{Script, ScriptedLoader, settings, start};
 use engine::{AnsweredBy, Engine, EngineSettings, Error, Priority, Request};
 use std::sync::atomic::Ordering;

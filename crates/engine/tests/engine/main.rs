@@ -10,7 +10,7 @@ mod single_flight;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use classifier::prediction::Input;
+use classifier::Input;
 use tokio::task::JoinHandle;
 
 use engine::{Answer, Engine, Error, Priority, Request};

@@ -1,0 +1,190 @@
+//! Loading a model: reads the folder, opens the runtime, builds a session, and runs it once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use cache_dir::facts::FactsCache;
+use onnx_runtime::LibrarySettings;
+use sha2::{Digest, Sha256};
+
+use crate::activation;
+use crate::error::Error;
+use crate::model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
+use crate::model_files::ModelFiles;
+use crate::model_info::{GraphReport, LoadReport, ModelInfo};
+use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::prediction::Task;
+use crate::prepared::Sessions;
+use crate::session::Session;
+use crate::tokenizer::Tokenizer;
+
+/// Increased with every change that makes the same files give another prediction, so that results
+/// stored by an earlier version are not reused.
+const RULES_VERSION: u32 = 1;
+
+/// The place of a model's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// The default model inside the executable.
+    #[cfg(feature = "builtin-model")]
+    BuiltIn,
+    /// A folder as Hugging Face's exporters write it.
+    Folder(PathBuf),
+}
+
+struct Loader {
+    name: String,
+    location: Location,
+    library: LibrarySettings,
+    threads: usize,
+}
+
+impl ModelLoader for Loader {
+    fn load(&self) -> Result<LoadedModel, Error> {
+        load(&self.name, &self.location, &self.library, self.threads)
+    }
+}
+
+/// Returns a loader that calls [`load`] with these arguments.
+pub fn loader(name: String, location: Location, library: LibrarySettings, threads: usize) -> Arc<dyn ModelLoader> {
+    Arc::new(Loader { name, location, library, threads })
+}
+
+/// Loads a model whose first replica computes on `threads` threads. Error texts use `name`.
+///
+/// The steps run in parallel where they can: opening the library and then the session takes
+/// longest, and everything else is done meanwhile.
+///
+/// # Errors
+/// Any error of the folder, the graph or the runtime library.
+pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads: usize) -> Result<LoadedModel, Error> {
+    let facts = FactsCache::new(library.cache_dir.as_deref());
+    let read = || match location {
+        #[cfg(feature = "builtin-model")]
+        Location::BuiltIn => crate::embedded::files(),
+        Location::Folder(folder) => ModelFiles::read(folder, &facts),
+    };
+    let mut took = LoadReport::default();
+    let (files, tokenizer, sessions, session) = thread::scope(|scope| -> Result<_, Error> {
+        let opening = scope.spawn(|| timed(|| onnx_runtime::environment(library)));
+        let files;
+        (files, took.files) = timed(read);
+        let files = files?;
+        let open = || -> Result<_, Error> {
+            let (environment, library_took) = join(opening);
+            let sessions = Sessions::new(environment?, &files, library.cache_dir.as_deref());
+            let (session, session_took) = timed(|| sessions.open(&files, threads));
+            (took.library, took.session) = (library_took, session_took);
+            Ok((sessions, session?))
+        };
+        let ((tokenizer, tokenizer_took), opened) = in_parallel(|| timed(|| Tokenizer::new(&files)), open);
+        took.tokenizer = tokenizer_took;
+        let (sessions, session) = opened?;
+        Ok((files, tokenizer?, sessions, session))
+    })?;
+    let (session, weights_shared) = session;
+    took.session -= session.first_run_duration();
+    let task = task(&files, session.rank)?;
+    let tokenizer = tokenizer.limited_to(session.fixed_length)?;
+    let mut info = model_info(&files, task, &session, &tokenizer);
+    let config = Arc::new(PipelineConfig::new(name, task, &files, tokenizer));
+    let mut first = Pipeline::new(Arc::clone(&config), session);
+    // The first run allocates what every run needs, and shows whether graph and labels match.
+    took.first_run = first.check_labels()?;
+    info.load = LoadReport { weights_shared, ..took };
+    let replicas = Replicas { sessions, files, config };
+    Ok(LoadedModel { info, first: Box::new(first), replicas: Box::new(replicas) })
+}
+
+/// Everything that the replicas of one model share.
+struct Replicas {
+    sessions: Sessions,
+    files: ModelFiles,
+    config: Arc<PipelineConfig>,
+}
+
+impl ReplicaFactory for Replicas {
+    fn replica(&self, threads: usize) -> Result<Box<dyn Model>, Error> {
+        let (session, _) = self.sessions.open(&self.files, threads)?;
+        Ok(Box::new(Pipeline::new(Arc::clone(&self.config), session)))
+    }
+}
+
+/// Runs `first` on another thread and `second` on this one.
+fn in_parallel<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        (join(first), second)
+    })
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let started = Instant::now();
+    let result = work();
+    (result, started.elapsed())
+}
+
+fn model_info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer) -> ModelInfo {
+    let mut hasher = Sha256::new();
+    hasher.update(RULES_VERSION.to_le_bytes());
+    hasher.update(files.digest);
+    hasher.update(onnx_runtime::build_info());
+    let (inputs, outputs) = session.signature();
+    ModelInfo {
+        task,
+        labels: files.config.labels.clone(),
+        supports_zero_shot: task == Task::SingleLabel && files.config.entailment.is_some(),
+        zero_shot_multi_label: files.settings.multi_label,
+        max_tokens: tokenizer.max_tokens(),
+        precision: files.facts.precision(),
+        threshold: files.settings.threshold,
+        calibration: files.settings.calibration.clone().map(Into::into),
+        description: files.settings.description.clone(),
+        graph: GraphReport {
+            file: files.graph.name(),
+            reason: files.graph_reason,
+            opset: files.facts.opset,
+            weights: files.facts.external_files.iter().cloned().collect(),
+            inputs,
+            outputs,
+        },
+        load: LoadReport::default(),
+        digest: hasher.finalize().into(),
+        frequent_texts: files.frequent_texts.clone(),
+    }
+}
+
+/// Derives the task from the shape of the logits.
+///
+/// # Errors
+/// `OtherTask` if `architectures` in `config.json` says that the logits mean something else.
+fn task(files: &ModelFiles, rank: usize) -> Result<Task, Error> {
+    let architecture = files.config.architecture.as_deref().unwrap_or_default();
+    let unsupported = [
+        "CausalLM",
+        "LMHeadModel",
+        "MaskedLM",
+        "PreTraining",
+        "ConditionalGeneration",
+        "QuestionAnswering",
+        "MultipleChoice",
+    ];
+    let is_tagger = architecture.ends_with("ForTokenClassification");
+    if unsupported.iter().any(|suffix| architecture.ends_with(suffix))
+        || !architecture.is_empty() && is_tagger != (rank == 3)
+    {
+        return Err(Error::OtherTask { architecture: architecture.to_owned() });
+    }
+    Ok(if rank == 3 {
+        Task::Tagging
+    } else {
+        activation::task(files.config.problem_type.as_deref(), files.config.labels.len())
+    })
+}
