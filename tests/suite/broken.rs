@@ -106,7 +106,7 @@ fn a_bad_model_leaves_the_good_ones_serving_and_is_loaded_once_it_is_mended() {
     assert_eq!(server.ask(&other)["result"]["structuredContent"]["prediction"], "positive");
     let status = server.ask(&call(3, "local_model_status", json!({})))["result"]["structuredContent"].take();
     assert_eq!(status["models"][0]["state"], "failed");
-    assert!(status["models"][0]["problem"].as_str().unwrap().ends_with("check the path"));
+    assert!(status["models"][0]["problem"].as_str().unwrap().ends_with("check the path, set by `--model`"));
 
     fs::rename(folder(|_| ()).keep(), &later).unwrap();
     // A failed load is repeated a second after the last attempt at the earliest.
