@@ -78,7 +78,7 @@ fn a_text_of_many_windows_ends_at_its_deadline_and_frees_its_worker() {
     let mut server =
         Server::over_pipes(command(&["serve", "--workers", "1", "--deadline-ms", "1000", "--model", model]));
     server.ask(&predict(0, "hello"));
-    let long = "word ".repeat(50_000);
+    let long = "word ".repeat(20_000);
     let started = Instant::now();
     let late = server.ask(&predict(1, &long));
     let said = late["result"]["content"][0]["text"].as_str().unwrap();
