@@ -3,38 +3,20 @@
 //! Variants hold facts; `Display` holds the text: what was found, what was expected, the way out. The protocol's view of
 //! an error (tool error or protocol error) is decided in `mcp`, the exit status in `cli`.
 
-use std::path::PathBuf;
-
 pub use ::engine::Kind;
 
-use crate::hints::WithHint;
+use crate::hints::{WithHint, job_hint};
 
 /// A failure. Cheap to clone, because one failed load answers many calls.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Tables(#[from] tables::Error),
-    #[error("`{path}` changed at row {row} while or since it was classified; run it again with `overwrite`")]
-    FileChanged { path: PathBuf, row: u64 },
     #[error(transparent)]
     Evaluation(#[from] evaluation::Error),
-    #[error(
-        "the file has columns of the name `{name}` already, as an output of this program has; classify the file it was made from"
-    )]
-    OutputColumns { name: String },
-    #[error("`{path}` cannot be written: {message}; what was there before is untouched")]
-    NotWritten { path: PathBuf, message: String },
-    #[error("`{path}` was begun with another model or other arguments; use the same, or start again with `overwrite`")]
-    ResumeOther { path: PathBuf },
-    #[error("there is no output `{path}` to work on; classify the file first")]
-    OutputMissing { path: PathBuf },
-    #[error("`{path}` has no column `prediction`; expected an output that this program wrote")]
-    NotAnOutput { path: PathBuf },
-    #[error("row {row} cannot be corrected: {found}; expected {expected}")]
-    Correction { row: String, found: String, expected: String },
-    #[error("the file could not be worked on: {message}; please report this with the kind of file")]
-    JobFailed { message: String },
 
+    #[error("{0}{hint}", hint = job_hint(.0))]
+    Job(batch::Error),
     #[error("{}", WithHint(.0))]
     Engine(::engine::Error),
     #[error("the call was cancelled")]
@@ -47,18 +29,10 @@ impl Error {
     /// Whose problem it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Tables(_)
-            | Self::FileChanged { .. }
-            | Self::Evaluation(_)
-            | Self::OutputColumns { .. }
-            | Self::NotWritten { .. }
-            | Self::ResumeOther { .. }
-            | Self::OutputMissing { .. }
-            | Self::NotAnOutput { .. }
-            | Self::Correction { .. } => Kind::Caller,
+            Self::Tables(_) | Self::Evaluation(_) => Kind::Caller,
+            Self::Job(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::Cancelled => Kind::Cancelled,
-            Self::JobFailed { .. } => Kind::Internal,
             Self::Classifier(error) => ::engine::Error::from(error.clone()).kind(),
         }
     }
@@ -80,6 +54,18 @@ impl From<::engine::Error> for Error {
             ::engine::Error::Cancelled => Self::Cancelled,
             ::engine::Error::Classifier(error) => Self::Classifier(error),
             other => Self::Engine(other),
+        }
+    }
+}
+
+/// An error that a job passes on is the same as outside of a job.
+impl From<batch::Error> for Error {
+    fn from(error: batch::Error) -> Self {
+        match error {
+            batch::Error::Engine(error) => error.into(),
+            batch::Error::Tables(error) => error.into(),
+            batch::Error::Evaluation(error) => error.into(),
+            other => Self::Job(other),
         }
     }
 }

@@ -52,6 +52,16 @@ fn classifier_hint(error: &classifier::Error) -> Option<&'static str> {
     }
 }
 
+/// Returns the argument that helps with an error of a job, as the end of its text.
+pub(crate) fn job_hint(error: &batch::Error) -> &'static str {
+    match error {
+        batch::Error::FileChanged { .. } => "; run it again with `overwrite`",
+        batch::Error::ResumeOther { .. } => "; repeat those, or start again with `overwrite`",
+        batch::Error::OutputColumns { .. } => "; classify the file that it was made from",
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -22,7 +22,6 @@ pub mod args;
 pub mod commands;
 pub mod error;
 mod hints;
-pub mod job;
 pub mod logging;
 pub mod mcp;
 pub mod output;
@@ -30,6 +29,7 @@ pub mod process;
 
 pub use commands as settings;
 // The names of modules that have become crates, until every user names the crate.
+pub use batch as job;
 pub use cache_dir::{artifacts, digest, private_dir};
 pub use classifier as model;
 pub use classifier as prediction;

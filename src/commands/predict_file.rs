@@ -12,7 +12,7 @@ use crate::args::Options;
 use crate::commands::predict::PredictArgs;
 use crate::commands::{Outcome, engine, print, runtime};
 use crate::files::{Existing, Places, Reading};
-use crate::job::{FileJob, JobSettings, RowSample, Running, Stage, Summary};
+use crate::job::{FileJob, JobHandle, JobSettings, RowSample, Stage, Summary};
 use crate::process;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -26,11 +26,11 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         output: arguments.output.clone(),
         text_column: arguments.text_column.clone(),
         label_column: arguments.label_column.clone(),
-        reading: Reading { delimiter: arguments.delimiter, header: !arguments.no_header },
+        csv_options: Reading { delimiter: arguments.delimiter, header: !arguments.no_header },
         model: None,
         text_pair: arguments.text_pair.clone(),
         labels: arguments.labels.clone(),
-        existing: match (arguments.overwrite, arguments.resume) {
+        if_exists: match (arguments.overwrite, arguments.resume) {
             (true, _) => Existing::Overwrite,
             (_, true) => Existing::Resume,
             _ => Existing::Refuse,
@@ -56,7 +56,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
 }
 
 /// Waits for the end of a job and shows a progress bar if stderr is a terminal.
-pub(super) async fn watched<T>(running: &mut Running<T>) -> anyhow::Result<T> {
+pub(super) async fn watched<T>(running: &mut JobHandle<T>) -> anyhow::Result<T> {
     let progress = running.progress.clone();
     let bar = if io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
     bar.set_style(

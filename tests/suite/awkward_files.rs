@@ -288,7 +288,7 @@ async fn nested_fields_numbers_of_columns_and_files_without_a_header() {
     let place = Place::new();
     place.write("bare.csv", "1,hello\n2,well hello you\n");
     let mut job = FileJob { text_column: Some("2".into()), ..place.job("bare.csv") };
-    job.reading.header = false;
+    job.csv_options.header = false;
     check(
         &place,
         job,
@@ -299,7 +299,7 @@ async fn nested_fields_numbers_of_columns_and_files_without_a_header() {
     let place = Place::new();
     place.write("odd.csv", "id^text\n1^hello, you\n");
     let mut job = place.job("odd.csv");
-    job.reading.delimiter = Some(b'^');
+    job.csv_options.delimiter = Some(b'^');
     check(&place, job, "odd", Output("odd.predicted.csv", "id^text^prediction^confidence\n1^hello, you^short^0.7\n"))
         .await;
 }
@@ -351,7 +351,7 @@ async fn what_is_no_file_of_the_project_is_refused_with_the_rule() {
         ("folder.csv", "is a directory"),
         ("no/out.csv", "its folder cannot be used"),
     ] {
-        let job = FileJob { output: Some(output.into()), existing: Existing::Overwrite, ..place.job("in.csv") };
+        let job = FileJob { output: Some(output.into()), if_exists: Existing::Overwrite, ..place.job("in.csv") };
         let error = place.run(job).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{output}: {error}");
     }

@@ -206,7 +206,7 @@ async fn fields_of_the_user_are_never_overwritten_and_never_steer_a_review() {
     // A file with a column called like ours is not an output.
     place.write("human.csv", "text,prediction\nhello,HUMAN\n");
     let error = place.correct(place.job("human.csv"), &[("1", "long")]).await.unwrap_err();
-    assert!(error.to_string().contains("to work on; classify the file first"), "{error}");
+    assert!(error.to_string().contains("classify the file first"), "{error}");
 }
 
 #[tokio::test]

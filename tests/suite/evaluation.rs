@@ -40,7 +40,7 @@ fn evaluate_with(place: &Place, file: &str, model: &Path, labels: &[&str]) -> Re
         text_column: None,
         pair_column: None,
         label_column: None,
-        reading: CsvOptions::default(),
+        csv_options: CsvOptions::default(),
         model: None,
         labels: labels.iter().map(ToString::to_string).collect(),
         in_flight: 4,

@@ -182,7 +182,7 @@ async fn mistakes_are_told_with_the_way_out() {
         (json!({ "path": "in.csv", "overwrite": true, "resume": true }), "exclude each other"),
         (json!({ "path": "in.csv", "text_column": "body" }), "no column is called `body`; the file has `text`"),
         (json!({ "path": "in.csv", "model": "tone" }), "no model is called `tone`; known: `fake`"),
-        (json!({ "path": "in.csv", "corrections": { "1": "long" } }), "to work on; classify the file first"),
+        (json!({ "path": "in.csv", "corrections": { "1": "long" } }), "classify the file first"),
         (
             json!({ "path": "in.csv", "corrections": { "0": "long" } }),
             "row 0 cannot be corrected: it is not a row number",

@@ -4,9 +4,8 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_model_mcp::error::Error;
 use local_model_mcp::files::Existing;
-use local_model_mcp::job::{FileJob, Running, Summary};
+use local_model_mcp::job::{Error, FileJob, JobHandle, Summary};
 
 use crate::fake::{Script, settings, start};
 use crate::place::Place;
@@ -17,7 +16,7 @@ fn numbered(rows: usize) -> String {
 }
 
 /// Waits until a job has finished so many rows and no more can be.
-async fn until(running: &Running<Summary>, done: u64) {
+async fn until(running: &JobHandle<Summary>, done: u64) {
     while running.progress.borrow().done < done {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -35,7 +34,7 @@ async fn a_summary_counts_what_the_output_holds() {
         4,,x,,,,,`text` is empty or blank; send the text to classify\n5,you,,short,0.7,,,\n";
     assert_eq!(place.read("in.predicted.csv"), expected);
     assert_eq!(summary.labels, [("short".to_owned(), 2), ("long".to_owned(), 1), ("middle".to_owned(), 1)]);
-    assert_eq!((summary.rows, summary.labelled, summary.accuracy), (5, 4, Some(0.5)));
+    assert_eq!((summary.rows, summary.labelled, summary.accuracy), (5, 4, Some(0.25)));
     assert_eq!((summary.uncertain.first, summary.truncated.first, summary.failed.first), (vec![2], vec![3], vec![4]));
     assert!((summary.mean_confidence.unwrap() - 0.6625).abs() < 1e-6);
     assert_eq!(place.names(), ["in.csv", "in.predicted.csv"]);
@@ -60,10 +59,10 @@ async fn an_output_is_replaced_only_when_that_is_asked_for() {
     place.write("in.predicted.csv", "mine");
     let error = place.run(place.job("in.csv")).await.unwrap_err();
     assert!(matches!(error, Error::Tables(tables::Error::OutputExists { .. })), "{error}");
-    let resuming = FileJob { existing: Existing::Resume, ..place.job("in.csv") };
+    let resuming = FileJob { if_exists: Existing::Resume, ..place.job("in.csv") };
     assert!(matches!(place.run(resuming).await.unwrap_err(), Error::Tables(tables::Error::OutputExists { .. })));
     assert_eq!(place.read("in.predicted.csv"), "mine");
-    let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
+    let job = FileJob { if_exists: Existing::Overwrite, ..place.job("in.csv") };
     place.run(job).await.unwrap();
     assert_eq!(place.read("in.predicted.csv"), "text,prediction,confidence\nhello,short,0.7\n");
 }
@@ -104,7 +103,7 @@ async fn an_interrupted_run_goes_on_without_doing_anything_twice() {
     again.release();
     // What a kill leaves of the line that was being written is of no use.
     fs::write(place.path("in.predicted.csv.progress"), format!("{journal}{{\"d\":\"12")).unwrap();
-    let job = FileJob { existing: Existing::Resume, ..place.job("in.csv") };
+    let job = FileJob { if_exists: Existing::Resume, ..place.job("in.csv") };
     let summary = job.start(start(&again, settings())).finished().await.unwrap();
     assert_eq!((summary.rows, summary.resumed), (300, 199));
     assert_eq!(again.runs(), 101);
@@ -131,14 +130,14 @@ async fn going_on_with_other_rows_or_another_question_is_refused() {
     while still_locked(&place) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let resume = || FileJob { existing: Existing::Resume, ..place.job("in.csv") };
+    let resume = || FileJob { if_exists: Existing::Resume, ..place.job("in.csv") };
     let error = place.run(FileJob { text_column: Some("id".into()), ..resume() }).await.unwrap_err();
     assert!(matches!(error, Error::ResumeOther { .. }), "{error}");
     place.write("in.csv", numbered(100).replace("text 7\n", "another\n"));
     let error = place.run(resume()).await.unwrap_err();
     assert!(matches!(error, Error::FileChanged { row: 7, .. }), "{error}");
     place.script.release();
-    let summary = place.run(FileJob { existing: Existing::Overwrite, ..place.job("in.csv") }).await.unwrap();
+    let summary = place.run(FileJob { if_exists: Existing::Overwrite, ..place.job("in.csv") }).await.unwrap();
     assert_eq!((summary.rows, summary.resumed), (100, 0));
 }
 
@@ -150,7 +149,7 @@ async fn a_withdrawn_job_leaves_nothing_within_100_ms() {
     until(&running, 79).await;
     let asked = std::time::Instant::now();
     running.discard();
-    assert_eq!(running.finished().await.unwrap_err(), Error::Cancelled);
+    assert_eq!(running.finished().await.unwrap_err(), Error::CANCELLED);
     assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
     assert_eq!(place.names(), ["in.csv"]);
     place.script.release();
@@ -164,7 +163,7 @@ async fn two_jobs_do_not_write_one_output() {
     while place.script.runs() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let job = FileJob { existing: Existing::Overwrite, ..place.job("in.csv") };
+    let job = FileJob { if_exists: Existing::Overwrite, ..place.job("in.csv") };
     assert!(matches!(place.run(job).await.unwrap_err(), Error::Tables(tables::Error::AlreadyRunning { .. })));
     place.script.release();
     first.finished().await.unwrap();

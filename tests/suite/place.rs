@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use local_model_mcp::error::Error;
 use local_model_mcp::files::{Existing, Places, Reading};
-use local_model_mcp::job::{Corrected, Corrections, FileJob, JobSettings, Summary};
+use local_model_mcp::job::{CorrectionReport, Corrections, Error, FileJob, JobSettings, Summary};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -63,17 +62,17 @@ impl Place {
             output: None,
             text_column: None,
             label_column: None,
-            reading: Reading::default(),
+            csv_options: Reading::default(),
             model: None,
             text_pair: None,
             labels: Vec::new(),
-            existing: Existing::Refuse,
+            if_exists: Existing::Refuse,
             settings: JobSettings::new(Places::within([self.root().to_owned()], 1 << 30), 8),
         }
     }
 
     /// Corrects rows of an output.
-    pub(crate) async fn correct(&self, job: FileJob, corrections: &[(&str, &str)]) -> Result<Corrected, Error> {
+    pub(crate) async fn correct(&self, job: FileJob, corrections: &[(&str, &str)]) -> Result<CorrectionReport, Error> {
         let given: Vec<_> = corrections.iter().map(|(row, label)| (row.to_string(), label.to_string())).collect();
         let model = start(&self.script, settings()).ready(None).await?;
         let corrections = Corrections::parse(given.iter().map(|(row, label)| (row, label)), &model)?;

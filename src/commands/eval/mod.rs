@@ -112,7 +112,7 @@ fn classify_file(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Scor
         text_column: arguments.text_column.clone(),
         pair_column: arguments.pair_column.clone(),
         label_column: arguments.label_column.clone(),
-        reading: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
+        csv_options: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
         model: None,
         labels: arguments.labels.clone(),
         in_flight: JobSettings::in_flight(settings.workers),

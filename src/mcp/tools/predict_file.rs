@@ -12,7 +12,7 @@ use serde_json::Map;
 use crate::error::Error;
 use crate::files::{Existing, Reading};
 use crate::job::{
-    Corrections, FileJob, Progress as JobProgress, Review, ReviewRow, RowSample, Running, Stage, Summary,
+    Corrections, FileJob, JobHandle, Progress as JobProgress, Review, ReviewRow, RowSample, Stage, Summary,
 };
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, Progress, ToolError, ToolResult, report_progress, result, shorten};
@@ -151,7 +151,7 @@ impl LocalTool for PredictFile {
             let corrected = drive(job.clone().correct(corrections), context).await?;
             output.output = shorten_path(&corrected.output);
             output.corrected = Some(corrected.rows);
-        } else if !only || job.existing != Existing::Refuse || !drive(job.clone().output_exists(), context).await? {
+        } else if !only || job.if_exists != Existing::Refuse || !drive(job.clone().output_exists(), context).await? {
             let run = drive(job.clone().start(server.engine.clone()), context);
             output = Output::from_summary(unless_input_ends(server, run).await?);
         }
@@ -185,11 +185,11 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
         output: arguments.output_path.map(Into::into),
         text_column: arguments.text_column,
         label_column: arguments.label_column,
-        reading: Reading { delimiter: None, header: arguments.header.unwrap_or(true) },
+        csv_options: Reading { delimiter: None, header: arguments.header.unwrap_or(true) },
         model: arguments.model,
         text_pair: None,
         labels: arguments.labels.unwrap_or_default(),
-        existing: match (arguments.overwrite, arguments.resume) {
+        if_exists: match (arguments.overwrite, arguments.resume) {
             (Some(true), _) => Existing::Overwrite,
             (_, Some(true)) => Existing::Resume,
             _ => Existing::Refuse,
@@ -199,7 +199,7 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
 }
 
 /// Waits for a job and reports its progress. Stops it when the call is cancelled.
-async fn drive<T>(mut running: Running<T>, context: &Context) -> Result<T, ToolError> {
+async fn drive<T>(mut running: JobHandle<T>, context: &Context) -> Result<T, ToolError> {
     let progress = running.progress.clone();
     let mut sent = 0.0;
     let next_progress = || {

@@ -11,15 +11,15 @@ use futures_util::stream::{self, StreamExt};
 use tables::{Cell, CellKind, Chunk, ColumnRef, CsvOptions, PathPolicy, Projection, TableFile};
 use tokio::runtime::Handle;
 
-use crate::digest::{self, hex};
-use crate::engine::{Answer, Engine, Lane};
 use crate::error::Error;
-use crate::job::review::shortened;
-use crate::job::rows::{RowOptions, classify_rows, concerns_every_row};
-use crate::job::run::wait_for_model;
-use crate::job::running::{Monitor, Progress, Running, Slots, Stage};
-use crate::job::summary::{MAX_REASONS, RowSample};
-use crate::prediction::{Input, ModelInfo, Task};
+use crate::review::shortened;
+use crate::rows::{RowOptions, classify_rows, concerns_every_row};
+use crate::run::wait_for_model;
+use crate::running::{JobHandle, Monitor, Progress, Slots, Stage};
+use crate::summary::{MAX_REASONS, RowSample};
+use cache_dir::digest::{self, hex};
+use classifier::{Input, ModelInfo, Task};
+use engine::{Answer, Engine, Priority};
 
 /// A labelled file to classify.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct EvaluationRun {
     pub pair_column: Option<String>,
     /// `None` means the column named `label` or similar.
     pub label_column: Option<String>,
-    pub reading: CsvOptions,
+    pub csv_options: CsvOptions,
     /// `None` means the first model.
     pub model: Option<String>,
     /// Candidate labels; empty for the model's own.
@@ -43,7 +43,7 @@ pub struct EvaluationRun {
 impl EvaluationRun {
     /// Classifies every row with a label. Must be called inside a tokio runtime, which has to be
     /// kept running until the job has ended.
-    pub fn start(self, engine: Arc<Engine>) -> Running<ScoredFile> {
+    pub fn start(self, engine: Arc<Engine>) -> JobHandle<ScoredFile> {
         let runtime = Handle::current();
         Slots::new(1).spawn(move |monitor| Job { run: &self, engine, runtime, monitor }.score_file())
     }
@@ -64,7 +64,7 @@ impl Job<'_> {
     fn score_file(mut self) -> Result<ScoredFile, Error> {
         let started = Instant::now();
         let run = self.run;
-        let mut table = TableFile::open(&run.path, &PathPolicy::Unrestricted, run.reading)?;
+        let mut table = TableFile::open(&run.path, &PathPolicy::Unrestricted, run.csv_options)?;
         let label = match &run.label_column {
             Some(name) => table.column(name, CellKind::List)?,
             None => table.label_column()?,
@@ -128,7 +128,7 @@ impl Job<'_> {
         Ok(table.text_column(&except)?)
     }
 
-    /// CellKind all labels once, so that an unknown one is found before hours of classification.
+    /// Reads all labels once, so that an unknown one is found before hours of classification.
     fn scan_labels(
         &mut self,
         table: &mut TableFile,
@@ -166,7 +166,7 @@ impl Job<'_> {
         let rows = rows.filter_map(|(cells, row)| run.parse_row(parser, row, cells));
         let options = RowOptions {
             model: run.model.clone(),
-            priority: Lane::Background,
+            priority: Priority::Background,
             in_flight: run.in_flight,
             ..RowOptions::default()
         };
@@ -178,7 +178,7 @@ impl Job<'_> {
             loop {
                 let answer = tokio::select! {
                     biased;
-                    () = &mut stopped => return Err(Error::Cancelled),
+                    () = &mut stopped => return Err(Error::CANCELLED),
                     answer = answers.next() => answer,
                 };
                 let Some(((row, gold), outcome)) = answer else { break };

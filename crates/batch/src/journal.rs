@@ -1,18 +1,18 @@
-//! The journal of a run: one line for every finished row, in order. The output is made from it, and an interrupted run
-//! is resumed from it. It holds digests and results, but no texts.
+//! The journal of a run: one line for every finished row, in order. The output is made from it, and
+//! an interrupted run is resumed from it. It holds digests and results, but no texts.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::files::Cell;
-use crate::job::record::Record;
+use crate::record::Record;
+use tables::Cell;
 
 /// Rows that a kill may cost: what is written goes to the system after this many.
 const FLUSH_ROWS: u64 = 64;
 
-pub(super) struct Journal {
+pub(crate) struct Journal {
     file: BufWriter<File>,
     /// Of the output, which errors name.
     path: PathBuf,
@@ -24,14 +24,15 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Starts a journal behind the first `start` bytes of a file, or takes over that of an earlier run.
+    /// Starts a journal behind the first `start` bytes of a file, or takes over that of an earlier
+    /// run.
     ///
-    /// `fingerprint` stands for all that decides an answer besides the text. What a kill left of the last line is cut
-    /// off.
+    /// `fingerprint` stands for all that decides an answer besides the text. What a kill left of
+    /// the last line is cut off.
     ///
     /// # Errors
     /// `ResumeOther` if the file is the journal of another run, or none; `NotWritten`.
-    pub(super) fn open(mut file: File, start: u64, fingerprint: &str, output: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(mut file: File, start: u64, fingerprint: &str, output: &Path) -> Result<Self, Error> {
         let failed = |error: io::Error| not_written(output, &error);
         let header = format!("{{\"journal\":2,\"settings\":\"{fingerprint}\"}}\n");
         let (rows, end) = whole_records(&mut file, start, &header)
@@ -47,12 +48,12 @@ impl Journal {
     }
 
     /// Returns the number of finished rows.
-    pub(super) fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Adds the record of the next row.
-    pub(super) fn append(&mut self, record: &Record) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, record: &Record) -> Result<(), Error> {
         self.write(record).map_err(|error| not_written(&self.path, &error))
     }
 
@@ -66,22 +67,22 @@ impl Journal {
         if self.rows.is_multiple_of(FLUSH_ROWS) { self.file.flush() } else { Ok(()) }
     }
 
-    /// Reads the records from the first one on.
-    pub(super) fn records(&mut self) -> Result<Records<'_>, Error> {
+    /// CellKind the records from the first one on.
+    pub(crate) fn records(&mut self) -> Result<Records<'_>, Error> {
         self.was_read = true;
         self.file.seek(SeekFrom::Start(self.start)).map_err(|error| not_written(&self.path, &error))?;
         Ok(Records { file: BufReader::new(self.file.get_mut()), line: Vec::new() })
     }
 }
 
-pub(super) struct Records<'a> {
+pub(crate) struct Records<'a> {
     file: BufReader<&'a mut File>,
     line: Vec<u8>,
 }
 
 impl Records<'_> {
     /// Returns the next row's record; `None` if it was made from another text.
-    pub(super) fn next(&mut self, cell: &Cell) -> Option<Record> {
+    pub(crate) fn next(&mut self, cell: &Cell) -> Option<Record> {
         self.line.clear();
         self.file.read_until(b'\n', &mut self.line).ok()?;
         let record: Record = serde_json::from_slice(&self.line).ok()?;
@@ -89,8 +90,8 @@ impl Records<'_> {
     }
 }
 
-/// Counts the records that are whole and returns the byte position behind them; `start` for a file that is empty or
-/// holds a part of the header; `None` for one that begins otherwise.
+/// Counts the records that are whole and returns the byte position behind them; `start` for a file
+/// that is empty or holds a part of the header; `None` for one that begins otherwise.
 fn whole_records(file: &mut File, start: u64, header: &str) -> io::Result<Option<(u64, u64)>> {
     file.seek(SeekFrom::Start(start))?;
     let mut file = BufReader::new(file);
@@ -112,7 +113,7 @@ fn whole_records(file: &mut File, start: u64, header: &str) -> io::Result<Option
 }
 
 fn not_written(path: &Path, error: &io::Error) -> Error {
-    Error::NotWritten { path: path.to_owned(), message: error.to_string() }
+    tables::Error::NotWritten { path: path.to_owned(), message: error.to_string() }.into()
 }
 
 #[cfg(test)]
@@ -120,7 +121,7 @@ mod tests {
     use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 
     use super::*;
-    use crate::job::record::tests;
+    use crate::record::tests;
 
     fn record(text: &str) -> Record {
         tests::record(text, Err("failed".into()))

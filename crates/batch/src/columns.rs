@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
-use crate::files::{Added, Cell, Kind, Reads, Source, Wanted};
+use tables::{Cell, CellKind, ColumnRef, NewColumn, TableFile, ValueKind};
 
 /// A column that this program writes, in the order of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Column {
+pub(crate) enum Column {
     Prediction,
     Confidence,
     Value,
@@ -21,7 +21,7 @@ pub(super) enum Column {
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Prediction,
         Self::Confidence,
         Self::Value,
@@ -33,7 +33,7 @@ impl Column {
         Self::CorrectedFrom,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Prediction => "prediction",
             Self::Confidence => "confidence",
@@ -47,12 +47,12 @@ impl Column {
         }
     }
 
-    fn kind(self) -> Kind {
+    fn kind(self) -> ValueKind {
         match self {
-            Self::Confidence | Self::Value => Kind::Number,
-            Self::Uncertain | Self::Truncated => Kind::Flag,
-            Self::Labels | Self::Entities => Kind::Json,
-            Self::Prediction | Self::Error | Self::CorrectedFrom => Kind::Text,
+            Self::Confidence | Self::Value => ValueKind::Number,
+            Self::Uncertain | Self::Truncated => ValueKind::Flag,
+            Self::Labels | Self::Entities => ValueKind::Json,
+            Self::Prediction | Self::Error | Self::CorrectedFrom => ValueKind::Text,
         }
     }
 }
@@ -62,10 +62,11 @@ const PREFIX: &str = "local_model_";
 
 /// What our columns are called in one output.
 ///
-/// The names depend on the columns of the input alone and not on what its rows turn out to contain. So the user's
-/// columns are never overwritten, and a column of theirs is never taken for one of ours.
+/// The names depend on the columns of the input alone and not on what its rows turn out to contain.
+/// So the user's columns are never overwritten, and a column of theirs is never taken for one of
+/// ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ColumnNames {
+pub(crate) struct ColumnNames {
     prefix: &'static str,
 }
 
@@ -74,7 +75,7 @@ impl ColumnNames {
     ///
     /// # Errors
     /// `OutputColumns` if the file has both kinds of names.
-    pub(super) fn for_input(columns: &BTreeSet<String>) -> Result<Self, Error> {
+    pub(crate) fn for_input(columns: &BTreeSet<String>) -> Result<Self, Error> {
         let taken = |names: &Self| names.all().into_iter().find(|name| columns.contains(name));
         let (plain, prefixed) = (Self { prefix: "" }, Self { prefix: PREFIX });
         match (taken(&plain), taken(&prefixed)) {
@@ -84,8 +85,9 @@ impl ColumnNames {
         }
     }
 
-    /// Recognises an output by its columns: `prediction` and at least one more that every answer or failure has.
-    pub(super) fn of_output(columns: &[String]) -> Option<Self> {
+    /// Recognises an output by its columns: `prediction` and at least one more that every answer or
+    /// failure has.
+    pub(crate) fn of_output(columns: &[String]) -> Option<Self> {
         let has = |names: &Self, column| columns.contains(&names.full(column));
         let others = [Column::Confidence, Column::Value, Column::Entities, Column::Error];
         [PREFIX, ""]
@@ -95,28 +97,28 @@ impl ColumnNames {
     }
 
     /// Returns all names that a column of ours may have.
-    pub(super) fn candidates() -> impl Iterator<Item = String> {
+    pub(crate) fn candidates() -> impl Iterator<Item = String> {
         ["", PREFIX].into_iter().flat_map(|prefix| Self { prefix }.all())
     }
 
-    pub(super) fn full(&self, column: Column) -> String {
+    pub(crate) fn full(&self, column: Column) -> String {
         format!("{}{}", self.prefix, column.name())
     }
 
-    pub(super) fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         Column::ALL.iter().map(|column| self.full(*column)).collect()
     }
 
-    pub(super) fn added(&self, column: Column) -> Added {
-        Added { name: self.full(column), kind: column.kind() }
+    pub(crate) fn added(&self, column: Column) -> NewColumn {
+        NewColumn { name: self.full(column), kind: column.kind() }
     }
 }
 
 /// Our columns of an output that is read again, as far as it has them.
-pub(super) struct OutputColumns {
-    pub(super) names: ColumnNames,
+pub(crate) struct OutputColumns {
+    pub(crate) names: ColumnNames,
     present: Vec<Column>,
-    pub(super) wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<ColumnRef>,
 }
 
 impl OutputColumns {
@@ -124,21 +126,21 @@ impl OutputColumns {
     ///
     /// # Errors
     /// `NotAnOutput` if the file is none.
-    pub(super) fn new(output: &Source, columns: &[Column]) -> Result<Self, Error> {
+    pub(crate) fn new(output: &TableFile, columns: &[Column]) -> Result<Self, Error> {
         let names = ColumnNames::of_output(output.columns())
             .ok_or_else(|| Error::NotAnOutput { path: output.path().to_owned() })?;
         let wanted = |column: &Column| Some((*column, output.optional(&names.full(*column))?));
         let (present, mut wanted): (Vec<_>, Vec<_>) = columns.iter().filter_map(wanted).unzip();
-        wanted.iter_mut().for_each(|wanted| wanted.reads = Reads::List);
+        wanted.iter_mut().for_each(|wanted| wanted.reads = CellKind::List);
         Ok(Self { names, present, wanted })
     }
 
-    pub(super) fn has(&self, column: Column) -> bool {
+    pub(crate) fn has(&self, column: Column) -> bool {
         self.present.contains(&column)
     }
 
     /// Returns what a row has in a column, if anything. `cells` begins with the cells of `wanted`.
-    pub(super) fn cell<'a>(&self, cells: &'a [Cell], column: Column) -> Option<&'a str> {
+    pub(crate) fn cell<'a>(&self, cells: &'a [Cell], column: Column) -> Option<&'a str> {
         let number = self.present.iter().position(|present| *present == column)?;
         cells.get(number)?.as_deref().ok().filter(|cell| !cell.is_empty())
     }

@@ -1,10 +1,13 @@
-//! Whole files: predictions for every row, a summary, the rows to review, and the reviewer's decisions.
+//! Whole files: predictions for every row, a summary, the rows to review, and the reviewer's
+//! decisions.
 //!
-//! A job knows the engine and `files`, and neither the protocol nor the terminal. [`rows`] is where texts meet the
-//! engine, [`run`] goes through a file with it, and [`record`] and [`columns`] say what a row gets in the output.
+//! A job knows the engine and `files`, and neither the protocol nor the terminal. [`rows`] is where
+//! texts meet the engine, [`run`] goes through a file with it, and [`record`] and [`columns`] say
+//! what a row gets in the output.
 
 mod columns;
 mod corrections;
+mod error;
 mod evaluate;
 mod journal;
 mod record;
@@ -20,24 +23,24 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use crate::digest::hex;
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::files::{Existing, Location, Places, Reading, Reads, Source, Wanted, output_location};
-use crate::prediction::ModelInfo;
+use cache_dir::digest::hex;
+use classifier::ModelInfo;
 use columns::ColumnNames;
-pub use corrections::{Corrected, Corrections};
+pub use corrections::{CorrectionReport, Corrections};
+use engine::Engine;
+pub use error::Error;
 pub use evaluate::EvaluationRun;
 pub use review::{Review, ReviewRow};
 pub use rows::{RowOptions, classify_rows, concerns_every_row};
 use run::Run;
-pub use running::{Progress, Running, Slots, Stage};
+pub use running::{JobHandle, Progress, Slots, Stage};
 pub use summary::{RowSample, Summary};
+use tables::{CellKind, ColumnRef, CsvOptions, IfExists, Location, PathPolicy, TableFile, output_location};
 
 /// What holds for every job of a process.
 #[derive(Clone, Debug)]
 pub struct JobSettings {
-    pub places: Places,
+    pub paths: PathPolicy,
     /// Rows of one file that may be in the engine at a time.
     pub in_flight: usize,
     runs: Slots,
@@ -46,9 +49,10 @@ pub struct JobSettings {
 }
 
 impl JobSettings {
-    /// Settings for a process; its jobs share four slots for runs, and four for reviews and corrections.
-    pub fn new(places: Places, in_flight: usize) -> Self {
-        Self { places, in_flight, runs: Slots::default(), edits: Slots::default() }
+    /// Settings for a process; its jobs share four slots for runs, and four for reviews and
+    /// corrections.
+    pub fn new(paths: PathPolicy, in_flight: usize) -> Self {
+        Self { paths, in_flight, runs: Slots::default(), edits: Slots::default() }
     }
 
     /// Enough rows to keep the workers busy while finished ones are written in order.
@@ -66,36 +70,37 @@ pub struct FileJob {
     pub text_column: Option<String>,
     /// A column with the right labels, for the accuracy.
     pub label_column: Option<String>,
-    pub reading: Reading,
+    pub csv_options: CsvOptions,
     /// `None` means the first model.
     pub model: Option<String>,
     pub text_pair: Option<String>,
     /// Candidate labels; empty for the model's own.
     pub labels: Vec<String>,
-    pub existing: Existing,
+    pub if_exists: IfExists,
     pub settings: JobSettings,
 }
 
-/// All methods must be called inside a tokio runtime, which has to be kept running until the job has ended.
+/// All methods must be called inside a tokio runtime, which has to be kept running until the job
+/// has ended.
 impl FileJob {
     /// Classifies the file.
-    pub fn start(self, engine: Arc<Engine>) -> Running<Summary> {
+    pub fn start(self, engine: Arc<Engine>) -> JobHandle<Summary> {
         let runtime = Handle::current();
         self.settings.runs.clone().spawn(move |monitor| Run::new(&self, engine, runtime, monitor)?.finish())
     }
 
     /// Finds the rows of the output to review, the least certain first, at most `limit`.
-    pub fn review(self, limit: usize) -> Running<Review> {
+    pub fn review(self, limit: usize) -> JobHandle<Review> {
         self.settings.edits.clone().spawn(move |monitor| review::review(&self, limit, monitor))
     }
 
     /// Writes a reviewer's decisions into the output. They are on disk when the job has finished.
-    pub fn correct(self, corrections: Corrections) -> Running<Corrected> {
+    pub fn correct(self, corrections: Corrections) -> JobHandle<CorrectionReport> {
         self.settings.edits.clone().spawn(move |monitor| corrections::correct(&self, corrections, monitor))
     }
 
     /// Finds out whether there is an output already.
-    pub fn output_exists(self) -> Running<bool> {
+    pub fn output_exists(self) -> JobHandle<bool> {
         self.settings.edits.clone().spawn(move |_| match self.open_output() {
             Ok(_) => Ok(true),
             Err(Error::OutputMissing { .. }) => Ok(false),
@@ -104,30 +109,31 @@ impl FileJob {
     }
 
     /// The columns to read: the texts, and the right labels if there are any.
-    fn columns(&self, source: &mut Source) -> Result<Vec<Wanted>, Error> {
-        let label = self.label_column.as_deref().map(|name| source.column(name, Reads::Value)).transpose()?;
+    fn columns(&self, source: &mut TableFile) -> Result<Vec<ColumnRef>, Error> {
+        let label = self.label_column.as_deref().map(|name| source.column(name, CellKind::Value)).transpose()?;
         let text = match &self.text_column {
-            Some(name) => source.column(name, Reads::Text)?,
+            Some(name) => source.column(name, CellKind::Text)?,
             None => source.text_column(label.as_ref().map(|label| label.column.as_str()).as_slice())?,
         };
         Ok(std::iter::once(text).chain(label).collect())
     }
 
-    /// The output of this file: the one named, the one beside it, or the file itself if it is an output.
+    /// The output of this file: the one named, the one beside it, or the file itself if it is an
+    /// output.
     fn output_location(&self) -> Result<Location, Error> {
-        let source = Source::open(&self.path, &self.settings.places, self.reading)?;
-        let location = output_location(&source, self.output.as_deref(), &self.settings.places)?;
+        let source = TableFile::open(&self.path, &self.settings.paths, self.csv_options)?;
+        let location = output_location(&source, self.output.as_deref(), &self.settings.paths)?;
         if location.exists() {
             return Ok(location);
         }
         if self.output.is_none() && ColumnNames::of_output(source.columns()).is_some() {
-            return Ok(self.settings.places.locate(source.path())?);
+            return Ok(self.settings.paths.locate(source.path())?);
         }
         Err(Error::OutputMissing { path: location.path().to_owned() })
     }
 
-    fn open_output(&self) -> Result<Source, Error> {
-        Ok(Source::open_at(&self.output_location()?, Reading { header: true, ..self.reading })?)
+    fn open_output(&self) -> Result<TableFile, Error> {
+        Ok(TableFile::open_at(&self.output_location()?, CsvOptions { header: true, ..self.csv_options })?)
     }
 
     /// A digest of all that the answers of a run depend on besides the texts.

@@ -1,6 +1,7 @@
 //! A job as its caller sees it: how far it is, how it ends, and how to stop it.
 //!
-//! Every job blocks on files, so it runs on a thread of its own. How many do so at a time is limited; the rest wait.
+//! Every job blocks on files, so it runs on a thread of its own. How many do so at a time is
+//! limited; the rest wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 
 /// Minimum interval between two progress updates.
-pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Files that a process works on at a time. Each has a thread and some rows in the engine.
 const DEFAULT_SLOTS: usize = 4;
 /// A rate measured over less time says nothing.
@@ -95,14 +96,14 @@ enum Stop {
     Discard,
 }
 
-/// A job at work. Dropping it stops the job as [`Running::stop`] does.
-pub struct Running<T> {
+/// A job at work. Dropping it stops the job as [`JobHandle::stop`] does.
+pub struct JobHandle<T> {
     pub progress: watch::Receiver<Progress>,
     stop: watch::Sender<Stop>,
     outcome: JoinHandle<Result<T, Error>>,
 }
 
-impl<T> Running<T> {
+impl<T> JobHandle<T> {
     /// Waits for the end of the job.
     ///
     /// # Errors
@@ -137,7 +138,7 @@ impl Monitor {
     /// `Cancelled` if the job has to stop.
     pub fn report(&mut self, progress: impl FnOnce() -> Progress) -> Result<(), Error> {
         if !matches!(self.stop.has_changed(), Ok(false)) {
-            return Err(Error::Cancelled);
+            return Err(Error::CANCELLED);
         }
         if self.reported_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL) {
             self.reported_at = Some(Instant::now());
@@ -146,7 +147,8 @@ impl Monitor {
         Ok(())
     }
 
-    /// Reports the progress in any case: at the start of a stage, or for a caller with a timer of its own.
+    /// Reports the progress in any case: at the start of a stage, or for a caller with a timer of
+    /// its own.
     ///
     /// # Errors
     /// `Cancelled` if the job has to stop.
@@ -164,7 +166,7 @@ impl Monitor {
         }
     }
 
-    pub(super) fn is_discarded(&self) -> bool {
+    pub(crate) fn is_discarded(&self) -> bool {
         *self.stop.borrow() == Stop::Discard
     }
 
@@ -174,15 +176,16 @@ impl Monitor {
         }
         self.report_now(Progress { stage: Stage::Waiting, ..Progress::default() })?;
         let permit = tokio::select! {
-            permit = slots.acquire_owned() => permit.map_err(|_| Error::Cancelled)?,
-            () = self.stopped() => return Err(Error::Cancelled),
+            permit = slots.acquire_owned() => permit.map_err(|_| Error::CANCELLED)?,
+            () = self.stopped() => return Err(Error::CANCELLED),
         };
         self.report_now(Progress::default())?;
         Ok(permit)
     }
 }
 
-/// Places for the jobs of one kind. Jobs that find none free wait, and say so in their progress.
+/// PathPolicy for the jobs of one kind. Jobs that find none free wait, and say so in their
+/// progress.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Semaphore>);
 
@@ -204,7 +207,7 @@ impl Slots {
     pub fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Monitor) -> Result<T, Error> + Send + 'static,
-    ) -> Running<T> {
+    ) -> JobHandle<T> {
         let (progress, seen) = watch::channel(Progress::default());
         let (stop, stopped) = watch::channel(Stop::No);
         let mut monitor = Monitor { progress, stop: stopped, reported_at: None };
@@ -225,7 +228,7 @@ impl Slots {
                 .map_err(|error| engine::Error::Thread { message: error.to_string() })?;
             outcome.await.unwrap_or_else(|_| Err(Error::JobFailed { message: "its thread has ended".into() }))
         });
-        Running { progress: seen, stop, outcome }
+        JobHandle { progress: seen, stop, outcome }
     }
 }
 
@@ -247,7 +250,7 @@ mod tests {
     }
 
     /// A job that runs until it is stopped.
-    fn endless(slots: &Slots) -> Running<()> {
+    fn endless(slots: &Slots) -> JobHandle<()> {
         slots.spawn(|monitor| {
             monitor.report_now(Progress { done: 1, ..Progress::default() })?;
             loop {
@@ -266,7 +269,7 @@ mod tests {
         let waiting = *second.progress.wait_for(|progress| progress.stage == Stage::Waiting).await.unwrap();
         assert_eq!(waiting.to_string(), "waiting for another file");
         first.stop();
-        assert_eq!(first.finished().await, Err(Error::Cancelled));
+        assert_eq!(first.finished().await, Err(Error::CANCELLED));
         second.progress.wait_for(|progress| progress.done == 1).await.unwrap();
     }
 
@@ -279,6 +282,6 @@ mod tests {
         let mut second = endless(&slots);
         second.progress.wait_for(|progress| progress.stage == Stage::Waiting).await.unwrap();
         second.discard();
-        assert_eq!(second.finished().await, Err(Error::Cancelled));
+        assert_eq!(second.finished().await, Err(Error::CANCELLED));
     }
 }

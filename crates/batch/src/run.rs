@@ -1,8 +1,9 @@
 //! One run over a file: read it through, classify its rows, write the output.
 //!
-//! The file is read three times. The first pass finds what cannot be read before the model works for hours, and the
-//! number of rows. The last one writes the output when it is known which columns it has. Both together take less than
-//! a hundredth of the time of the predictions, and an interrupted run needs nothing but its journal to be resumed.
+//! The file is read three times. The first pass finds what cannot be read before the model works
+//! for hours, and the number of rows. The last one writes the output when it is known which columns
+//! it has. Both together take less than a hundredth of the time of the predictions, and an
+//! interrupted run needs nothing but its journal to be resumed.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -13,23 +14,23 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use crate::engine::{Engine, Lane};
+use crate::FileJob;
+use crate::columns::{Column, ColumnNames};
 use crate::error::Error;
-use crate::files::{self, Cell, Extent, OutputFile, PartialFile, Source, Wanted, output_location};
-use crate::job::FileJob;
-use crate::job::columns::{Column, ColumnNames};
-use crate::job::journal::Journal;
-use crate::job::record::{Record, digest};
-use crate::job::rows::{RowOptions, classify_rows, concerns_every_row};
-use crate::job::running::{Monitor, PROGRESS_INTERVAL, Progress, Stage};
-use crate::job::summary::Summary;
-use crate::prediction::{Input, ModelInfo};
+use crate::journal::Journal;
+use crate::record::{Record, digest};
+use crate::rows::{RowOptions, classify_rows, concerns_every_row};
+use crate::running::{Monitor, PROGRESS_INTERVAL, Progress, Stage};
+use crate::summary::Summary;
+use classifier::{Input, ModelInfo};
+use engine::{Engine, Priority};
+use tables::{Cell, ColumnRef, OutputFile, PartialFile, Projection, TableFile, output_location};
 
 /// Waits for a model to be loaded.
 ///
 /// # Errors
 /// Whatever keeps it from being loaded; `Cancelled`.
-pub(super) fn wait_for_model(
+pub(crate) fn wait_for_model(
     engine: &Engine,
     runtime: &Handle,
     model: Option<&str>,
@@ -39,19 +40,19 @@ pub(super) fn wait_for_model(
     runtime.block_on(async {
         tokio::select! {
             info = engine.ready(model) => info.map_err(Error::from),
-            () = monitor.stopped() => Err(Error::Cancelled),
+            () = monitor.stopped() => Err(Error::CANCELLED),
         }
     })
 }
 
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     job: &'a FileJob,
     engine: Arc<Engine>,
     runtime: Handle,
     monitor: &'a mut Monitor,
-    source: Source,
+    source: TableFile,
     /// The texts, and the right labels if there are any.
-    columns: Vec<Wanted>,
+    columns: Vec<ColumnRef>,
     /// Rows that are in the journal.
     finished: u64,
     /// Columns that at least one row has a value in.
@@ -61,13 +62,13 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         job: &'a FileJob,
         engine: Arc<Engine>,
         runtime: Handle,
         monitor: &'a mut Monitor,
     ) -> Result<Self, Error> {
-        let mut source = Source::open(&job.path, &job.settings.places, job.reading)?;
+        let mut source = TableFile::open(&job.path, &job.settings.paths, job.csv_options)?;
         let columns = job.columns(&mut source)?;
         let occurring = BTreeSet::from([Column::Prediction]);
         let taken = source.columns().iter().cloned().collect();
@@ -75,11 +76,11 @@ impl<'a> Run<'a> {
     }
 
     /// Classifies the file and gives the output its name.
-    pub(super) fn finish(mut self) -> Result<Summary, Error> {
+    pub(crate) fn finish(mut self) -> Result<Summary, Error> {
         let started = Instant::now();
-        let location = output_location(&self.source, self.job.output.as_deref(), &self.job.settings.places)?;
+        let location = output_location(&self.source, self.job.output.as_deref(), &self.job.settings.paths)?;
         self.source.check_output(location.path())?;
-        let target = OutputFile::claim(location, &self.source, self.job.existing)?;
+        let target = OutputFile::claim(location, &self.source, self.job.if_exists)?;
         let begun_before = target.progress().begun;
         match self.classify_and_write(&target) {
             Ok((mut summary, partial)) => {
@@ -88,8 +89,8 @@ impl<'a> Run<'a> {
                 summary.duration = started.elapsed();
                 Ok(summary)
             }
-            // A cancelled call leaves nothing. After any other end, finished rows are kept for a later run, and those
-            // of an earlier run are kept in any case.
+            // A cancelled call leaves nothing. After any other end, finished rows are kept for a
+            // later run, and those of an earlier run are kept in any case.
             Err(error) => {
                 if !begun_before && (self.finished == 0 || self.monitor.is_discarded()) {
                     target.discard();
@@ -114,17 +115,17 @@ impl<'a> Run<'a> {
         Ok((summary, partial))
     }
 
-    /// Counts the rows, compares the first ones with the journal of an earlier run, and looks for fields called like
-    /// our columns.
+    /// Counts the rows, compares the first ones with the journal of an earlier run, and looks for
+    /// fields called like our columns.
     fn read_through(&mut self, journal: &mut Journal) -> Result<u64, Error> {
         self.monitor.report_now(Progress::default())?;
         let mut records = journal.records()?;
         let mut done = 0;
         // A line of JSON may have any field, and the columns are those of the first lines.
         let ours = ColumnNames::candidates().filter(|name| !self.taken.contains(name));
-        let ours: Vec<Wanted> = ours.filter_map(|name| self.source.optional(&name)).collect();
+        let ours: Vec<ColumnRef> = ours.filter_map(|name| self.source.optional(&name)).collect();
         let wanted = [self.columns.as_slice(), &ours].concat();
-        for chunk in self.source.rows(&wanted, Extent::Selected)? {
+        for chunk in self.source.rows(&wanted, Projection::Selected)? {
             for row in chunk?.rows {
                 done += 1;
                 let cells = ours.iter().zip(&row.cells[self.columns.len()..]);
@@ -137,7 +138,7 @@ impl<'a> Run<'a> {
             self.monitor.report(|| Progress { done, ..Progress::default() })?;
         }
         match done {
-            0 => Err(files::Error::NoRows { found: "a header at most" }.into()),
+            0 => Err(tables::Error::NoRows { found: "a header at most" }.into()),
             done if done < self.finished => Err(self.changed(done + 1)),
             done => Ok(done),
         }
@@ -148,12 +149,12 @@ impl<'a> Run<'a> {
         let (resumed, started) = (self.finished, Instant::now());
         let progress = |done| Progress::predicting(done, resumed, total, started);
         self.monitor.report_now(progress(resumed))?;
-        let cells = self.source.rows(&self.columns[..1], Extent::Selected)?.flat_map(cells);
+        let cells = self.source.rows(&self.columns[..1], Projection::Selected)?.flat_map(cells);
         let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
         let rows = cells.skip(resumed as usize).map(|cell| (digest(&cell), cell.map(input).map_err(Error::from)));
         let options = RowOptions {
             model: self.job.model.clone(),
-            priority: Lane::Background,
+            priority: Priority::Background,
             in_flight: self.job.settings.in_flight,
             ..RowOptions::default()
         };
@@ -165,7 +166,7 @@ impl<'a> Run<'a> {
             loop {
                 let answer = tokio::select! {
                     biased;
-                    () = &mut stopped => return Err(Error::Cancelled),
+                    () = &mut stopped => return Err(Error::CANCELLED),
                     _ = ticks.tick() => {
                         self.monitor.report_now(progress(self.finished))?;
                         continue;
@@ -202,7 +203,7 @@ impl<'a> Run<'a> {
         let mut output = self.source.writer(target.path(), &partial, added)?;
         let mut summary = Summary::new(self.columns[0].column.clone(), model);
         let mut records = journal.records()?;
-        for chunk in self.source.rows(&self.columns, Extent::All)? {
+        for chunk in self.source.rows(&self.columns, Projection::All)? {
             let chunk = chunk?;
             let mut values: Vec<Vec<Value>> = Vec::with_capacity(chunk.rows.len());
             for row in &chunk.rows {
@@ -231,7 +232,7 @@ impl<'a> Run<'a> {
 fn is_in_row(cell: &Cell) -> bool {
     match cell {
         Ok(_) => true,
-        Err(files::Error::BadCell { found, .. }) => found != "not in the row",
+        Err(tables::Error::BadCell { found, .. }) => found != "not in the row",
         Err(_) => false,
     }
 }
@@ -243,7 +244,7 @@ fn note(occurring: &mut BTreeSet<Column>, record: &Record) {
 }
 
 /// The first cell of every row of a chunk. A chunk that cannot be read stands for one row.
-fn cells(chunk: Result<files::Chunk, files::Error>) -> Vec<Cell> {
+fn cells(chunk: Result<tables::Chunk, tables::Error>) -> Vec<Cell> {
     match chunk {
         Ok(chunk) => chunk.rows.into_iter().map(|mut row| row.cells.swap_remove(0)).collect(),
         Err(error) => vec![Err(error)],

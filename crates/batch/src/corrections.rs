@@ -1,5 +1,5 @@
-//! Decisions of a reviewer, written into an output: the answer becomes the decision, and a further column keeps the
-//! model's own answer.
+//! Decisions of a reviewer, written into an output: the answer becomes the decision, and a further
+//! column keeps the model's own answer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::FileJob;
+use crate::columns::{Column, OutputColumns};
 use crate::error::Error;
-use crate::files::{self, Cell, Extent, OutputFile, PartialFile, Reading, Source};
-use crate::job::FileJob;
-use crate::job::columns::{Column, OutputColumns};
-use crate::job::running::{Monitor, Progress, Stage};
-use crate::prediction::{ModelInfo, Task};
+use crate::running::{Monitor, Progress, Stage};
+use classifier::{ModelInfo, Task};
+use tables::{Cell, CsvOptions, OutputFile, PartialFile, Projection, TableFile};
 
 /// Written for a row without any label, and in `corrected_from` where the model had no answer.
 const NONE: &str = "none";
@@ -41,7 +41,7 @@ pub struct Corrections(BTreeMap<u64, Decision>);
 
 /// A finished correction.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Corrected {
+pub struct CorrectionReport {
     pub output: PathBuf,
     pub rows: u64,
 }
@@ -49,8 +49,8 @@ pub struct Corrected {
 impl Corrections {
     /// Checks decisions, each a row number and a label, against the labels of the model.
     ///
-    /// Where several labels may apply, a decision names all of them with commas between, or `none`. For a regression
-    /// model it is a number.
+    /// Where several labels may apply, a decision names all of them with commas between, or `none`.
+    /// For a regression model it is a number.
     ///
     /// # Errors
     /// `Correction` for the first row that cannot be corrected as asked.
@@ -98,14 +98,19 @@ impl Decision {
 }
 
 /// Writes the output again with the decisions in it. They are on disk when this returns.
-pub(super) fn correct(job: &FileJob, corrections: Corrections, monitor: &mut Monitor) -> Result<Corrected, Error> {
+pub(crate) fn correct(
+    job: &FileJob,
+    corrections: Corrections,
+    monitor: &mut Monitor,
+) -> Result<CorrectionReport, Error> {
     let rows = corrections.0.len() as u64;
     let target = claim(job, monitor)?;
-    // Opened only after the claim, so that no other correction can come between reading and writing.
-    let mut output = Source::open_at(target.location(), Reading { header: true, ..job.reading })?;
+    // Opened only after the claim, so that no other correction can come between reading and
+    // writing.
+    let mut output = TableFile::open_at(target.location(), CsvOptions { header: true, ..job.csv_options })?;
     let partial = write(&mut output, &target, corrections.0, monitor)?;
     target.commit(partial, &output)?;
-    Ok(Corrected { output: target.path().to_owned(), rows })
+    Ok(CorrectionReport { output: target.path().to_owned(), rows })
 }
 
 /// Claims the output. Another correction takes a moment, so this one waits for it.
@@ -113,7 +118,7 @@ fn claim(job: &FileJob, monitor: &mut Monitor) -> Result<OutputFile, Error> {
     let started = Instant::now();
     loop {
         match OutputFile::claim_existing(job.output_location()?) {
-            Err(files::Error::AlreadyRunning { .. }) if started.elapsed() < MAX_WAIT => {
+            Err(tables::Error::AlreadyRunning { .. }) if started.elapsed() < MAX_WAIT => {
                 monitor.report(Progress::default)?;
                 thread::sleep(RETRY_INTERVAL);
             }
@@ -123,7 +128,7 @@ fn claim(job: &FileJob, monitor: &mut Monitor) -> Result<OutputFile, Error> {
 }
 
 fn write<'t>(
-    output: &mut Source,
+    output: &mut TableFile,
     target: &'t OutputFile,
     mut decisions: BTreeMap<u64, Decision>,
     monitor: &mut Monitor,
@@ -135,7 +140,7 @@ fn write<'t>(
     let mut writer =
         output.writer(target.path(), &partial, added.iter().map(|column| columns.names.added(*column)).collect())?;
     let mut row = 0;
-    for chunk in output.rows(&columns.wanted, Extent::All)? {
+    for chunk in output.rows(&columns.wanted, Projection::All)? {
         let chunk = chunk?;
         let mut values = Vec::with_capacity(chunk.rows.len());
         for cells in chunk.rows.iter().map(|row| &row.cells) {
@@ -155,7 +160,8 @@ fn write<'t>(
     Ok(partial)
 }
 
-/// What a row has in a column after a decision, or without one. `Null` leaves the text that is there.
+/// What a row has in a column after a decision, or without one. `Null` leaves the text that is
+/// there.
 fn value(column: Column, decision: Option<&Decision>, columns: &OutputColumns, cells: &[Cell]) -> Value {
     let cell = |column| columns.cell(cells, column);
     match (column, decision) {
@@ -185,7 +191,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::prediction::{GraphReport, LoadReport};
+    use classifier::{GraphReport, LoadReport};
 
     fn model(task: Task, supports_zero_shot: bool) -> ModelInfo {
         ModelInfo {

@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::digest::hex;
-use crate::engine::Answer;
 use crate::error::Error;
-use crate::files::Cell;
-use crate::prediction::LabeledPrediction;
+use cache_dir::digest::hex;
+use classifier::LabeledPrediction;
+use engine::Answer;
+use tables::Cell;
 
 /// The outcome of one row, without the row's text.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Of the row's text.
     digest: String,
     /// The answer, without slices of the text, or why there is none.
-    pub(super) outcome: Result<LabeledPrediction, String>,
+    pub(crate) outcome: Result<LabeledPrediction, String>,
 }
 
 impl Record {
-    pub(super) fn new(digest: String, outcome: Result<Answer, Error>) -> Self {
+    pub(crate) fn new(digest: String, outcome: Result<Answer, Error>) -> Self {
         let outcome = outcome.map_err(|error| error.to_string()).map(|answer| {
             let mut answer = LabeledPrediction { explanation: None, ..answer.label().with_top_k(1) };
             answer.entities.iter_mut().flatten().for_each(|entity| entity.text.clear());
@@ -32,15 +32,15 @@ impl Record {
     }
 
     /// Returns whether the record is of this text.
-    pub(super) fn is_of(&self, cell: &Cell) -> bool {
+    pub(crate) fn is_of(&self, cell: &Cell) -> bool {
         self.digest == digest(cell)
     }
 
     /// Returns the values for the output by the names of their columns.
     ///
-    /// They are the fields of the answer as other surfaces show them, with two exceptions: `labels` is a list of names,
-    /// and `truncated` is true. Entities get their slices of the text back.
-    pub(super) fn fields(&self, text: &str) -> Map<String, Value> {
+    /// They are the fields of the answer as other surfaces show them, with two exceptions: `labels`
+    /// is a list of names, and `truncated` is true. Entities get their slices of the text back.
+    pub(crate) fn fields(&self, text: &str) -> Map<String, Value> {
         let answer = match &self.outcome {
             Ok(answer) => answer,
             Err(error) => return Map::from_iter([("error".into(), Value::from(error.as_str()))]),
@@ -66,8 +66,9 @@ impl Record {
     }
 }
 
-/// Identifies a row's text in the journal. 96 bits of SHA-256, because they only have to reveal an accident.
-pub(super) fn digest(cell: &Cell) -> String {
+/// Identifies a row's text in the journal. 96 bits of SHA-256, because they only have to reveal an
+/// accident.
+pub(crate) fn digest(cell: &Cell) -> String {
     let digest = match cell {
         Ok(text) => Sha256::digest(text),
         Err(error) => Sha256::digest(error.to_string()),
@@ -76,14 +77,14 @@ pub(super) fn digest(cell: &Cell) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::prediction::{EntitySpan, LabelScore, Truncation};
+    use classifier::{EntitySpan, LabelScore, Truncation};
 
     /// The record of an answer to this text.
-    pub(in crate::job) fn record(text: &str, outcome: Result<LabeledPrediction, String>) -> Record {
+    pub(crate) fn record(text: &str, outcome: Result<LabeledPrediction, String>) -> Record {
         Record { digest: digest(&Ok(text.into())), outcome }
     }
 

@@ -1,4 +1,5 @@
-//! The summary of a run. Its size does not depend on the file: counts, and the numbers of the first rows to look at.
+//! The summary of a run. Its size does not depend on the file: counts, and the numbers of the first
+//! rows to look at.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,14 +7,14 @@ use std::time::Duration;
 
 use evaluation::LabelAgreement;
 
-use crate::files::Cell;
-use crate::job::record::Record;
-use crate::prediction::{LabeledPrediction, ModelInfo};
+use crate::record::Record;
+use classifier::{LabeledPrediction, ModelInfo};
+use tables::Cell;
 
 /// Row numbers that a summary names.
 const MAX_SAMPLE: usize = 5;
 /// Different failures that a summary quotes.
-pub(super) const MAX_REASONS: usize = 2;
+pub(crate) const MAX_REASONS: usize = 2;
 /// Different predictions that are counted. A tagger's can be as many as there are rows.
 const MAX_COUNTED: usize = 1000;
 
@@ -25,7 +26,7 @@ pub struct RowSample {
 }
 
 impl RowSample {
-    pub(super) fn add(&mut self, row: u64) {
+    pub(crate) fn add(&mut self, row: u64) {
         self.count += 1;
         if self.first.len() < MAX_SAMPLE {
             self.first.push(row);
@@ -62,7 +63,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(text_column: String, model: &ModelInfo) -> Self {
+    pub(crate) fn new(text_column: String, model: &ModelInfo) -> Self {
         let agreement = LabelAgreement::new(model.labels.clone());
         Self { text_column, agreement, ..Self::default() }
     }
@@ -72,7 +73,7 @@ impl Summary {
         ((self.rows - self.resumed) as f64 / self.duration.as_secs_f64().max(0.001)) as u64
     }
 
-    pub(super) fn add(&mut self, record: &Record, label: Option<&Cell>) {
+    pub(crate) fn add(&mut self, record: &Record, label: Option<&Cell>) {
         self.rows += 1;
         let prediction = match &record.outcome {
             Ok(answer) => {
@@ -110,7 +111,7 @@ impl Summary {
     }
 
     /// Computes what depends on the last row.
-    pub(super) fn finish(mut self) -> Self {
+    pub(crate) fn finish(mut self) -> Self {
         self.labels = std::mem::take(&mut self.counts).into_iter().collect();
         self.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let share = |part: f64, all: u64| (all > 0).then(|| part / all as f64);

@@ -1,13 +1,14 @@
-//! The rows of an output to review: those that the model marked as uncertain, or else those with the least confidence.
+//! The rows of an output to review: those that the model marked as uncertain, or else those with
+//! the least confidence.
 
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
+use crate::FileJob;
+use crate::columns::{Column, OutputColumns};
 use crate::error::Error;
-use crate::files::{Extent, Reads, Source, Wanted};
-use crate::job::FileJob;
-use crate::job::columns::{Column, OutputColumns};
-use crate::job::running::{Monitor, Progress};
+use crate::running::{Monitor, Progress};
+use tables::{CellKind, ColumnRef, Projection, TableFile};
 
 /// Longest part of a text that is returned.
 const MAX_CHARACTERS: usize = 300;
@@ -31,7 +32,8 @@ pub struct Review {
     pub rows: Vec<ReviewRow>,
     /// All rows that are still to review, with those returned.
     pub left: u64,
-    /// Whether the model marked rows of this output as uncertain. If not, the rows are the least certain of all.
+    /// Whether the model marked rows of this output as uncertain. If not, the rows are the least
+    /// certain of all.
     pub uncertain: bool,
 }
 
@@ -76,15 +78,15 @@ impl LeastCertain {
 }
 
 /// Finds the rows to review, at most `limit`.
-pub(super) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Result<Review, Error> {
+pub(crate) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Result<Review, Error> {
     let mut output = job.open_output()?;
     let read = [Column::Prediction, Column::Confidence, Column::Uncertain, Column::CorrectedFrom];
     let columns = OutputColumns::new(&output, &read)?;
     let text = text_column(job, &mut output, &columns)?;
-    let wanted: Vec<Wanted> = columns.wanted.iter().cloned().chain([text]).collect();
+    let wanted: Vec<ColumnRef> = columns.wanted.iter().cloned().chain([text]).collect();
     let (mut marked, mut all) = (LeastCertain::new(limit), LeastCertain::new(limit));
     let (mut row, mut any_marked) = (0, false);
-    for chunk in output.rows(&wanted, Extent::Selected)? {
+    for chunk in output.rows(&wanted, Projection::Selected)? {
         for cells in chunk?.rows.into_iter().map(|row| row.cells) {
             row += 1;
             let value = |column| columns.cell(&cells, column);
@@ -108,9 +110,9 @@ pub(super) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Resu
     Ok(Review { output: output.path().to_owned(), rows, left, uncertain: any_marked })
 }
 
-fn text_column(job: &FileJob, output: &mut Source, columns: &OutputColumns) -> Result<Wanted, Error> {
+fn text_column(job: &FileJob, output: &mut TableFile, columns: &OutputColumns) -> Result<ColumnRef, Error> {
     if let Some(name) = &job.text_column {
-        return Ok(output.column(name, Reads::Text)?);
+        return Ok(output.column(name, CellKind::Text)?);
     }
     let own = columns.names.all();
     let except: Vec<&str> = own.iter().map(String::as_str).chain(job.label_column.as_deref()).collect();
@@ -118,7 +120,7 @@ fn text_column(job: &FileJob, output: &mut Source, columns: &OutputColumns) -> R
 }
 
 /// The first 300 characters of a text.
-pub(super) fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

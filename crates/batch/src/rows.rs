@@ -1,17 +1,19 @@
 //! The one row loop: texts in, answers out in the same order, several in flight at a time.
 //!
-//! The filter, the file job and the evaluation all classify their rows here. Nothing here reads or writes a file.
+//! The filter, the file job and the evaluation all classify their rows here. Nothing here reads or
+//! writes a file.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{Stream, StreamExt};
 
-use crate::engine::{self, Answer, Engine, Lane, Request};
-use crate::error::{Error, Kind};
-use crate::prediction::Input;
+use crate::error::Error;
+use classifier::Input;
+use engine::{self, Answer, Engine, Priority, Request};
 
-/// Pauses before a row that met a full queue asks again. The last one repeats: a file has no deadline of its own.
+/// Pauses before a row that met a full queue asks again. The last one repeats: a file has no
+/// deadline of its own.
 const RETRY_PAUSES_MS: [u64; 4] = [20, 100, 500, 1000];
 
 /// What all rows of one run have in common.
@@ -19,7 +21,7 @@ const RETRY_PAUSES_MS: [u64; 4] = [20, 100, 500, 1000];
 pub struct RowOptions {
     /// `None` means the first model.
     pub model: Option<String>,
-    pub priority: Lane,
+    pub priority: Priority,
     /// Rows that may be in the engine at a time; at least one.
     pub in_flight: usize,
     /// As in [`Request::top_k`].
@@ -30,22 +32,23 @@ pub struct RowOptions {
 
 /// Classifies a stream of rows. The answers come in the order of the rows.
 ///
-/// Each row is a pair: a value that is handed back with the answer, and the input, or why there is none. A row that
-/// fails does not affect the others; [`concerns_every_row`] tells errors that every further row would meet. A row that
-/// meets a full queue waits and asks again, without a limit. Rows are taken from the stream only while fewer than
-/// `in_flight` are unanswered, so memory does not grow with the input. Dropping the stream cancels all rows in flight.
-pub fn classify_rows<T>(
+/// Each row is a pair: a value that is handed back with the answer, and the input, or why there is
+/// none. A row that fails does not affect the others; [`concerns_every_row`] tells errors that
+/// every further row would meet. A row that meets a full queue waits and asks again, without a
+/// limit. Rows are taken from the stream only while fewer than `in_flight` are unanswered, so
+/// memory does not grow with the input. Dropping the stream cancels all rows in flight.
+pub fn classify_rows<T, E: From<engine::Error>>(
     engine: Arc<Engine>,
-    rows: impl Stream<Item = (T, Result<Input, Error>)>,
+    rows: impl Stream<Item = (T, Result<Input, E>)>,
     options: RowOptions,
-) -> impl Stream<Item = (T, Result<Answer, Error>)> {
+) -> impl Stream<Item = (T, Result<Answer, E>)> {
     let in_flight = options.in_flight.max(1);
     let options = Arc::new(options);
     rows.map(move |(row, input)| {
         let (engine, options) = (Arc::clone(&engine), Arc::clone(&options));
         async move {
             let outcome = match input {
-                Ok(input) => classify(&engine, &options, input).await,
+                Ok(input) => classify(&engine, &options, input).await.map_err(E::from),
                 Err(problem) => Err(problem),
             };
             (row, outcome)
@@ -54,7 +57,7 @@ pub fn classify_rows<T>(
     .buffered(in_flight)
 }
 
-async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result<Answer, Error> {
+async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result<Answer, engine::Error> {
     let mut pauses = RETRY_PAUSES_MS.into_iter();
     let mut pause = 0;
     loop {
@@ -67,7 +70,7 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
         };
         match engine.predict(request).await {
             Err(engine::Error::Overloaded { .. }) => {}
-            outcome => return outcome.map_err(Error::from),
+            outcome => return outcome,
         }
         pause = pauses.next().unwrap_or(pause);
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -78,8 +81,11 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
 pub fn concerns_every_row(error: &Error) -> bool {
     matches!(
         error,
-        Error::Classifier(classifier::Error::LabelsNotTaken { .. } | classifier::Error::PairNotTaken { .. })
-            | Error::Engine(engine::Error::Labels { .. })
-            | Error::Tables(tables::Error::FileBroken { .. })
-    ) || error.kind() == Kind::Model
+        Error::Engine(
+            engine::Error::Labels { .. }
+                | engine::Error::Classifier(
+                    classifier::Error::LabelsNotTaken { .. } | classifier::Error::PairNotTaken { .. }
+                )
+        ) | Error::Tables(tables::Error::FileBroken { .. })
+    ) || error.kind() == engine::Kind::Model
 }

@@ -1,0 +1,54 @@
+//! Every way in which a job on a file can fail.
+//!
+//! Variants hold facts; `Display` says what was found and what was expected. Where an argument of a
+//! tool or a flag helps, the executable adds it.
+
+use std::path::PathBuf;
+
+use engine::Kind;
+
+/// A failed job, or a row of it that failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    #[error(transparent)]
+    Tables(#[from] tables::Error),
+    #[error(transparent)]
+    Evaluation(#[from] evaluation::Error),
+    #[error("`{path}` changed at row {row} while or since it was classified")]
+    FileChanged { path: PathBuf, row: u64 },
+    #[error("cannot resume `{path}`: it was begun with a different model or other arguments")]
+    ResumeOther { path: PathBuf },
+    #[error("the file has columns named like `{name}` already, as an output of this program has")]
+    OutputColumns { name: String },
+    #[error("there is no output `{path}`; classify the file first")]
+    OutputMissing { path: PathBuf },
+    #[error("`{path}` has no column `prediction`; expected an output that this program wrote")]
+    NotAnOutput { path: PathBuf },
+    #[error("row {row} cannot be corrected: {found}; expected {expected}")]
+    Correction { row: String, found: String, expected: String },
+    #[error("internal error while processing the file: {message}; please report it")]
+    JobFailed { message: String },
+}
+
+impl Error {
+    /// The error of a job that was stopped.
+    pub const CANCELLED: Self = Self::Engine(engine::Error::Cancelled);
+
+    /// Returns whose problem it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Engine(error) => error.kind(),
+            Self::JobFailed { .. } => Kind::Internal,
+            Self::Tables(_)
+            | Self::Evaluation(_)
+            | Self::FileChanged { .. }
+            | Self::ResumeOther { .. }
+            | Self::OutputColumns { .. }
+            | Self::OutputMissing { .. }
+            | Self::NotAnOutput { .. }
+            | Self::Correction { .. } => Kind::Caller,
+        }
+    }
+}
