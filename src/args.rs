@@ -134,11 +134,12 @@ impl Options {
     /// Returns what tool calls may do with files: the directories of the project and of
     /// `--allow-dir`.
     pub fn jobs(&self) -> JobSettings {
-        let project = std::env::var_os("CLAUDE_PROJECT_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        // Some clients start servers in the root directory, which is not a project.
-        let working = || std::env::current_dir().ok().filter(|folder| folder.parent().is_some());
+        let project = project(std::env::var_os("CLAUDE_PROJECT_DIR"), std::env::current_dir().ok());
+        if project.is_some() && project == dirs::home_dir() {
+            tracing::warn!("the project is the home directory: tool calls may read and write files in all of it");
+        }
         let allowed = self.allow_dir.iter().filter(|folder| **folder != Path::new(""));
-        let roots = project.or_else(working).into_iter().chain(allowed.cloned());
+        let roots = project.into_iter().chain(allowed.cloned());
         let places = Places::within(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
         JobSettings::new(places, JobSettings::in_flight(self.engine().workers))
     }
@@ -155,6 +156,12 @@ impl Options {
             None => dirs::cache_dir().map(|folder| folder.join("local-model-mcp")),
         }
     }
+}
+
+/// Chooses the folder that the client names, or the working directory. Some clients start servers in
+/// the root directory, which is not a project: it would allow every file.
+fn project(named: Option<OsString>, working: Option<PathBuf>) -> Option<PathBuf> {
+    [named.map(PathBuf::from), working].into_iter().flatten().find(|folder| folder.parent().is_some())
 }
 
 /// Returns whether an environment variable is set, but empty.
@@ -222,6 +229,17 @@ mod tests {
     fn models(arguments: &[&str]) -> Result<Vec<(String, Location)>, String> {
         let command = ["local-model-mcp", "serve"].iter().chain(arguments);
         Cli::try_parse_from(command).unwrap().options.models()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_root_directory_and_an_empty_name_are_not_a_project() {
+        let choose = |named: &str, working: &str| project(Some(named.into()), Some(working.into()));
+        assert_eq!(choose("/p", "/w"), Some("/p".into()));
+        for named in ["/", ""] {
+            assert_eq!(choose(named, "/w"), Some("/w".into()));
+            assert_eq!(choose(named, "/"), None);
+        }
     }
 
     #[test]

@@ -81,6 +81,8 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    // The baseline gets malloc's settings of the servers.
+    local_model_mcp::process::prepare();
     let Cli { command, target } = Cli::parse();
     // Directories of their own: a user's cache keeps results of earlier sessions, which would
     // answer for the model.
