@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::{call, modern_meta};
-use crate::fake::{LABELS, Script, settings};
 use crate::place::Place;
 use crate::protocol::{MAX_FILE_BYTES, Session, error_text};
+use engine::testing::{LABELS, Script, settings};
 
 /// No tokenizer gives a token less than three characters of such JSON on average, so this is an upper bound.
 const CHARACTERS_A_TOKEN: usize = 3;
