@@ -220,6 +220,7 @@ async fn a_batch_answers_every_text_in_order_and_the_bad_ones_in_place() {
         (json!({ "texts": vec!["x"; 257] }), "`texts` has 257 entries"),
         (json!({ "texts": ["a"], "model": "tone" }), "no model is called `tone`"),
         (json!({ "texts": ["a"], "top_k": 9 }), "`top_k` is 9"),
+        (json!({ "texts": ["a"], "top_k": 10_001 }), "the call asks for 10001 labels; expected at most 10000"),
     ] {
         assert!(error_text(&batch(arguments).await).contains(expected));
     }
