@@ -109,7 +109,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
 /// Returns the field to classify if the lines of stdin are JSON objects.
 fn json_field(arguments: &PredictArgs) -> Option<Wanted> {
     let field = arguments.text_column.clone().or_else(|| arguments.jsonl.then(|| "text".to_owned()))?;
-    Some(Wanted { column: field, position: 0, reads: Reads::Text })
+    Some(Wanted::text_field(field))
 }
 
 /// One text, and the object that its answer is added to.
@@ -120,7 +120,7 @@ struct Row {
 
 impl Row {
     fn from_text(text: String) -> Self {
-        Self { object: Object::of("text", &text), text: Ok(text) }
+        Self { object: Object::with_text("text", &text), text: Ok(text) }
     }
 
     fn from_line(line: &Line) -> Self {
@@ -141,7 +141,7 @@ impl Row {
 /// Returns an object with what can be shown of a line that cannot be used.
 fn unusable(name: &str, line: &Line) -> Object {
     match line {
-        Line::Whole(bytes) => Object::of(name, &String::from_utf8_lossy(bytes)),
+        Line::Whole(bytes) => Object::with_text(name, &String::from_utf8_lossy(bytes)),
         Line::TooLong(_) => Object::default(),
     }
 }
@@ -213,7 +213,7 @@ impl Writer {
         let line = if self.json {
             self.with_fields(row.object, &fields(outcome, self.top_k)).line()
         } else {
-            let text = row.object.cell(&Wanted { column: "text".into(), position: 0, reads: Reads::Value });
+            let text = row.object.cell(&Wanted { column: "text".into(), position: 0, kind: Reads::Value });
             aligned(&text.unwrap_or_default(), outcome, self.top_k)
         };
         let mut stdout = io::stdout().lock();
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     fn row(line: &str, column: &str) -> Row {
-        let field = Wanted { column: column.into(), position: 0, reads: Reads::Text };
+        let field = Wanted::text_field(column);
         Row::from_json(&Line::Whole(line.as_bytes().to_vec()), &field)
     }
 
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_an_object_is_passed_on() {
-        let field = Wanted { column: "text".into(), position: 0, reads: Reads::Text };
+        let field = Wanted::text_field("text");
         let row = Row::from_json(&Line::Whole(b"not json \xFF".to_vec()), &field);
         assert_eq!(row.object.line(), "{\"line\":\"not json \u{FFFD}\"}");
         assert!(row.text.is_err());

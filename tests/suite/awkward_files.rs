@@ -148,10 +148,10 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
         ("zst.jsonl.zst", zstd(b"{\"text\":\"hello\"}\n"), Rows(1, &[], "")),
         ("cut.csv.zst", zstd(plain.repeat(9000).as_bytes())[..20].to_vec(), Error("cannot be read")),
         ("damaged.parquet", b"PAR1 and nothing else".to_vec(), Error("cannot be read on after row 0")),
-        ("text.parquet", plain.as_bytes().to_vec(), Error("no Parquet, whatever its name says")),
+        ("text.parquet", plain.as_bytes().to_vec(), Error("not Parquet, despite its name")),
         ("sheet.xlsx", b"PK\x03\x04....".to_vec(), Error("a zip or Excel file")),
         ("list.json", b"[{\"text\": \"hello\"}]".to_vec(), Error("`jq -c '.[]'`")),
-        ("unknown.dat", plain.as_bytes().to_vec(), Error("of no known extension")),
+        ("unknown.dat", plain.as_bytes().to_vec(), Error("is a file with an unknown extension")),
         (
             "objects.csv",
             b"{\"text\": \"hello\"}\n".to_vec(),

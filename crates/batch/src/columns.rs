@@ -131,7 +131,7 @@ impl OutputColumns {
             .ok_or_else(|| Error::NotAnOutput { path: output.path().to_owned() })?;
         let wanted = |column: &Column| Some((*column, output.optional(&names.full(*column))?));
         let (present, mut wanted): (Vec<_>, Vec<_>) = columns.iter().filter_map(wanted).unzip();
-        wanted.iter_mut().for_each(|wanted| wanted.reads = CellKind::List);
+        wanted.iter_mut().for_each(|wanted| wanted.kind = CellKind::List);
         Ok(Self { names, present, wanted })
     }
 

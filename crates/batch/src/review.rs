@@ -4,9 +4,6 @@
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
 use crate::FileJob;
 use crate::columns::{Column, OutputColumns};
 use crate::error::Error;
@@ -17,12 +14,11 @@ use tables::{CellKind, ColumnRef, Projection, TableFile};
 const MAX_CHARACTERS: usize = 300;
 
 /// A row to review.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReviewRow {
-    /// From 1, without the header.
+    /// From 1 on, the header not counted.
     pub row: u64,
-    /// At most 300 characters.
+    /// The first 300 characters.
     pub text: String,
     pub prediction: String,
     pub confidence: Option<f64>,

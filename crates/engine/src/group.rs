@@ -9,7 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use classifier::{Input, ReplicaFactory};
+use classifier::ReplicaFactory;
+use classifier::Input;
 
 use crate::error::Error;
 use crate::job::{CancelledAt, Job, RunOutput, catch_panic};

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use classifier::{Cancellation, Input, Model, Prediction};
+use classifier::{Input, Prediction};
+use classifier::{Cancellation, Model};
 use tokio::sync::oneshot;
 
 use crate::error::Error;

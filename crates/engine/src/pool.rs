@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use classifier::{Input, LoadedModel, ModelInfo};
+use classifier::LoadedModel;
+use classifier::{Input, ModelInfo};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use classifier::{ModelInfo, ModelLoader};
+use classifier::ModelLoader;
+use classifier::ModelInfo;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;

@@ -1,8 +1,8 @@
-//! Which column is meant: by name, by number, or by being the only sensible one.
+//! Which column a caller means: by name, by number, or because no other one is likely.
 
 use crate::Error;
 
-/// Names that a column of texts is given. More than one of them in a file is a choice for the caller.
+/// Usual names for a column of texts. If a file has several of them, the caller has to choose.
 const USUAL_NAMES: [&str; 12] = [
     "text",
     "texts",
@@ -18,49 +18,46 @@ const USUAL_NAMES: [&str; 12] = [
     "document",
 ];
 
-/// Names that a column of right answers is given.
+/// Usual names for a column of labels.
 const USUAL_LABELS: [&str; 9] =
     ["label", "labels", "gold", "target", "class", "category", "ner_tags", "tags", "entities"];
 
-/// How many names, and how much of each, an error shows.
-const SHOWN: usize = 12;
-const SHOWN_CHARACTERS: usize = 40;
+/// Names that an error lists, and characters of each.
+const MAX_LISTED: usize = 12;
+const MAX_NAME_CHARACTERS: usize = 40;
 
-/// A column's position by its name, or by its number from 1 on where no name is the same.
+/// Returns the position of a column by its name, or by its number from 1 on if no column has that name.
 pub(crate) fn position(columns: &[String], name: &str) -> Result<usize, Error> {
     let found: Vec<usize> = (0..columns.len()).filter(|&position| columns[position] == name).collect();
     match (found.as_slice(), name.parse::<usize>()) {
         ([position], _) => Ok(*position),
         ([], Ok(number)) if (1..=columns.len()).contains(&number) => Ok(number - 1),
-        ([], _) => Err(Error::ColumnUnknown { name: shortened(name), columns: listed(columns) }),
+        ([], _) => Err(Error::ColumnUnknown { name: elided(name), columns: listed(columns) }),
         (several, _) => {
-            Err(Error::ColumnAmbiguous { name: shortened(name), found: several.len(), columns: listed(columns) })
+            Err(Error::ColumnAmbiguous { name: elided(name), found: several.len(), columns: listed(columns) })
         }
     }
 }
 
-/// The position of the only column that can hold the texts. `reads_as_text` tells of each whether its first rows do.
-pub(crate) fn guess(columns: &[String], reads_as_text: &[bool]) -> Result<usize, Error> {
-    let only = |fits: &dyn Fn(usize) -> bool| {
-        let mut fitting = (0..columns.len()).filter(|&position| fits(position));
-        fitting.next().filter(|_| fitting.next().is_none())
-    };
-    only(&|_| true)
-        .or_else(|| only(&|position| USUAL_NAMES.contains(&columns[position].to_lowercase().as_str())))
-        .or_else(|| only(&|position| reads_as_text[position]))
-        .ok_or_else(|| Error::ColumnUnclear { columns: listed(columns) })
+/// Returns which of these columns is the only one with a usual name for texts.
+pub(crate) fn usual_text(columns: &[String], candidates: &[usize]) -> Option<usize> {
+    only(candidates, |position| USUAL_NAMES.contains(&columns[position].to_lowercase().as_str()))
 }
 
-/// The position of the only column that is called like one of right answers.
-pub(crate) fn guess_labels(columns: &[String]) -> Result<usize, Error> {
-    let mut fitting =
-        (0..columns.len()).filter(|&position| USUAL_LABELS.contains(&columns[position].to_lowercase().as_str()));
-    let first = fitting.next().filter(|_| fitting.next().is_none());
-    first.ok_or_else(|| Error::LabelColumnUnclear { columns: listed(columns) })
+/// Returns the position of the only column with a usual name for labels.
+pub(crate) fn usual_labels(columns: &[String]) -> Option<usize> {
+    let all: Vec<usize> = (0..columns.len()).collect();
+    only(&all, |position| USUAL_LABELS.contains(&columns[position].to_lowercase().as_str()))
 }
 
-/// Whether most of these values are words with space between.
-pub(crate) fn read_as_text<'a>(values: impl Iterator<Item = &'a str>) -> bool {
+/// Returns the only one of the candidates that fits.
+pub(crate) fn only(candidates: &[usize], fits: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut fitting = candidates.iter().copied().filter(|&position| fits(position));
+    fitting.next().filter(|_| fitting.next().is_none())
+}
+
+/// Returns whether most of these values are several words.
+pub(crate) fn look_like_text<'a>(values: impl Iterator<Item = &'a str>) -> bool {
     let (mut all, mut words) = (0, 0);
     for value in values.filter(|value| !value.trim().is_empty()) {
         all += 1;
@@ -70,20 +67,20 @@ pub(crate) fn read_as_text<'a>(values: impl Iterator<Item = &'a str>) -> bool {
     2 * words > all
 }
 
-/// Names for an error: some of them, shortened.
+/// Lists column names in an error, the first ones and elided.
 pub(crate) fn listed(columns: &[String]) -> String {
     if columns.is_empty() {
         return "no columns".into();
     }
-    let mut shown: Vec<String> = columns.iter().take(SHOWN).map(|name| format!("`{}`", shortened(name))).collect();
-    if columns.len() > SHOWN {
-        shown.push(format!("and {} more", columns.len() - SHOWN));
+    let mut shown: Vec<String> = columns.iter().take(MAX_LISTED).map(|name| format!("`{}`", elided(name))).collect();
+    if columns.len() > MAX_LISTED {
+        shown.push(format!("and {} more", columns.len() - MAX_LISTED));
     }
     shown.join(", ")
 }
 
-fn shortened(name: &str) -> String {
-    match name.char_indices().nth(SHOWN_CHARACTERS) {
+fn elided(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME_CHARACTERS) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_owned(),
     }
@@ -106,25 +103,25 @@ mod tests {
     }
 
     #[test]
-    fn the_only_sensible_column_is_guessed_and_a_choice_is_not() {
-        assert_eq!(guess(&columns(&["anything"]), &[false]), Ok(0));
-        assert_eq!(guess(&columns(&["id", "Review"]), &[false, false]), Ok(1));
-        assert_eq!(guess(&columns(&["id", "remarks"]), &[false, true]), Ok(1));
-        let error = guess(&columns(&["title", "remarks"]), &[true, true]).unwrap_err().to_string();
-        assert!(error.ends_with("the file has `title`, `remarks`"), "{error}");
+    fn a_usual_name_counts_if_it_is_the_only_one() {
+        let names = columns(&["id", "Review", "", "", "label"]);
+        assert_eq!(usual_text(&names, &[0, 1, 2, 3, 4]), Some(1));
+        assert_eq!(usual_text(&names, &[0, 2]), None);
+        assert_eq!(usual_text(&columns(&["text", "message"]), &[0, 1]), None);
+        assert_eq!(usual_labels(&names), Some(4));
     }
 
     #[test]
-    fn sentences_read_as_text_and_codes_do_not() {
-        assert!(read_as_text(["I love it", "", "not so much"].into_iter()));
-        assert!(!read_as_text(["A-17", "B-18"].into_iter()));
-        assert!(!read_as_text(["2026-01-01 12:00", "2026-01-02 12:00"].into_iter()));
-        assert!(!read_as_text(std::iter::empty()));
+    fn sentences_look_like_text_and_codes_do_not() {
+        assert!(look_like_text(["I love it", "", "not so much"].into_iter()));
+        assert!(!look_like_text(["A-17", "B-18"].into_iter()));
+        assert!(!look_like_text(["2026-01-01 12:00", "2026-01-02 12:00"].into_iter()));
+        assert!(!look_like_text(std::iter::empty()));
     }
 
     #[test]
-    fn long_lists_and_names_are_shortened() {
+    fn long_lists_and_names_are_elided() {
         let names: Vec<String> = (0..100).map(|number| format!("{number}{}", "x".repeat(100))).collect();
-        assert!(listed(&names).len() < SHOWN * (SHOWN_CHARACTERS + 10));
+        assert!(listed(&names).len() < MAX_LISTED * (MAX_NAME_CHARACTERS + 10));
     }
 }

@@ -1,9 +1,9 @@
-//! gzip and zstd around a file, in both directions; which of them is told by the first bytes, not by the name.
+//! gzip and zstd. What is read is recognized by its first bytes, and what is written by the name of the output.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +16,16 @@ pub(crate) enum Compression {
 const BUFFER_BYTES: usize = 1 << 16;
 
 impl Compression {
-    pub(crate) fn of(first_bytes: &[u8]) -> Self {
+    pub(crate) fn from_bytes(first_bytes: &[u8]) -> Self {
         match first_bytes {
             [0x1F, 0x8B, ..] => Self::Gzip,
-            [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstd,
+            // A frame, or one to be skipped.
+            [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Self::Zstd,
             _ => Self::None,
         }
     }
 
-    /// The compression that a name's last part asks for, and the name without it.
+    /// Returns the compression that a file name ends with, and the name without it.
     pub(crate) fn from_name(name: &str) -> (Self, &str) {
         let cut = |suffix: &str| name.len().checked_sub(suffix.len()).filter(|at| name.is_char_boundary(*at));
         for (suffix, compression) in [(".gz", Self::Gzip), (".zst", Self::Zstd), (".zstd", Self::Zstd)] {
@@ -43,13 +44,15 @@ impl Compression {
         }
     }
 
-    pub(crate) fn decoder(self, file: File) -> io::Result<Box<dyn Read + Send>> {
+    /// Reads what is in the file, up to `limit` bytes.
+    pub(crate) fn decoder(self, file: File, limit: Option<u64>) -> io::Result<Box<dyn Read + Send>> {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
-        Ok(match self {
-            Self::None => Box::new(file),
-            Self::Gzip => Box::new(MultiGzDecoder::new(file)),
+        let inner: Box<dyn Read + Send> = match self {
+            Self::None => return Ok(Box::new(file)),
+            Self::Gzip => Box::new(GzipMembers(Some(GzDecoder::new(file)))),
             Self::Zstd => Box::new(zstd::Decoder::with_buffer(file)?),
-        })
+        };
+        Ok(Box::new(Limited { inner, left: limit.unwrap_or(u64::MAX) }))
     }
 
     pub(crate) fn encoder(self, file: File) -> io::Result<Encoder> {
@@ -62,7 +65,38 @@ impl Compression {
     }
 }
 
-/// A file being written, which has to be finished: what is dropped before is cut short.
+/// Reads the members of a gzip file. What follows the last one is ignored, as `gzip` does.
+struct GzipMembers(Option<GzDecoder<BufReader<File>>>);
+
+impl Read for GzipMembers {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let more = matches!(member.get_mut().fill_buf()?, [0x1F] | [0x1F, 0x8B, ..]);
+            self.0 = self.0.take().filter(|_| more).map(|member| GzDecoder::new(member.into_inner()));
+        }
+        Ok(0)
+    }
+}
+
+/// Fails with [`io::ErrorKind::FileTooLarge`] behind a number of bytes, because a small file may unpack to a huge one.
+struct Limited {
+    inner: Box<dyn Read + Send>,
+    left: u64,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(count)
+    }
+}
+
+/// A file that is written. It must be finished; one that is dropped before is cut short.
 pub(crate) enum Encoder {
     None(BufWriter<File>),
     Gzip(GzEncoder<BufWriter<File>>),
@@ -101,6 +135,47 @@ impl Write for Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn decoded(content: &[u8], limit: Option<u64>) -> io::Result<String> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        io::read_to_string(Compression::from_bytes(content).decoder(file, limit)?)
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_members_are_read_to_the_last_one_and_what_follows_is_ignored() {
+        let two = [gzip("one "), gzip("two")].concat();
+        assert_eq!(decoded(&two, None).unwrap(), "one two");
+        assert_eq!(decoded(&[two.as_slice(), &[0; 512]].concat(), None).unwrap(), "one two");
+        assert_eq!(
+            decoded(&[two.as_slice(), b"\x1F"].concat(), None).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
+        assert!(decoded(&two[..two.len() - 3], None).is_err());
+    }
+
+    #[test]
+    fn what_is_unpacked_counts_against_the_limit() {
+        for packed in [gzip(&"x".repeat(1000)), zstd::encode_all("x".repeat(1000).as_bytes(), 0).unwrap()] {
+            assert_eq!(decoded(&packed, Some(1000)).unwrap().len(), 1000);
+            assert_eq!(decoded(&packed, Some(999)).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        }
+    }
+
+    #[test]
+    fn zstd_may_begin_with_a_frame_to_be_skipped() {
+        let skipped = [0x50, 0x2A, 0x4D, 0x18, 2, 0, 0, 0, 1, 2];
+        let packed = [skipped.as_slice(), &zstd::encode_all("text".as_bytes(), 0).unwrap()].concat();
+        assert_eq!(decoded(&packed, None).unwrap(), "text");
+    }
 
     #[test]
     fn names_say_their_compression() {

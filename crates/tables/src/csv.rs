@@ -1,178 +1,215 @@
-//! CSV and TSV: rows with a header, a column by its name; every row comes out as wide as the header.
+//! CSV and TSV: columns by the names in the header. Fields are passed on as they are written.
 
 use std::io::{self, Read, Write};
 
-use csv::{ByteRecord, QuoteStyle, Terminator, WriterBuilder};
 use serde_json::Value;
 
-use crate::Error;
 use crate::compression::Encoder;
-use crate::records::{Record, Records};
-use crate::{CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, ColumnRef, NewColumn, RawRows, Row};
+use crate::csv_records::{Record, Records, decode, encode, rewrite};
+use crate::error::Error;
+use crate::lines::BOM;
+use crate::rows::{
+    CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, other_format,
+};
 
-pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// How a CSV file is written, so that its output is written alike.
+/// How a CSV file is written. Its output is written in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub delimiter: u8,
     pub header: bool,
     pub bom: bool,
-    pub crlf: bool,
+    /// Whether the first line is `sep=` and the delimiter, for Excel.
+    pub sep_line: bool,
+    pub line_end: LineEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineEnd {
+    Lf,
+    CrLf,
+    Cr,
+}
+
+impl LineEnd {
+    fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Lf => b"\n",
+            Self::CrLf => b"\r\n",
+            Self::Cr => b"\r",
+        }
+    }
+
+    pub(crate) fn last_byte(self) -> u8 {
+        if self == Self::Cr { b'\r' } else { b'\n' }
+    }
+}
+
+/// The names of the columns.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Header {
+    pub names: Vec<String>,
+    /// As they are written.
+    fields: Vec<Vec<u8>>,
+}
+
+impl Header {
+    fn new(record: &Record) -> Self {
+        let name = |field: &[u8]| String::from_utf8_lossy(&decode(field)).trim().to_owned();
+        Self { names: record.iter().map(name).collect(), fields: record.iter().map(<[u8]>::to_vec).collect() }
+    }
+
+    /// Columns without names of their own.
+    pub(crate) fn from_names(names: Vec<String>) -> Self {
+        Self { fields: names.iter().map(|name| name.as_bytes().to_vec()).collect(), names }
+    }
 }
 
 pub(crate) struct Reader {
     records: Records,
     /// The first record of a file without a header.
-    first: Option<Record>,
-    pub header: Vec<String>,
+    first: Option<(Record, Option<Error>)>,
+    pub header: Header,
     delimiter: u8,
-    wanted: Vec<ColumnRef>,
+    columns: Vec<ColumnRef>,
 }
 
 impl Reader {
-    /// Opens the rows below the header; a file without one has columns called 1, 2, 3 and so on.
-    pub(crate) fn new(stream: Box<dyn Read + Send>, dialect: Dialect) -> io::Result<Self> {
-        let mut records = Records::new(stream, dialect.delimiter);
-        let first = records.next()?;
-        let names = |record: &Record| {
-            let named =
-                |field: &[u8]| String::from_utf8_lossy(field.strip_prefix(BOM).unwrap_or(field)).trim().to_owned();
-            record.fields.iter().map(named).collect::<Vec<_>>()
-        };
-        let header = first.as_ref().map(names).unwrap_or_default();
-        let (header, first) = if dialect.header {
-            (header, None)
-        } else {
-            let first = first.map(|record| Record { fields: without_bom(&record.fields), ..record });
-            ((1..=header.len()).map(|number| number.to_string()).collect(), first)
-        };
-        Ok(Self { records, first, header, delimiter: dialect.delimiter, wanted: Vec::new() })
-    }
-
-    pub(crate) fn want(mut self, wanted: Vec<ColumnRef>) -> Self {
-        self.wanted = wanted;
-        self
-    }
-
-    fn row(&self, fields: &ByteRecord, problem: Option<Error>) -> Row {
-        let cell = |wanted: &ColumnRef| -> Cell {
-            match &problem {
-                Some(problem) => Err(problem.clone()),
-                None => text(fields.get(wanted.position).unwrap_or_default(), &wanted.column),
-            }
-        };
-        Row { cells: self.wanted.iter().map(cell).collect() }
-    }
-
-    /// Makes the record as wide as the header: blank fields are added, and surplus ones joined into the last.
-    fn fitted(&self, fields: &ByteRecord) -> ByteRecord {
-        let width = self.header.len();
-        let mut fitted: ByteRecord = fields.iter().take(width.saturating_sub(1)).collect();
-        while fitted.len() + 1 < width {
-            fitted.push_field(b"");
+    /// Opens the rows below the header. A file without one has columns called 1, 2, 3 and so on.
+    pub(crate) fn new(stream: Box<dyn Read + Send>, dialect: Dialect, columns: Vec<ColumnRef>) -> io::Result<Self> {
+        let mut records = Records::new(stream, dialect.delimiter, dialect.line_end.last_byte())?;
+        if dialect.sep_line {
+            records.next()?;
         }
-        let rest: Vec<&[u8]> = fields.iter().skip(width.saturating_sub(1)).collect();
-        fitted.push_field(&rest.join(&self.delimiter));
+        let mut first = records.next()?;
+        let record = first.as_ref().map(|(record, _)| record);
+        let header = if dialect.header {
+            let header = record.map(Header::new);
+            first = None;
+            header.unwrap_or_default()
+        } else {
+            Header::from_names((1..=record.map_or(0, Record::len)).map(|number| number.to_string()).collect())
+        };
+        Ok(Self { records, first, header, delimiter: dialect.delimiter, columns })
+    }
+
+    fn row(&self, record: &Record, problem: Option<&Error>) -> Row {
+        let cell = |column: &ColumnRef| match problem {
+            Some(problem) => Err(problem.clone()),
+            None => text(record.get(column.position).unwrap_or_default(), &column.column),
+        };
+        Row { cells: self.columns.iter().map(cell).collect() }
+    }
+
+    /// Makes a record as wide as the header: empty fields are added, and surplus ones joined into the last.
+    fn fitted(&self, record: &Record) -> Record {
+        let last = self.header.names.len().saturating_sub(1);
+        let mut fitted = Record::default();
+        (0..last).for_each(|position| fitted.push(record.get(position).unwrap_or_default()));
+        match (last..record.len()).filter_map(|position| record.get(position)).collect::<Vec<_>>().as_slice() {
+            [] => fitted.push(b""),
+            [field] => fitted.push(field),
+            rest => {
+                let text: Vec<_> = rest.iter().map(|field| decode(field)).collect();
+                fitted.push(&encode(&text.join(&self.delimiter), self.delimiter));
+            }
+        }
         fitted
     }
 }
 
-fn without_bom(fields: &ByteRecord) -> ByteRecord {
-    let strip = |(number, field)| match number {
-        0 => <[u8]>::strip_prefix(field, BOM).unwrap_or(field),
-        _ => field,
-    };
-    fields.iter().enumerate().map(strip).collect()
-}
-
 fn text(field: &[u8], column: &str) -> Cell {
-    std::str::from_utf8(field).map(str::to_owned).map_err(|error| Error::BadCell {
+    String::from_utf8(decode(field).into_owned()).map_err(|error| Error::BadCell {
         column: column.to_owned(),
-        found: format!("not UTF-8 from byte {} on", error.valid_up_to() + 1),
-        expected: "UTF-8; convert the file, with `iconv` for example",
+        found: format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1),
+        expected: "UTF-8; convert the file, for example with `iconv`",
     })
 }
 
-impl super::Reader for Reader {
-    fn next(&mut self) -> io::Result<Option<Chunk>> {
-        let (mut rows, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0);
+impl RowReader for Reader {
+    fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
+        let (mut rows, mut raw, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let width = self.header.names.len();
         while rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
-            let record = match self.first.take() {
+            let next = match self.first.take() {
                 Some(first) => Some(first),
                 None => self.records.next()?,
             };
-            let Some(Record { mut fields, mut problem, .. }) = record else { break };
-            if fields.len() != self.header.len() {
-                problem = problem.or_else(|| {
-                    Some(Error::BadRow {
-                        found: format!("has {} fields", fields.len()),
-                        expected: format!(
-                            "{} as in the header; put fields that hold the delimiter into quotes",
-                            self.header.len()
-                        ),
-                    })
-                });
-                fields = self.fitted(&fields);
+            let Some((mut record, mut problem)) = next else { break };
+            if record.len() != width {
+                let found = format!("has {} {}", record.len(), if record.len() == 1 { "field" } else { "fields" });
+                let expected = format!("{width} as in the header; put fields that hold the delimiter into quotes");
+                problem.get_or_insert(Error::BadRow { found, expected });
+                record = self.fitted(&record);
             }
-            bytes += fields.as_slice().len();
-            rows.push(self.row(&fields, problem));
-            kept.push(fields);
+            bytes += record.byte_len();
+            rows.push(self.row(&record, problem.as_ref()));
+            raw.push(record);
         }
-        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: RawRows::Records(kept) }))
+        Ok((!rows.is_empty()).then_some(Chunk { rows, raw: RawRows::Records(raw) }))
     }
 }
 
 pub(crate) struct Writer {
-    inner: csv::Writer<Encoder>,
-    /// Where each added column goes.
+    file: Encoder,
+    dialect: Dialect,
+    /// The position of each new column.
     positions: Vec<usize>,
     width: usize,
 }
 
 impl Writer {
-    pub(crate) fn new(mut file: Encoder, dialect: Dialect, header: &[String], added: &[NewColumn]) -> io::Result<Self> {
-        if dialect.bom {
-            file.write_all(BOM)?;
-        }
-        let mut names = header.to_vec();
+    pub(crate) fn new(file: Encoder, dialect: Dialect, header: &Header, new_columns: &[NewColumn]) -> io::Result<Self> {
+        let mut fields = header.fields.clone();
         let mut positions = Vec::new();
-        for column in added {
-            positions.push(names.iter().position(|name| *name == column.name).unwrap_or(names.len()));
-            if positions.last() == Some(&names.len()) {
-                names.push(column.name.clone());
+        for column in new_columns {
+            let known = header.names.iter().position(|name| *name == column.name);
+            positions.push(known.unwrap_or(fields.len()));
+            if known.is_none() {
+                fields.push(encode(column.name.as_bytes(), dialect.delimiter).into_owned());
             }
         }
-        let terminator = if dialect.crlf { Terminator::CRLF } else { Terminator::Any(b'\n') };
-        let mut inner = WriterBuilder::new()
-            .delimiter(dialect.delimiter)
-            .terminator(terminator)
-            .quote_style(QuoteStyle::Necessary)
-            .from_writer(file);
-        inner.write_record(&names)?;
-        Ok(Self { inner, positions, width: names.len() })
+        let mut writer = Self { file, dialect, positions, width: fields.len() };
+        if dialect.bom {
+            writer.file.write_all(BOM)?;
+        }
+        if dialect.sep_line {
+            writer.file.write_all(&[b"sep=".as_slice(), &[dialect.delimiter], dialect.line_end.as_bytes()].concat())?;
+        }
+        writer.write_record(&fields)?;
+        Ok(writer)
+    }
+
+    fn write_record(&mut self, fields: &[Vec<u8>]) -> io::Result<()> {
+        for (number, field) in fields.iter().enumerate() {
+            if number > 0 {
+                self.file.write_all(&[self.dialect.delimiter])?;
+            }
+            self.file.write_all(&rewrite(field, self.dialect.delimiter))?;
+        }
+        self.file.write_all(self.dialect.line_end.as_bytes())
     }
 }
 
-impl super::Writer for Writer {
+impl RowWriter for Writer {
     fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()> {
-        let RawRows::Records(records) = chunk.kept else { return Err(io::Error::other("rows of another format")) };
+        let RawRows::Records(records) = chunk.raw else { return Err(other_format()) };
         for (record, values) in records.iter().zip(values) {
             let mut fields: Vec<Vec<u8>> = record.iter().map(<[u8]>::to_vec).collect();
             fields.resize(self.width, Vec::new());
             for (position, value) in self.positions.iter().zip(values) {
-                match value {
-                    Value::Null => {}
-                    Value::String(text) => fields[*position] = text.into_bytes(),
-                    other => fields[*position] = other.to_string().into_bytes(),
-                }
+                let text = match value {
+                    Value::Null => continue,
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                fields[*position] = encode(text.as_bytes(), self.dialect.delimiter).into_owned();
             }
-            self.inner.write_record(&fields)?;
+            self.write_record(&fields)?;
         }
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> io::Result<()> {
-        self.inner.into_inner().map_err(|error| io::Error::other(error.to_string()))?.finish()
+        self.file.finish()
     }
 }

@@ -16,6 +16,8 @@ pub enum Error {
     PathNotAllowed { path: PathBuf, found: &'static str, allowed: Vec<PathBuf> },
     #[error("`{path}` has {bytes} bytes, more than the {limit} allowed; split it, or raise `--max-file-bytes`")]
     FileTooLarge { path: PathBuf, bytes: u64, limit: u64 },
+    #[error("`{path}` unpacks to more than the {limit} bytes allowed; split it, or raise `--max-file-bytes`")]
+    UnpackedTooLarge { path: PathBuf, limit: u64 },
     #[error("`{path}` is {found}; expected CSV, TSV, JSON lines, text lines (`.txt`) or Parquet in UTF-8; {remedy}")]
     FormatUnknown { path: PathBuf, found: String, remedy: String },
     #[error("`{path}` cannot be read on after row {rows}: {message}; get a complete copy of the file")]

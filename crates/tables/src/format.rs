@@ -1,19 +1,20 @@
-//! What kind of file a file is: by its first bytes, and by its name where those leave a choice.
+//! The format of a file: recognized by its first bytes, and by its name where they leave a choice.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Cursor, Read, Seek};
 use std::path::Path;
 
-use crate::Error;
 use crate::compression::Compression;
-use crate::csv::{BOM, Dialect};
-use crate::records::Records;
+use crate::csv::{Dialect, LineEnd};
+use crate::csv_records::Records;
+use crate::error::Error;
+use crate::lines::BOM;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Csv(Dialect),
     JsonLines,
-    /// Plain lines; their output is CSV, since a line has no room for a second column.
+    /// Plain text, one row a line. Its output is CSV.
     Text,
     Parquet,
 }
@@ -24,9 +25,10 @@ pub(crate) struct Layout {
     pub compression: Compression,
 }
 
-/// What the caller says of a CSV file; the delimiter is found where it is not given.
+/// What a caller knows about a CSV file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CsvOptions {
+    /// Detected if left out.
     pub delimiter: Option<u8>,
     pub header: bool,
 }
@@ -37,79 +39,87 @@ impl Default for CsvOptions {
     }
 }
 
-/// So much of a file's beginning is looked at; a header is rarely longer.
+/// Bytes that are examined at the beginning of a file. A header is rarely longer.
 const SAMPLE_BYTES: u64 = 64 << 10;
-/// Delimiters that are looked for, the likeliest first.
+/// Records that are compared to detect the delimiter.
+const SAMPLE_RECORDS: usize = 20;
+/// Delimiters that are detected, the most common first.
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 impl Layout {
-    pub(crate) fn of(file: &mut File, path: &Path, reading: CsvOptions) -> Result<Self, Error> {
-        let broken =
-            |error: io::Error| Error::FileBroken { path: path.to_owned(), rows: 0, message: error.to_string() };
-        let unknown = |found: &str, remedy: &str| Error::FormatUnknown {
+    /// Detects the layout of a file.
+    ///
+    /// # Errors
+    /// `NoRows`, `FormatUnknown`, or `FileBroken` if it cannot be unpacked.
+    pub(crate) fn detect(file: &mut File, path: &Path, options: CsvOptions) -> Result<Self, Error> {
+        let (compression, sample) = sample(file).map_err(|error| Error::FileBroken {
             path: path.to_owned(),
-            found: found.to_owned(),
-            remedy: remedy.to_owned(),
-        };
-        let raw = sample(file).map_err(broken)?;
-        let compression = Compression::of(&raw);
-        let sample = match compression {
-            Compression::None => raw,
-            Compression::Gzip | Compression::Zstd => {
-                let file = file.try_clone().map_err(broken)?;
-                let mut inside = Vec::new();
-                let decoder = compression.decoder(file).map_err(broken)?;
-                // A stream that is cut short still has a beginning; that it is cut is found when it is read.
-                let _ = decoder.take(SAMPLE_BYTES).read_to_end(&mut inside);
-                file_start(path, inside)?
-            }
-        };
+            rows: 0,
+            message: error.to_string(),
+        })?;
         if sample.is_empty() {
             return Err(Error::NoRows { found: "no bytes" });
         }
-        match sample.as_slice() {
-            [b'P', b'A', b'R', b'1', ..] if compression == Compression::None => {
-                return Ok(Self { format: Format::Parquet, compression });
-            }
-            [b'P', b'A', b'R', b'1', ..] => {
-                return Err(unknown("Parquet inside gzip or zstd", "unpack it; Parquet compresses its columns itself"));
-            }
-            [b'P', b'K', 3, 4, ..] => {
-                return Err(unknown("a zip or Excel file", "unpack it, or save the sheet as CSV"));
-            }
-            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
-                return Err(unknown("UTF-16", "convert it: `iconv -f UTF-16 -t UTF-8`"));
-            }
-            // A stray NUL may be in any text; every eighth byte is in none.
-            sample if sample.iter().filter(|byte| **byte == 0).count() * 8 > sample.len() => {
-                return Err(unknown("binary or UTF-16 without a mark", "convert it, with `iconv` for example"));
-            }
-            _ => {}
+        let unknown = |(found, remedy): (&str, &str)| {
+            Err(Error::FormatUnknown { path: path.to_owned(), found: found.into(), remedy: remedy.into() })
+        };
+        match foreign(&sample, compression) {
+            Some(problem) => return unknown(problem),
+            None if sample.starts_with(b"PAR1") => return Ok(Self { format: Format::Parquet, compression }),
+            None => {}
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let extension =
-            Path::new(Compression::from_name(&name).1).extension().map(|part| part.to_string_lossy().into_owned());
-        let text = sample.strip_prefix(BOM).unwrap_or(&sample);
-        let object = starts_with_object(text);
-        let format = match extension.as_deref() {
-            Some("jsonl" | "ndjson") => Format::JsonLines,
-            // A CSV header that reads as a JSON object is a JSON file with the wrong name.
-            _ if object => Format::JsonLines,
-            Some("csv" | "tsv" | "tab") => Format::Csv(dialect(&sample, extension.as_deref(), reading)),
-            Some("txt" | "text") if reading.delimiter.is_none() => Format::Text,
-            Some("json") => {
-                return Err(unknown("JSON that is not one object a line", "convert it: `jq -c '.[]'`"));
-            }
-            Some("parquet" | "pq") => {
-                return Err(unknown("no Parquet, whatever its name says", "name it after what it is"));
-            }
-            _ if reading.delimiter.is_some() => Format::Csv(dialect(&sample, None, reading)),
-            _ => return Err(unknown("of no known extension", "rename it after what it holds")),
+        let (_, extension) = split_name(path);
+        let csv = |tabs| Format::Csv(dialect(&sample, tabs, options));
+        let format = match extension.as_str() {
+            "jsonl" | "ndjson" => Format::JsonLines,
+            // A CSV header that is a JSON object belongs to a JSON file with the wrong name.
+            _ if starts_with_object(&sample) => Format::JsonLines,
+            "csv" => csv(false),
+            "tsv" | "tab" => csv(true),
+            "txt" | "text" if options.delimiter.is_none() => Format::Text,
+            "json" => return unknown(("JSON that is not one object a line", "convert it: `jq -c '.[]'`")),
+            "parquet" | "pq" => return unknown(("not Parquet, despite its name", "rename it after its content")),
+            _ if options.delimiter.is_some() => csv(false),
+            _ => return unknown(("a file with an unknown extension", "rename it after its content")),
         };
         Ok(Self { format, compression })
     }
 
-    /// The usual extension of an output, compression included.
+    /// Returns how an output of this name is written for an input of this layout.
+    ///
+    /// # Errors
+    /// `OutputFormat` if the name is that of another format.
+    pub(crate) fn for_output(self, output: &Path) -> Result<Self, Error> {
+        let (compression, extension) = split_name(output);
+        let is_csv = matches!(self.format, Format::Csv(_) | Format::Text);
+        let (found, fits) = match extension.as_str() {
+            "csv" => ("CSV", is_csv),
+            "tsv" | "tab" => ("TSV", is_csv),
+            "jsonl" | "ndjson" | "json" => ("JSON lines", self.format == Format::JsonLines),
+            "parquet" | "pq" => ("Parquet", self.format == Format::Parquet),
+            _ => ("another kind of file", self.format != Format::Parquet),
+        };
+        if !fits || compression != Compression::None && self.format == Format::Parquet {
+            let expected = format!("`…{}`", self.extension());
+            return Err(Error::OutputFormat { path: output.to_owned(), found, expected });
+        }
+        let plain = Dialect { delimiter: b',', header: true, bom: false, sep_line: false, line_end: LineEnd::Lf };
+        let format = match self.format {
+            Format::Csv(_) | Format::Text => {
+                let dialect = if let Format::Csv(dialect) = self.format { dialect } else { plain };
+                let delimiter = match (extension.as_str(), dialect.delimiter) {
+                    ("tsv" | "tab", _) => b'\t',
+                    ("csv", b'\t') => b',',
+                    (_, delimiter) => delimiter,
+                };
+                Format::Csv(Dialect { delimiter, ..dialect })
+            }
+            format => format,
+        };
+        Ok(Self { format, compression })
+    }
+
+    /// Returns the usual extension of an output, with that of the compression.
     pub(crate) fn extension(self) -> String {
         let format = match self.format {
             Format::Csv(Dialect { delimiter: b'\t', .. }) => ".tsv",
@@ -121,45 +131,106 @@ impl Layout {
     }
 }
 
-fn sample(file: &mut File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.take(SAMPLE_BYTES).read_to_end(&mut bytes)?;
-    file.rewind()?;
-    Ok(bytes)
+/// Returns the compression and the extension, in lower case, that a file name ends with.
+fn split_name(path: &Path) -> (Compression, String) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let (compression, name) = Compression::from_name(&name);
+    (compression, Path::new(name).extension().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-fn file_start(path: &Path, inside: Vec<u8>) -> Result<Vec<u8>, Error> {
-    if inside.is_empty() {
-        let message = "nothing could be unpacked from it".to_owned();
-        return Err(Error::FileBroken { path: path.to_owned(), rows: 0, message });
+/// Returns the compression of a file and the beginning of what is in it.
+fn sample(file: &mut File) -> io::Result<(Compression, Vec<u8>)> {
+    let mut sample = Vec::new();
+    file.rewind()?;
+    file.take(SAMPLE_BYTES).read_to_end(&mut sample)?;
+    file.rewind()?;
+    let compression = Compression::from_bytes(&sample);
+    if compression != Compression::None {
+        sample.clear();
+        // A stream that is cut short still has a beginning. The error comes when it is read to the end.
+        let _ = compression.decoder(file.try_clone()?, None)?.take(SAMPLE_BYTES).read_to_end(&mut sample);
+        if sample.is_empty() {
+            return Err(io::Error::other("it cannot be unpacked"));
+        }
     }
-    Ok(inside)
+    Ok((compression, sample))
 }
 
-/// Whether the first line is a JSON object, or the beginning of one longer than the sample.
-fn starts_with_object(text: &[u8]) -> bool {
+/// Recognizes files that cannot be read; returns what they are and what helps.
+fn foreign(sample: &[u8], compression: Compression) -> Option<(&'static str, &'static str)> {
+    Some(match sample {
+        [b'P', b'A', b'R', b'1', ..] if compression != Compression::None => {
+            ("Parquet inside gzip or zstd", "unpack it; Parquet compresses its columns itself")
+        }
+        [b'P', b'A', b'R', b'1', ..] => return None,
+        [b'P', b'K', 3, 4, ..] => ("a zip or Excel file", "unpack it, or save the sheet as CSV"),
+        [0xD0, 0xCF, 0x11, 0xE0, ..] => ("an old Excel file", "save the sheet as CSV"),
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => ("UTF-16", "convert it: `iconv -f UTF-16 -t UTF-8`"),
+        // A few zero bytes occur in text, but not one in eight.
+        sample if sample.iter().filter(|byte| **byte == 0).count() * 8 > sample.len() => {
+            ("binary or UTF-16 without a mark", "convert it, for example with `iconv`")
+        }
+        _ => return None,
+    })
+}
+
+/// Returns whether the first line is a JSON object, or the beginning of one that is longer than the sample.
+fn starts_with_object(sample: &[u8]) -> bool {
+    let text = sample.strip_prefix(BOM).unwrap_or(sample);
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let whole = line.len() < text.len() || (text.len() as u64) < SAMPLE_BYTES;
+    let whole = line.len() < text.len() || (sample.len() as u64) < SAMPLE_BYTES;
     line.trim_ascii_start().starts_with(b"{")
         && (!whole || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line).is_ok())
 }
 
-fn dialect(sample: &[u8], extension: Option<&str>, reading: CsvOptions) -> Dialect {
-    let named = matches!(extension, Some("tsv" | "tab")).then_some(b'\t');
-    let delimiter = reading.delimiter.or(named).unwrap_or_else(|| guessed_delimiter(sample));
-    let crlf = sample.iter().position(|byte| *byte == b'\n').is_some_and(|end| sample[..end].ends_with(b"\r"));
-    Dialect { delimiter, header: reading.header, bom: sample.starts_with(BOM), crlf }
+fn dialect(sample: &[u8], tabs: bool, options: CsvOptions) -> Dialect {
+    let text = sample.strip_prefix(BOM).unwrap_or(sample);
+    let line_end = line_end(text);
+    let named = match text {
+        [b's', b'e', b'p', b'=', delimiter, b'\r' | b'\n', ..] => Some(*delimiter),
+        _ => None,
+    };
+    let delimiter = options.delimiter.or(named).or(tabs.then_some(b'\t'));
+    Dialect {
+        delimiter: delimiter.unwrap_or_else(|| detect_delimiter(text, line_end)),
+        header: options.header,
+        bom: text.len() < sample.len(),
+        sep_line: named.is_some(),
+        line_end,
+    }
 }
 
-/// The delimiter that splits the first record into most fields; a comma where none splits it.
-fn guessed_delimiter(sample: &[u8]) -> u8 {
-    let fields = |delimiter: u8| {
-        let mut records = Records::new(Box::new(io::Cursor::new(sample.to_vec())), delimiter);
-        records.next().ok().flatten().map_or(0, |record| record.fields.len())
+/// Carriage returns end lines only if there are no line feeds outside quotes, because they also occur in fields.
+fn line_end(text: &[u8]) -> LineEnd {
+    let mut quoted = false;
+    let mut carriage_return = false;
+    for (position, &byte) in text.iter().enumerate() {
+        quoted ^= byte == b'"';
+        match byte {
+            b'\n' if !quoted && position > 0 && text[position - 1] == b'\r' => return LineEnd::CrLf,
+            b'\n' if !quoted => return LineEnd::Lf,
+            b'\r' if !quoted => carriage_return = true,
+            _ => {}
+        }
+    }
+    if carriage_return { LineEnd::Cr } else { LineEnd::Lf }
+}
+
+/// Returns the delimiter that splits the most records into as many fields as the header; of several, the one with the
+/// most fields. A comma if none splits the header.
+fn detect_delimiter(text: &[u8], line_end: LineEnd) -> u8 {
+    let fit = |delimiter: u8| {
+        let records = Records::new(Box::new(Cursor::new(text.to_vec())), delimiter, line_end.last_byte());
+        let Ok(mut records) = records else { return (0, 0) };
+        let mut next = || records.next().ok().flatten().map(|(record, _)| record.len());
+        let width = next().unwrap_or(0);
+        let widths: Vec<usize> = std::iter::from_fn(next).take(SAMPLE_RECORDS).collect();
+        let agreeing = widths.iter().filter(|other| **other == width).count();
+        let share = if widths.is_empty() { 100 } else { 100 * agreeing / widths.len() };
+        if width > 1 { (share, width) } else { (0, 0) }
     };
-    // `max_by_key` takes the last of equals, so the likeliest comes last.
-    DELIMITERS.into_iter().rev().max_by_key(|delimiter| fields(*delimiter)).unwrap_or(b',')
+    // `max_by_key` takes the last of equals, so the most common delimiter comes last.
+    DELIMITERS.into_iter().rev().max_by_key(|delimiter| fit(*delimiter)).unwrap_or(b',')
 }
 
 #[cfg(test)]
@@ -167,14 +238,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delimiter_is_the_one_that_splits_the_header() {
-        assert_eq!(guessed_delimiter(b"id;text, long;label\n1;a;b\n"), b';');
-        assert_eq!(guessed_delimiter(b"text\nhello, you\n"), b',');
-        assert_eq!(guessed_delimiter(b"\"a;b;c\"\tb\n"), b'\t');
+    fn the_delimiter_is_the_one_that_splits_rows_as_it_splits_the_header() {
+        for (text, expected) in [
+            ("id;text, long;label\n1;a;b\n", b';'),
+            ("text\nhello, you\n", b','),
+            ("\"a;b;c\"\tb\n", b'\t'),
+            ("text|rate (a|b|c|d),id\nhello,1\nyou,2\n", b','),
+            ("id,text\n1,well, hello\n2,you\n", b','),
+        ] {
+            assert_eq!(detect_delimiter(text.as_bytes(), LineEnd::Lf), expected, "{text}");
+        }
     }
 
     #[test]
-    fn an_object_on_the_first_line_is_json_whatever_the_name() {
+    fn a_carriage_return_ends_lines_only_where_nothing_else_does() {
+        for (text, expected) in [
+            ("a,b\n1,x\ry\n", LineEnd::Lf),
+            ("a,b\r\n1,2\r\n", LineEnd::CrLf),
+            ("a,b\r1,\"x\ny\"\r", LineEnd::Cr),
+            ("a,\"x\ry\"\n", LineEnd::Lf),
+            ("a", LineEnd::Lf),
+        ] {
+            assert_eq!(line_end(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_object_in_the_first_line_means_json() {
         assert!(starts_with_object(b" {\"a\": 1}\n"));
         assert!(!starts_with_object(b"{a},b\n1,2\n"));
         assert!(!starts_with_object(b"{\n  \"a\": 1\n}\n"));

@@ -1,150 +1,78 @@
-//! Rows of files: CSV, JSON lines, plain lines and Parquet, compressed or not, read and written a piece at a time.
+//! Tables in files: CSV, TSV, JSON lines, plain text and Parquet, plain or compressed, in chunks of bounded size.
 //!
-//! Nothing here knows models or predictions; `job` puts those between a reader and a writer. Nothing outside this folder
-//! may name `csv`, `flate2`, `zstd`, `parquet` or `arrow`.
+//! [`TableFile`] reads the rows of a file and [`TableWriter`] writes them again with further columns, everything else
+//! as it was. [`PathPolicy`] says which paths may be used. [`OutputFile`] makes an output appear complete or not at
+//! all. This crate knows nothing of models or predictions.
 
 mod columns;
 mod compression;
 mod csv;
+mod csv_records;
 mod error;
 mod format;
-mod jsonl;
+mod json_lines;
 mod lines;
 mod output_file;
 mod parquet;
 mod path_policy;
-mod records;
+mod rows;
 mod table_file;
+mod table_writer;
 mod text;
 
-use serde_json::Value;
-
 pub use error::Error;
-pub use jsonl::Object;
+pub use format::CsvOptions;
+pub use json_lines::JsonObject;
 pub use lines::{Line, Lines};
 pub use output_file::{IfExists, OutputFile, PartialFile, ProgressFile, output_location};
-pub use path_policy::{Location, PathPolicy};
-pub use table_file::{CsvOptions, Projection, Rows, TableFile, TableWriter};
+pub use path_policy::{AllowedDir, Location, PathPolicy};
+pub use rows::{Cell, CellKind, Chunk, ColumnRef, MAX_ROW_BYTES, NewColumn, Row, ValueKind};
+pub use table_file::{Projection, Rows, TableFile};
+pub use table_writer::TableWriter;
 
 // The old names, until all users have the new ones.
-pub use self::{CellKind as Reads, ColumnRef as Wanted, NewColumn as Added, ValueKind as Kind};
+pub use format::CsvOptions as Reading;
+pub use json_lines::JsonObject as Object;
 pub use output_file::IfExists as Existing;
 pub use path_policy::PathPolicy as Places;
-pub use table_file::{CsvOptions as Reading, Projection as Extent, TableFile as Source, TableWriter as Output};
+pub use rows::{CellKind as Reads, ColumnRef as Wanted, NewColumn as Added, ValueKind as Kind};
+pub use table_file::{Projection as Extent, TableFile as Source};
+pub use table_writer::TableWriter as Output;
 
-/// Doors for `fuzz/`.
+/// Entry points for the fuzz targets.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
     use std::io::Cursor;
 
-    use super::records::Records;
-    use super::{CellKind, ColumnRef, Line, Lines, Object, Reader, jsonl};
+    use crate::csv_records::Records;
+    use crate::rows::RowReader;
+    use crate::{ColumnRef, JsonObject, Line, Lines, json_lines};
 
-    /// CellKind to the end, in no more records than there are bytes.
+    /// Reads to the end, in no more records than there are bytes.
     pub fn csv(bytes: &[u8]) {
-        for delimiter in *b",\t;" {
-            let mut records = Records::new(Box::new(Cursor::new(bytes.to_vec())), delimiter);
+        for (delimiter, line_end) in [(b',', b'\n'), (b'\t', b'\n'), (b';', b'\r')] {
+            let records = Records::new(Box::new(Cursor::new(bytes.to_vec())), delimiter, line_end);
+            let mut records = records.expect("memory can be read");
             let count = std::iter::from_fn(|| records.next().expect("memory can be read")).count();
             assert!(count <= bytes.len());
         }
     }
 
-    /// CellKind to the end; an object that is written again is the same.
+    /// Reads to the end. An object that is written again is the same.
     pub fn jsonl(bytes: &[u8]) {
-        let wanted =
-            ["text", "in.text"].map(|column| ColumnRef { column: column.into(), position: 0, reads: CellKind::Text });
-        let mut reader = jsonl::Reader::new(Box::new(Cursor::new(bytes.to_vec())), wanted.to_vec());
+        let columns = ["text", "in.text"].map(ColumnRef::text_field);
+        let mut reader = json_lines::Reader::new(Box::new(Cursor::new(bytes.to_vec())), columns.to_vec());
         let mut rows = 0;
-        while let Some(chunk) = reader.next().expect("memory can be read") {
+        while let Some(chunk) = reader.next_chunk().expect("memory can be read") {
             rows += chunk.rows.len();
         }
         let lines: Vec<Line> = Lines::new(bytes).map(|line| line.expect("memory can be read")).collect();
         assert_eq!(rows, lines.len());
-        for object in lines.iter().filter_map(|line| Object::parse(line).ok()) {
+        for object in lines.iter().filter_map(|line| JsonObject::parse(line).ok()) {
             let line = object.line();
-            let again = Object::parse(&Line::Whole(line.clone().into_bytes())).expect("what was written can be read");
-            assert_eq!(again.line(), line);
+            let again = JsonObject::parse(&Line::Whole(line.clone().into_bytes()));
+            assert_eq!(again.expect("what was written can be read").line(), line);
         }
     }
-}
-
-/// Longest row that is read. A longer one is reported and passed over, so that a file without line ends, or with a quote
-/// that is never closed, fills no memory. Texts are bounded far below it by `--max-text-bytes`.
-pub const MAX_ROW_BYTES: usize = 16 << 20;
-/// Rows are handed over in pieces of this many, or fewer where they are large.
-const CHUNK_ROWS: usize = 256;
-const CHUNK_BYTES: usize = 1 << 20;
-
-/// What a row has in one of the columns that were asked for: text, or why there is none.
-pub type Cell = Result<String, Error>;
-
-/// One of the columns to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ColumnRef {
-    pub column: String,
-    /// Where it stands among the columns; several may have one name.
-    pub position: usize,
-    pub reads: CellKind,
-}
-
-/// What a column may hold where the format tells kinds apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CellKind {
-    /// A number is a mistake there.
-    Text,
-    /// Numbers and truth values are read as they are written.
-    Value,
-    /// Lists as well, as JSON.
-    List,
-}
-
-/// One row: a cell for each column that was asked for, in that order.
-#[derive(Debug)]
-pub struct Row {
-    pub cells: Vec<Cell>,
-}
-
-/// Some rows in a piece, with all that a writer needs to write them again.
-#[derive(Debug)]
-pub struct Chunk {
-    pub rows: Vec<Row>,
-    kept: RawRows,
-}
-
-#[derive(Debug)]
-enum RawRows {
-    Records(Vec<::csv::ByteRecord>),
-    Lines(Vec<Vec<u8>>),
-    Batch(arrow_array::RecordBatch),
-}
-
-/// What a column added to an output holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueKind {
-    Text,
-    Number,
-    Flag,
-    /// Any JSON; its text in formats that have none.
-    Json,
-}
-
-/// A column to be put into an output: a new one, or one that is there already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewColumn {
-    pub name: String,
-    pub kind: ValueKind,
-}
-
-/// A file format's way of reading. Errors are those of the stream itself; a bad row is a row.
-trait Reader: Send {
-    fn next(&mut self) -> std::io::Result<Option<Chunk>>;
-}
-
-/// A file format's way of writing.
-trait Writer {
-    /// Writes the chunk's rows with a value for each added column; `Null` leaves what was there, or nothing.
-    fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> std::io::Result<()>;
-    /// Everything into the file.
-    fn finish(self: Box<Self>) -> std::io::Result<()>;
 }

@@ -1,51 +1,88 @@
-//! Lines of bounded length, from files and from stdin; what they mean is up to whoever reads them.
+//! Lines of bounded length, of files and of stdin.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
 
-use crate::Error;
-use crate::MAX_ROW_BYTES;
-use crate::csv::BOM;
+use crate::error::Error;
+use crate::rows::{CHUNK_BYTES, CHUNK_ROWS, MAX_ROW_BYTES, Row, too_long};
 
-/// One line, without its end.
+/// The byte order mark of UTF-8, which some programs put at the beginning of a file.
+pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// A line without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     Whole(Vec<u8>),
-    /// It was passed over; this many bytes.
+    /// A line that was skipped, and its length in bytes.
     TooLong(u64),
 }
 
 impl Line {
-    /// The line as text.
+    /// Returns the line as text.
     ///
     /// # Errors
-    /// What is wrong with it, to be reported in its place.
+    /// `BadRow` if it is too long or not UTF-8.
     pub fn text(&self) -> Result<&str, Error> {
         match self {
             Self::Whole(bytes) => std::str::from_utf8(bytes).map_err(|error| Error::BadRow {
                 found: format!("is not UTF-8 from byte {} on", error.valid_up_to() + 1),
-                expected: "UTF-8; convert it, with `iconv` for example".into(),
+                expected: "UTF-8; convert it, for example with `iconv`".into(),
             }),
             Self::TooLong(bytes) => Err(too_long(*bytes)),
         }
     }
-}
 
-pub(crate) fn too_long(bytes: u64) -> Error {
-    Error::BadRow {
-        found: format!("has {bytes} bytes and was passed over"),
-        expected: format!("at most {MAX_ROW_BYTES}; split it"),
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::TooLong(_) => Vec::new(),
+        }
     }
 }
 
-/// Lines of a stream, ends of either kind taken off, and a byte order mark before the first.
+/// Reads lines that end with a line feed, with or without a carriage return before it. A byte order mark at the
+/// beginning is left out.
 pub struct Lines<R> {
     inner: R,
     first: bool,
 }
 
+impl Lines<BufReader<Box<dyn Read + Send>>> {
+    /// Reads lines until they fill a chunk. `make_row` reads one line.
+    pub(crate) fn chunk(&mut self, mut make_row: impl FnMut(&Line) -> Row) -> io::Result<(Vec<Row>, Vec<Vec<u8>>)> {
+        let (mut rows, mut raw, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
+            let Some(line) = self.next_line()? else { break };
+            rows.push(make_row(&line));
+            raw.push(line.into_bytes());
+            bytes += raw.last().map_or(0, Vec::len);
+        }
+        Ok((rows, raw))
+    }
+}
+
 impl<R: BufRead> Lines<R> {
     pub fn new(inner: R) -> Self {
         Self { inner, first: true }
+    }
+
+    fn next_line(&mut self) -> io::Result<Option<Line>> {
+        let mut line = Vec::new();
+        if self.inner.by_ref().take(MAX_ROW_BYTES as u64 + 1).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if line.len() > MAX_ROW_BYTES {
+            let rest = self.inner.skip_until(b'\n')?;
+            return Ok(Some(Line::TooLong((line.len() + rest.saturating_sub(1)) as u64)));
+        }
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        if std::mem::take(&mut self.first) && line.starts_with(BOM) {
+            line.drain(..BOM.len());
+        }
+        Ok(Some(Line::Whole(line)))
     }
 }
 
@@ -53,45 +90,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     type Item = io::Result<Line>;
 
     fn next(&mut self) -> Option<io::Result<Line>> {
-        let first = std::mem::take(&mut self.first);
-        let mut line = Vec::new();
-        let mut bytes = 0u64;
-        loop {
-            let available = match self.inner.fill_buf() {
-                Ok(available) => available,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Some(Err(error)),
-            };
-            if available.is_empty() && bytes == 0 {
-                return None;
-            }
-            let end = available.iter().position(|byte| *byte == b'\n');
-            let taken = end.unwrap_or(available.len());
-            bytes += taken as u64;
-            if bytes <= MAX_ROW_BYTES as u64 {
-                line.extend_from_slice(&available[..taken]);
-            } else {
-                line = Vec::new();
-            }
-            let ended = end.is_some() || available.is_empty();
-            self.inner.consume(taken + usize::from(end.is_some()));
-            if end.is_some() && bytes == 0 {
-                return Some(Ok(Line::Whole(line)));
-            }
-            if ended {
-                break;
-            }
-        }
-        if bytes > MAX_ROW_BYTES as u64 {
-            return Some(Ok(Line::TooLong(bytes)));
-        }
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        if first && line.starts_with(BOM) {
-            line.drain(..BOM.len());
-        }
-        Some(Ok(Line::Whole(line)))
+        self.next_line().transpose()
     }
 }
 
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_both_kinds_and_none_at_the_end() {
+    fn lines_end_with_or_without_a_carriage_return_and_the_last_one_may_have_no_end() {
         let whole = |line: &str| Line::Whole(line.as_bytes().to_vec());
         assert_eq!(lines(b"one\r\n\ntwo\nthree"), [whole("one"), whole(""), whole("two"), whole("three")]);
         assert_eq!(lines(b""), []);
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_limit_is_passed_over_and_the_next_one_read() {
+    fn a_line_over_the_limit_is_skipped_and_the_next_one_is_read() {
         let mut bytes = vec![b'x'; MAX_ROW_BYTES + 1];
         bytes.extend_from_slice(b"\nafter\n");
         assert_eq!(lines(&bytes), [Line::TooLong(MAX_ROW_BYTES as u64 + 1), Line::Whole(b"after".to_vec())]);
@@ -125,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_are_what_stands_between_line_ends(text in "[ab\\r\\n\u{feff}]{0,40}", room in 1usize..9) {
+        fn lines_are_the_text_between_line_ends(text in "[ab\\r\\n\u{feff}]{0,40}", room in 1usize..9) {
             let found: Vec<Line> = Lines::new(io::BufReader::with_capacity(room, text.as_bytes())).map(Result::unwrap).collect();
             let marked = text.strip_prefix('\u{feff}').unwrap_or(&text);
             let mut expected: Vec<&str> = marked.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();

@@ -1,11 +1,10 @@
-//! Plain lines: a row is a line. Written, they are CSV, which `source` sees to.
+//! Plain text: a row is a line. The output is CSV, because a line has no place for a second column.
 
 use std::io::{self, BufReader, Read};
 
-use csv::ByteRecord;
-
-use crate::lines::{Line, Lines};
-use crate::{CHUNK_BYTES, CHUNK_ROWS, Chunk, RawRows, Row};
+use crate::csv_records::{Record, encode};
+use crate::lines::Lines;
+use crate::rows::{Chunk, RawRows, Row, RowReader};
 
 pub(crate) struct Reader {
     lines: Lines<BufReader<Box<dyn Read + Send>>>,
@@ -17,20 +16,15 @@ impl Reader {
     }
 }
 
-impl super::Reader for Reader {
-    fn next(&mut self) -> io::Result<Option<Chunk>> {
-        let (mut rows, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while rows.len() < CHUNK_ROWS && bytes < CHUNK_BYTES {
-            let Some(line) = self.lines.next() else { break };
-            let line = line?;
-            rows.push(Row { cells: vec![line.text().map(str::to_owned)] });
-            let line = match line {
-                Line::Whole(line) => line,
-                Line::TooLong(_) => Vec::new(),
-            };
-            bytes += line.len();
-            kept.push(ByteRecord::from(vec![line]));
-        }
-        Ok((!rows.is_empty()).then_some(Chunk { rows, kept: RawRows::Records(kept) }))
+impl RowReader for Reader {
+    fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
+        let (rows, raw) = self.lines.chunk(|line| Row { cells: vec![line.text().map(str::to_owned)] })?;
+        let record = |line: &Vec<u8>| {
+            let mut record = Record::default();
+            record.push(&encode(line, b','));
+            record
+        };
+        let raw = RawRows::Records(raw.iter().map(record).collect());
+        Ok((!rows.is_empty()).then_some(Chunk { rows, raw }))
     }
 }

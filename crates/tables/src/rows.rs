@@ -1,0 +1,110 @@
+//! What readers give and writers take: rows in chunks of bounded size.
+
+use std::io;
+
+use serde_json::Value;
+
+use crate::csv_records::Record;
+use crate::error::Error;
+
+/// The longest row that is read. A longer one is reported and skipped, so that a file without line ends, or with a
+/// quote that is never closed, does not fill the memory. Texts have a much lower limit.
+pub const MAX_ROW_BYTES: usize = 16 << 20;
+/// Rows in a chunk, or fewer if they are large.
+pub(crate) const CHUNK_ROWS: usize = 256;
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+/// The value of a row in one of the selected columns, or why there is none.
+pub type Cell = Result<String, Error>;
+
+/// A column to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnRef {
+    pub column: String,
+    /// Its position among the columns of the file, several of which may have one name. Unused in JSON lines.
+    pub position: usize,
+    pub kind: CellKind,
+}
+
+impl ColumnRef {
+    /// A field of JSON lines that holds text.
+    pub fn text_field(name: impl Into<String>) -> Self {
+        Self { column: name.into(), position: 0, kind: CellKind::Text }
+    }
+}
+
+/// Which values are accepted in a column, in formats that have types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellKind {
+    /// Strings only.
+    Text,
+    /// Also numbers and truth values, as they are written.
+    Value,
+    /// Also lists, as JSON.
+    List,
+}
+
+/// A row: one cell for each selected column, in that order.
+#[derive(Debug)]
+pub struct Row {
+    pub cells: Vec<Cell>,
+}
+
+/// Consecutive rows, with all that a writer needs to write them again.
+#[derive(Debug)]
+pub struct Chunk {
+    pub rows: Vec<Row>,
+    pub(crate) raw: RawRows,
+}
+
+/// The rows of a chunk as they are in the file.
+#[derive(Debug)]
+pub(crate) enum RawRows {
+    Records(Vec<Record>),
+    Lines(Vec<Vec<u8>>),
+    Batch(arrow_array::RecordBatch),
+}
+
+/// What a column of an output holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    Text,
+    Number,
+    Flag,
+    /// Any JSON value; its text in formats that cannot hold one.
+    Json,
+}
+
+/// A column to write: a new one, or one of the file that gets new values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewColumn {
+    pub name: String,
+    pub kind: ValueKind,
+}
+
+/// Reads the rows of one format. Errors are those of the stream; a bad row is a row with an error in its cells.
+pub(crate) trait RowReader: Send {
+    fn next_chunk(&mut self) -> io::Result<Option<Chunk>>;
+}
+
+/// Writes the rows of one format.
+pub(crate) trait RowWriter {
+    /// Writes the chunk's rows with a value for each new column. `Null` leaves the value that the row has, if any.
+    fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()>;
+
+    /// Writes what is still buffered.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// The error of a row that is longer than [`MAX_ROW_BYTES`].
+pub(crate) fn too_long(bytes: u64) -> Error {
+    Error::BadRow {
+        found: format!("has {bytes} bytes and was skipped"),
+        expected: format!("at most {MAX_ROW_BYTES}; split it"),
+    }
+}
+
+/// The error of a writer that is given rows of another format, which would be a defect.
+pub(crate) fn other_format() -> io::Error {
+    io::Error::other("rows of another format")
+}
