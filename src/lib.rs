@@ -33,11 +33,7 @@ pub use batch as job;
 pub use cache_dir::{artifacts, digest, private_dir};
 pub use classifier as model;
 pub use classifier as prediction;
-/// The engine, with the former name of [`Priority`](engine::Priority).
-pub mod engine {
-    pub use ::engine::{Priority as Lane, *};
-    pub use classifier::WordWeight as Weight;
-}
+pub use engine;
 pub use evaluation;
 pub use onnx_runtime as onnxruntime;
 pub use tables as files;

@@ -19,9 +19,9 @@ use std::sync::atomic::Ordering;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 
-use crate::engine::Engine;
-use crate::job::JobSettings;
+use batch::JobSettings;
 pub use duplex::{Duplex, stdio};
+use engine::Engine;
 use server::Server;
 use stdio::{Session, StdioTransport};
 

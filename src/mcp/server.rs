@@ -13,11 +13,11 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use crate::engine::Engine;
-use crate::job::JobSettings;
 use crate::mcp::skill;
 use crate::mcp::stdio::Session;
 use crate::mcp::tools;
+use batch::JobSettings;
+use engine::Engine;
 
 pub(super) type Context = RequestContext<RoleServer>;
 type Page = Option<PaginatedRequestParams>;

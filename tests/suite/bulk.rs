@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use local_model_mcp::engine::{EngineSettings, Lane};
+use local_model_mcp::engine::{EngineSettings, Priority};
 use local_model_mcp::error::Error;
 use local_model_mcp::job::{RowOptions, classify_rows};
 use local_model_mcp::prediction::{Input, Task};
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, text};
-use crate::fake::{self, Script};
 use crate::place::Place;
+use engine::testing::{self, Script};
 
 fn predict(place: &Place, arguments: &[&str]) -> Command {
     let mut command = command(&["predict"]);
@@ -160,9 +160,9 @@ fn the_project_folder_of_the_client_is_where_files_may_be() {
 
 /// Classifies texts of the fake with one worker and a queue of one.
 async fn classified(script: &Arc<Script>, texts: Vec<&'static str>) -> Vec<(usize, Result<String, Error>)> {
-    let engine = fake::start(script, EngineSettings { queue_capacity: 1, ..fake::settings() });
+    let engine = testing::start(script, EngineSettings { queue_capacity: 1, ..testing::settings() });
     let rows = texts.into_iter().enumerate().map(|(row, text)| (row, Ok(Input::single(text))));
-    let options = RowOptions { in_flight: 4, priority: Lane::Background, ..RowOptions::default() };
+    let options = RowOptions { in_flight: 4, priority: Priority::Background, ..RowOptions::default() };
     let answers = classify_rows(engine, stream::iter(rows), options);
     answers.map(|(row, outcome)| (row, outcome.map(|answer| answer.label().prediction))).collect().await
 }

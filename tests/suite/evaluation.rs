@@ -20,9 +20,9 @@ use parquet::basic::Compression;
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, predict, run, shared_cache, text};
-use crate::fake::settings;
 use crate::goldens::{fixture, load, with_settings};
 use crate::place::{Place, parquet};
+use engine::testing::settings;
 
 fn start(model: Location) -> Arc<Engine> {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::{call, modern_meta};
-use crate::fake::{LABELS, Script, settings};
 use crate::place::Place;
 use crate::protocol::{MAX_FILE_BYTES, Session, error_text};
+use engine::testing::{LABELS, Script, settings};
 
 /// No tokenizer gives a token less than three characters of such JSON on average, so this is an upper bound.
 const CHARACTERS_A_TOKEN: usize = 3;
@@ -220,6 +220,7 @@ async fn a_batch_answers_every_text_in_order_and_the_bad_ones_in_place() {
         (json!({ "texts": vec!["x"; 257] }), "`texts` has 257 entries"),
         (json!({ "texts": ["a"], "model": "tone" }), "no model is called `tone`"),
         (json!({ "texts": ["a"], "top_k": 9 }), "`top_k` is 9"),
+        (json!({ "texts": ["a"], "top_k": 10_001 }), "the call asks for 10001 labels; expected at most 10000"),
     ] {
         assert!(error_text(&batch(arguments).await).contains(expected));
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use local_model_mcp::files::Existing;
 use local_model_mcp::job::{Error, FileJob, JobHandle, Summary};
 
-use crate::fake::{Script, settings, start};
 use crate::place::Place;
+use engine::testing::{Script, settings, start};
 
 fn numbered(rows: usize) -> String {
     let lines: Vec<String> = (1..=rows).map(|row| format!("{row},text {row}\n")).collect();

@@ -9,9 +9,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use classifier::{Input, Location, loader};
+use engine::testing::settings;
+use engine::{Engine, EngineSettings, Request};
+use local_model_mcp::onnxruntime::LibrarySettings;
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command, predict};
+use crate::client::{Server, call, command, predict, shared_cache};
 use crate::goldens::with_settings;
 use crate::onnx::{
     bytes, domain, endless, external, floats, function, graph_attribute, import, integer_attribute, integers, model,
@@ -276,6 +280,41 @@ fn while_a_model_does_not_end_the_others_answer() {
     let other = server.receive();
     assert_eq!((&other["id"], &other["result"]["isError"]), (&json!(1), &json!(true)), "{other}");
     assert_eq!(server.finish(), (Some(0), String::new()));
+}
+
+/// The graph turns 2^62 times if the text holds `!`, token 5, and not at all otherwise.
+#[tokio::test]
+async fn a_loop_that_only_some_texts_start_costs_their_deadline_and_no_other_call() {
+    let folder = with_settings("wordpiece-pairs", "");
+    let nodes = [
+        node("Equal", &["input_ids", "mark"], &["marks"], vec![]),
+        node("Cast", &["marks"], &["counted"], integer_attribute("to", 7)),
+        node("ReduceMax", &["counted"], &["any"], integer_attribute("keepdims", 0)),
+        node("Mul", &["any", "many"], &["turns"], vec![]),
+        node("Loop", &["turns", "go", "l"], &["logits"], graph_attribute("body", &endless(false))),
+    ];
+    let tensors = [integers("mark", &[5]), turns("many", 1 << 62), truth("go")];
+    write("model.onnx", model(&nodes, &tensors, &[]))(folder.path());
+    let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
+    let load = |name: &str, location| (name.to_owned(), loader(name.to_owned(), location, library.clone(), 1));
+    let models = vec![load("bad", Location::Folder(folder.path().into())), load("good", Location::BuiltIn)];
+    let deadline = Duration::from_secs(2);
+    let engine = Engine::start(models, EngineSettings { deadline, ..settings() });
+    for name in engine.names() {
+        engine.ready(Some(&name)).await.unwrap();
+    }
+    let ask = |model: &str, text: String| {
+        engine.predict(Request { model: Some(model.into()), input: Input::single(text), ..Request::default() })
+    };
+    for number in 0..8 {
+        ask("bad", format!("hello {number}")).await.unwrap();
+    }
+    let started = Instant::now();
+    let (looping, other) = tokio::join!(ask("bad", "hello !".into()), ask("good", "I love this".into()));
+    assert!(matches!(looping, Err(engine::Error::Deadline { .. })), "{looping:?}");
+    assert_eq!(other.unwrap().label().prediction, "positive");
+    ask("bad", "hello again".into()).await.unwrap();
+    assert!(started.elapsed() < deadline + Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[test]

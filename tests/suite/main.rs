@@ -5,8 +5,6 @@
 
 /// A minimal client: raw lines of JSON over any pair of streams, and the built executable as a child.
 mod client;
-/// The scripted model that stands in at `model`'s door.
-mod fake;
 
 /// ONNX files written by hand.
 #[cfg(target_os = "linux")]

@@ -13,7 +13,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
 
-use crate::fake::{Script, settings, start};
+use engine::testing::{Script, settings, start};
 
 pub(crate) struct Place {
     folder: TempDir,

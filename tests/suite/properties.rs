@@ -7,8 +7,8 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, p
 use serde_json::{Value, json};
 
 use crate::client::{call, request};
-use crate::fake::{Script, settings};
 use crate::protocol::Session;
+use engine::testing::{Script, settings};
 
 /// JSON of any kind, some of it under names that the tools know.
 fn value() -> impl Strategy<Value = Value> {

@@ -11,8 +11,8 @@ use local_model_mcp::commands::Cli;
 use serde_json::{Value, json};
 
 use crate::client::request;
-use crate::fake::Script;
 use crate::protocol::Session;
+use engine::testing::Script;
 
 const INTRODUCTION: &str = "# Reference
 

@@ -8,8 +8,8 @@ use rmcp::ServiceExt;
 use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
-use crate::fake::{Script, settings, start};
 use crate::protocol::jobs_in;
+use engine::testing::{Script, settings, start};
 
 fn call(tool: &'static str, arguments: Value) -> CallToolRequestParams {
     CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone())

@@ -4,6 +4,9 @@
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::FileJob;
 use crate::columns::{Column, OutputColumns};
 use crate::error::Error;
@@ -14,11 +17,12 @@ use tables::{CellKind, ColumnRef, Projection, TableFile};
 const MAX_CHARACTERS: usize = 300;
 
 /// A row to review.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct ReviewRow {
-    /// From 1 on, the header not counted.
+    /// From 1, without the header.
     pub row: u64,
-    /// The first 300 characters.
+    /// At most 300 characters.
     pub text: String,
     pub prediction: String,
     pub confidence: Option<f64>,

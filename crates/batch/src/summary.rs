@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use evaluation::LabelAgreement;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::record::Record;
 use classifier::{LabeledPrediction, ModelInfo};
@@ -19,9 +21,12 @@ pub(crate) const MAX_REASONS: usize = 2;
 const MAX_COUNTED: usize = 1000;
 
 /// The number of rows of a kind, and the numbers of the first of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct RowSample {
     pub count: u64,
+    /// The first row numbers.
+    #[serde(rename = "rows")]
     pub first: Vec<u64>,
 }
 

@@ -105,6 +105,8 @@ impl LabeledPrediction {
     /// Keeps the best `top_k` labels: `prediction`, and `top_k - 1` alternatives.
     pub fn with_top_k(mut self, top_k: usize) -> Self {
         self.alternatives.truncate(top_k.saturating_sub(1));
+        // A batch keeps many results; models may have thousands of labels.
+        self.alternatives.shrink_to_fit();
         self
     }
 

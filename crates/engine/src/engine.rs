@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cache_dir::digest::hex;
-use classifier::ModelLoader;
-use classifier::{Input, ModelInfo, Prediction};
+use classifier::{Input, ModelInfo, ModelLoader, Prediction};
 use tokio::time::{timeout, timeout_at};
 
 use crate::cache::{Cache, Key};

@@ -9,8 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use classifier::ReplicaFactory;
-use classifier::Input;
+use classifier::{Input, ReplicaFactory};
 
 use crate::error::Error;
 use crate::job::{CancelledAt, Job, RunOutput, catch_panic};

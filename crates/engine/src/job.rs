@@ -4,8 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use classifier::{Input, Prediction};
-use classifier::{Cancellation, Model};
+use classifier::{Cancellation, Input, Model, Prediction};
 use tokio::sync::oneshot;
 
 use crate::error::Error;

@@ -7,8 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use classifier::LoadedModel;
-use classifier::{Input, ModelInfo};
+use classifier::{Input, LoadedModel, ModelInfo};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;

@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use classifier::{GraphReport, Input, LoadReport, ModelInfo, Outcome, Prediction, Task};
-use classifier::{Cancellation, LoadedModel, Model, ModelLoader, ReplicaFactory};
+use classifier::{
+    Cancellation, GraphReport, Input, LoadReport, LoadedModel, Model, ModelInfo, ModelLoader, Outcome, Prediction,
+    ReplicaFactory, Task,
+};
 
 pub use crate::group::STUCK_AFTER;
 use crate::{Engine, EngineSettings, ProcessHooks};

@@ -22,9 +22,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::engine::State;
 use crate::error::Error;
 use crate::mcp::server::{Context, Server};
+use engine::State;
 use predict::Predict;
 use predict_batch::PredictBatch;
 use predict_file::PredictFile;

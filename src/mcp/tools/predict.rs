@@ -5,11 +5,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::digest::hex;
-use crate::engine::{Answer, Request, milliseconds};
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolResult, on_other_thread, result, watched};
-use crate::prediction::{Input, LabeledPrediction};
+use cache_dir::digest::hex;
+use classifier::{Input, LabeledPrediction};
+use engine::{Answer, Request, milliseconds};
 
 pub(super) struct Predict;
 

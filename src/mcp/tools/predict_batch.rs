@@ -4,13 +4,15 @@ use futures_util::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Answer, Error, Kind, Priority, Request};
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolError, ToolResult, on_other_thread, result, watched};
-use crate::prediction::{Input, LabeledPrediction};
+use classifier::{Input, LabeledPrediction};
+use engine::{Answer, Error, Kind, Priority, Request};
 
 /// Texts in one call. More belong in a file, whose rows need not pass through the conversation.
 const MAX_TEXTS: usize = 256;
+/// Labels in one answer, far more than an assistant can read.
+const MAX_LABELS: usize = 10_000;
 
 pub(super) struct PredictBatch;
 
@@ -62,6 +64,13 @@ impl LocalTool for PredictBatch {
             return Err(ToolError(format!(
                 "`texts` has {found} entries; expected 1 to {MAX_TEXTS}; put more texts into a file and use \
                  local_model_predict_file"
+            )));
+        }
+        let found = texts.len().saturating_mul(top_k.unwrap_or(1));
+        if found > MAX_LABELS {
+            let remedy = "lower `top_k` or send fewer texts";
+            return Err(ToolError(format!(
+                "the call asks for {found} labels; expected at most {MAX_LABELS}; {remedy}"
             )));
         }
         let labels = labels.unwrap_or_default();

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::hex;
-use crate::engine::{CacheCounts, Percentiles, State, Statistics, milliseconds, resident_bytes};
 use crate::hints::WithHint;
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolResult, result, shorten};
-use crate::prediction::{ModelInfo, rounded};
+use cache_dir::digest::hex;
+use classifier::{ModelInfo, rounded};
+use engine::{CacheCounts, Percentiles, State, Statistics, milliseconds, resident_bytes};
 
 /// Labels that are listed, and characters of a label and a description that are shown. Names and
 /// descriptions come with the model and could be of any size.
@@ -148,7 +148,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::prediction::{GraphReport, LoadReport, Task};
+    use classifier::{GraphReport, LoadReport, Task};
 
     #[test]
     fn many_and_long_names_are_shortened() {

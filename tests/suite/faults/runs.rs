@@ -10,8 +10,8 @@ use local_model_mcp::prediction::Input;
 use serde_json::json;
 
 use crate::client::{Server, call, command, modern_meta, predict, shared_cache};
-use crate::fake::{Script, settings};
 use crate::protocol::Session;
+use engine::testing::{Script, settings};
 
 async fn until(condition: impl Fn() -> bool) {
     let started = Instant::now();

@@ -10,10 +10,10 @@ use local_model_mcp::engine::EngineSettings;
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, predict, request, text};
-use crate::fake::{Script, settings};
 use crate::faults::{AT_ONCE, ended};
 use crate::place::Place;
 use crate::protocol::{Session, error_text};
+use engine::testing::{Script, settings};
 
 fn session() -> Session {
     Session::new(&Arc::default())
