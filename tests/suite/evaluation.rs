@@ -19,8 +19,9 @@ use local_model_mcp::prediction::{Input, LabeledPrediction};
 use parquet::basic::Compression;
 use serde_json::{Value, json};
 
+use classifier::testing::{fixture, load_folder, with_settings};
+
 use crate::client::{Server, call, command, predict, run, shared_cache, text};
-use crate::goldens::{fixture, load, with_settings};
 use crate::place::{Place, parquet};
 use engine::testing::settings;
 
@@ -61,7 +62,7 @@ fn eval(place: &Place, arguments: &[&str]) -> Output {
 }
 
 fn predictions(model: &Path, texts: &[String]) -> Vec<LabeledPrediction> {
-    let mut loaded = load(model).unwrap();
+    let mut loaded = load_folder(model, Some(shared_cache())).unwrap();
     let mut label = |text: &String| {
         let input = Input::single(text);
         let prediction = loaded.first.predict(&input, &model::Cancellation::default()).unwrap();
@@ -271,7 +272,7 @@ fn a_calibration_that_makes_no_sense_is_refused() {
 #[test]
 fn an_unusable_temperature_is_refused_with_its_value() {
     let model = with_settings("wordpiece-pairs", "[calibration]\ntemperature = 0.0");
-    let error = load(model.path()).err().unwrap().to_string();
+    let error = load_folder(model.path(), None).err().unwrap().to_string();
     assert!(error.contains("`temperature` is 0, expected more than 0"), "{error}");
 }
 

@@ -6,15 +6,12 @@
 /// A minimal client: raw lines of JSON over any pair of streams, and the built executable as a child.
 mod client;
 
-/// ONNX files written by hand.
-#[cfg(target_os = "linux")]
-mod onnx;
 /// A folder of files for one test, and jobs on them.
 mod place;
 
 /// Files as they come, and what each gets.
 mod awkward_files;
-/// Every way in which a model, the library or a directory can be missing or broken.
+/// A broken model, library or directory as the executable reports it.
 mod broken;
 /// Whole files and the filter with the executable and the real model.
 mod bulk;
@@ -30,12 +27,8 @@ mod faults;
 mod file_tool;
 /// Whole files: what is written and when, and how a run goes on.
 mod files;
-/// Tiny models of every kind against goldens of transformers' own pipelines.
-mod goldens;
-/// Folders made to hurt, within bounds of time and memory.
+/// Malicious folders against the executable.
 mod hostile;
-/// Texts over a model's limit.
-mod long_texts;
 /// The wire with any lines on it.
 mod properties;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
@@ -46,13 +39,9 @@ mod reference;
 mod register;
 /// rmcp's own client.
 mod rmcp_client;
-/// The default model: everyday sentences with the label a person gives, and the scores transformers gives.
-mod sentiment;
 /// The skill, as the server hands it out and as it lies in the plugin.
 mod skill;
-/// What a start writes to the cache directory and reuses from it.
+/// The executable alone in an empty directory.
 mod starts;
 /// Rules about the sources themselves: imports, module docs, printing.
 mod tidy;
-/// Folders that hold something else than a model that can be served.
-mod unsuitable;

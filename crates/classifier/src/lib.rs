@@ -61,6 +61,8 @@ mod prepared;
 mod session;
 mod signature;
 mod special_tokens;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod threads;
 mod token_limit;
 mod tokenizer;

@@ -107,11 +107,7 @@ fn deleting_the_cache_directory_fails_no_call() {
 fn a_loaded_model_keeps_working_when_its_folder_changes() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("mine");
-    fs::create_dir(&folder).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment");
-    for file in ["model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"] {
-        fs::copy(source.join(file), folder.join(file)).unwrap();
-    }
+    fs::rename(classifier::testing::built_in_copy().keep(), &folder).unwrap();
     let model = format!("mine={}", folder.display());
     let mut server = server_in(&place.path().join("cache"), &["--model", &model]);
     assert_predicts(&mut server, "a");

@@ -68,11 +68,7 @@ fn a_cancelled_forward_pass_ends_early_and_the_session_stays_correct() {
 
 #[test]
 fn a_text_of_many_windows_ends_at_its_deadline_and_frees_its_worker() {
-    let folder = tempfile::tempdir().unwrap();
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sentiment");
-    for file in ["model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(source.join(file), folder.path().join(file)).unwrap();
-    }
+    let folder = classifier::testing::built_in_copy();
     std::fs::write(folder.path().join("local-model.toml"), "overflow = \"windows\"").unwrap();
     let model = folder.path().to_str().unwrap();
     let mut server =

@@ -1,12 +1,12 @@
-//! ONNX files written by hand, a few dozen bytes each: the fields of onnx.proto3 that the hostile folders need.
+//! Writes ONNX files of a few dozen bytes: the fields of onnx.proto3 that the tests need.
 
-/// A number of a message's field.
-pub(crate) fn number(field: u8, value: i64) -> Vec<u8> {
+/// Encodes a field with a number.
+pub fn number(field: u8, value: i64) -> Vec<u8> {
     [varint(u64::from(field) << 3), varint(value.cast_unsigned())].concat()
 }
 
-/// Bytes, a text or a message of a message's field.
-pub(crate) fn bytes(field: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
+/// Encodes a field with bytes, a text or a message.
+pub fn bytes(field: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [varint(u64::from(field) << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
 }
@@ -25,54 +25,54 @@ const FLOAT: i64 = 1;
 const INT64: i64 = 7;
 const BOOL: i64 = 9;
 
-/// A tensor with this content, whatever its dimensions say.
+/// Encodes a tensor. Its content need not match its dimensions.
 fn tensor(name: &str, kind: i64, dims: &[i64], content: Option<&[u8]>) -> Vec<u8> {
     let dims = dims.iter().flat_map(|&dim| number(1, dim)).collect();
     let content = content.map(|content| bytes(9, content)).unwrap_or_default();
     [dims, number(2, kind), bytes(8, name), content].concat()
 }
 
-pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> Vec<u8> {
+pub fn floats(name: &str, dims: &[i64], values: &[f32]) -> Vec<u8> {
     tensor(name, FLOAT, dims, Some(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()))
 }
 
-pub(crate) fn integers(name: &str, values: &[i64]) -> Vec<u8> {
+pub fn integers(name: &str, values: &[i64]) -> Vec<u8> {
     let content: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    tensor(name, INT64, &[i64::try_from(values.len()).unwrap()], Some(&content))
+    tensor(name, INT64, &[values.len().cast_signed() as i64], Some(&content))
 }
 
-pub(crate) fn truth(name: &str) -> Vec<u8> {
+pub fn truth(name: &str) -> Vec<u8> {
     tensor(name, BOOL, &[], Some(&[1]))
 }
 
-/// Floats in a file beside the graph.
-pub(crate) fn external(name: &str, dims: &[i64], entries: &[(&str, &str)]) -> Vec<u8> {
+/// Encodes a tensor of floats in a file next to the graph.
+pub fn external(name: &str, dims: &[i64], entries: &[(&str, &str)]) -> Vec<u8> {
     let entries = entries.iter().flat_map(|(key, value)| bytes(13, [bytes(1, key), bytes(2, value)].concat()));
     [tensor(name, FLOAT, dims, None), entries.collect(), number(14, 1)].concat()
 }
 
-/// A node; `rest` are its attributes and its domain.
-pub(crate) fn node(operator: &str, inputs: &[&str], outputs: &[&str], rest: Vec<u8>) -> Vec<u8> {
+/// Encodes a node; `rest` are its attributes and its domain.
+pub fn node(operator: &str, inputs: &[&str], outputs: &[&str], rest: Vec<u8>) -> Vec<u8> {
     let inputs = inputs.iter().flat_map(|name| bytes(1, name)).collect();
     let outputs = outputs.iter().flat_map(|name| bytes(2, name)).collect();
     [inputs, outputs, bytes(4, operator), rest].concat()
 }
 
-pub(crate) fn domain(name: &str) -> Vec<u8> {
+pub fn domain(name: &str) -> Vec<u8> {
     bytes(7, name)
 }
 
-/// An attribute that is a number.
-pub(crate) fn integer_attribute(name: &str, value: i64) -> Vec<u8> {
+/// Encodes an attribute with a number.
+pub fn integer_attribute(name: &str, value: i64) -> Vec<u8> {
     bytes(5, [bytes(1, name), number(3, value), number(20, 2)].concat())
 }
 
-/// An attribute that is a graph.
-pub(crate) fn graph_attribute(name: &str, graph: &[u8]) -> Vec<u8> {
+/// Encodes an attribute with a graph.
+pub fn graph_attribute(name: &str, graph: &[u8]) -> Vec<u8> {
     bytes(5, [bytes(1, name), bytes(6, graph), number(20, 5)].concat())
 }
 
-/// Name, type and shape of an input or output; a dimension below zero is any number.
+/// Encodes name, type and shape of an input or output. A negative dimension means any size.
 fn value(name: &str, kind: i64, dims: &[i64]) -> Vec<u8> {
     let dims = dims.iter().flat_map(|&dim| bytes(1, if dim < 0 { bytes(2, "any") } else { number(1, dim) }));
     bytes(1, name)
@@ -86,20 +86,21 @@ fn graph(nodes: &[Vec<u8>], tensors: &[Vec<u8>], inputs: &[Vec<u8>], outputs: &[
     [part(1, nodes), bytes(2, "g"), part(5, tensors), part(11, inputs), part(12, outputs)].concat()
 }
 
-/// A model with these nodes and tensors, and with the scores `l`, which some node must make `logits` of.
-pub(crate) fn model(nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
+/// Encodes a model with these nodes and tensors, and with a tensor `l` of scores. A node must make
+/// `logits` of it.
+pub fn model(nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
     model_of([-1, -1], nodes, tensors, rest)
 }
 
-/// The same with `input_ids` of these dimensions.
-pub(crate) fn model_of(ids: [i64; 2], nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
+/// Encodes such a model, with `input_ids` of these dimensions.
+pub fn model_of(ids: [i64; 2], nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
     let tensors = [&[floats("l", &[1, 3], &[0.1, 0.2, 0.3])], tensors].concat();
     let graph = graph(nodes, &tensors, &[value("input_ids", INT64, &ids)], &[value("logits", FLOAT, &[-1, 3])]);
     [number(1, 8), bytes(7, graph), bytes(8, number(2, 17)), rest.to_vec()].concat()
 }
 
-/// The body of a loop that goes on, adding `l`; with `collect` it also keeps each turn's sum.
-pub(crate) fn endless(collect: bool) -> Vec<u8> {
+/// Encodes the body of an endless loop that adds `l`. With `collect` it also keeps every sum.
+pub fn endless(collect: bool) -> Vec<u8> {
     let mut nodes =
         vec![node("Identity", &["cond_in"], &["cond"], vec![]), node("Add", &["sum_in", "l"], &["sum"], vec![])];
     let mut outputs = vec![value("cond", BOOL, &[]), value("sum", FLOAT, &[1, 3])];
@@ -111,19 +112,35 @@ pub(crate) fn endless(collect: bool) -> Vec<u8> {
     graph(&nodes, &[], &inputs, &outputs)
 }
 
-/// A scalar.
-pub(crate) fn turns(name: &str, count: i64) -> Vec<u8> {
+/// Encodes a scalar.
+pub fn turns(name: &str, count: i64) -> Vec<u8> {
     tensor(name, INT64, &[], Some(&count.to_le_bytes()))
 }
 
-/// A function of the domain `f` with one input and one output, as a field of the model.
-pub(crate) fn function(name: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
+/// Encodes a function of the domain `f` with one input and one output, as a field of the model.
+pub fn function(name: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
     let nodes = nodes.iter().flat_map(|node| bytes(7, node)).collect();
     let imports = [bytes(9, number(2, 17)), import("f", 9)].concat();
     bytes(25, [bytes(1, name), bytes(4, "x"), bytes(5, "y"), nodes, imports, bytes(10, "f")].concat())
 }
 
-/// A version of another domain's operators, as this field.
-pub(crate) fn import(domain: &str, field: u8) -> Vec<u8> {
+/// Encodes the import of another domain's operators.
+pub fn import(domain: &str, field: u8) -> Vec<u8> {
     bytes(field, [bytes(1, domain), number(2, 1)].concat())
+}
+
+/// Encodes a model whose scores depend on a tensor `big`, which `nodes` make.
+pub fn depending_on(nodes: &[Vec<u8>], tensors: &[Vec<u8>]) -> Vec<u8> {
+    let scores = [
+        node("ReduceMax", &["big"], &["most"], integer_attribute("keepdims", 0)),
+        node("Add", &["l", "most"], &["logits"], vec![]),
+    ];
+    model(&[nodes, &scores].concat(), tensors, &[])
+}
+
+/// Encodes a model with an endless loop. With `collect` it also keeps every sum.
+pub fn endless_model(collect: bool) -> Vec<u8> {
+    let outputs: &[&str] = if collect { &["logits", "all"] } else { &["logits"] };
+    let nodes = [node("Loop", &["turns", "go", "l"], outputs, graph_attribute("body", &endless(collect)))];
+    model(&nodes, &[turns("turns", 1 << 62), truth("go")], &[])
 }

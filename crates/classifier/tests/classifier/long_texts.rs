@@ -1,9 +1,9 @@
-//! Texts over a model's limit: what each rule reads, what it says, and that taggers neither lose nor double anything.
+//! Texts over a model's limit: the tokens that each rule reads, and the entities of taggers.
 
-use local_model_mcp::model::{Cancellation, Error, LoadedModel};
-use local_model_mcp::prediction::{Input, LabeledPrediction, Truncation};
+use classifier::testing::with_settings;
+use classifier::{Cancellation, Error, Input, LabeledPrediction, LoadedModel, Truncation};
 
-use crate::goldens::{label, load, with_settings};
+use crate::{label, load, predict};
 
 /// 64 tokens at most, two of them special.
 const CLASSIFIER: &str = "wordpiece-pairs";
@@ -14,7 +14,7 @@ fn loaded(name: &str, settings: &str) -> LoadedModel {
     load(with_settings(name, settings).path()).unwrap()
 }
 
-/// `count` words, all different enough that position and content matter.
+/// Returns `count` words that differ enough for position and content to matter.
 fn words(count: usize) -> Vec<String> {
     (0..count).map(|number| ["a", "b", "c", "d", "e", "f", "g"][number * number % 7].to_owned()).collect()
 }
@@ -37,7 +37,7 @@ fn windows_read_everything_and_average_by_tokens() {
     let words = words(100);
     let whole = read("overflow = \"windows\"", &words.join(" "));
     assert_eq!(whole.truncated, None);
-    // 62 words fit beside the special tokens: two windows, the second ends with the text.
+    // 62 words fit between the special tokens: two windows, and the second ends with the text.
     let [first, second] = [&words[..62], &words[38..]].map(|part| read("", &part.join(" ")));
     let score = |answer: &LabeledPrediction, label: &str| {
         if answer.prediction == label {
@@ -53,15 +53,15 @@ fn windows_read_everything_and_average_by_tokens() {
 }
 
 #[test]
-fn a_model_may_refuse_long_texts() {
+fn the_error_rule_refuses_long_texts() {
     let mut model = loaded(CLASSIFIER, "overflow = \"error\"");
     let error = model.first.predict(&Input::single(words(63).join(" ")), &Cancellation::default()).unwrap_err();
     assert_eq!(error, Error::TextTooLong { tokens: 65, limit: 64 });
-    assert!(model.first.predict(&Input::single(words(62).join(" ")), &Cancellation::default()).is_ok());
+    predict(&mut model, &Input::single(words(62).join(" ")));
 }
 
 #[test]
-fn a_lower_limit_can_be_set_and_a_higher_one_cannot() {
+fn the_token_limit_can_be_lowered_only() {
     assert_eq!(loaded(CLASSIFIER, "max_tokens = 10").info.max_tokens, 10);
     assert_eq!(loaded(CLASSIFIER, "max_tokens = 1000").info.max_tokens, 64);
     let error = load(with_settings(CLASSIFIER, "max_tokens = 2").path()).err().unwrap();
@@ -69,7 +69,7 @@ fn a_lower_limit_can_be_set_and_a_higher_one_cannot() {
 }
 
 #[test]
-fn a_tagger_reads_long_texts_by_windows_without_losing_or_doubling() {
+fn windows_neither_lose_nor_repeat_entities() {
     let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
     for aggregation in ["none", "simple", "average"] {
         let settings = format!("aggregation = \"{aggregation}\"\noverflow = \"windows\"");
@@ -87,7 +87,7 @@ fn a_tagger_reads_long_texts_by_windows_without_losing_or_doubling() {
 }
 
 #[test]
-fn no_entity_reaches_across_what_was_not_read() {
+fn no_entity_spans_text_that_was_not_read() {
     let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
     for aggregation in ["simple", "max"] {
         let settings = format!("aggregation = \"{aggregation}\"\noverflow = \"head-tail\"");
@@ -99,13 +99,13 @@ fn no_entity_reaches_across_what_was_not_read() {
 }
 
 #[test]
-fn the_first_window_of_a_tagger_is_what_it_says_of_the_beginning_alone() {
+fn the_first_window_has_the_entities_of_the_beginning() {
     let text = "Anna Karlsson met Tomas in Vienna on Monday. ".repeat(12);
     let mut by_windows = loaded(TAGGER, "aggregation = \"none\"\noverflow = \"windows\"");
     let mut by_head = loaded(TAGGER, "aggregation = \"none\"");
     let whole = label(&mut by_windows, &Input::single(text.as_str())).entities.unwrap();
     let head = label(&mut by_head, &Input::single(text.as_str())).entities.unwrap();
-    // Up to the middle of the overlap the first window decides.
+    // The first window decides up to the middle of the overlap.
     let sure = 46 * 3 / 4;
     let in_first = head.iter().take(sure / 2);
     assert!(in_first.zip(&whole).all(|(head, whole)| head == whole));

@@ -1,54 +1,21 @@
-//! Every fixture model gives what transformers' own pipelines gave on torch (tests/fixtures/README.md says how they were
-//! made), through the trait at `model`'s door.
+//! Every fixture model gives the scores of transformers' own pipelines on torch.
+//!
+//! `tests/fixtures/README.md` describes how they were made.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use local_model_mcp::model::{self, Cancellation, Error, LoadedModel, Location};
-use local_model_mcp::onnxruntime::LibrarySettings;
-use local_model_mcp::prediction::{Input, LabeledPrediction};
+use classifier::testing::{fixture, with_settings};
+use classifier::{Cancellation, Error, Input, LabeledPrediction, LibrarySettings, Location};
 use serde_json::Value;
 
-use crate::client::shared_cache;
-
-pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
-}
-
-/// A copy of a fixture's folder with settings of its owner.
-pub(crate) fn with_settings(name: &str, settings: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(fixture(name)).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.is_dir() {
-            let below = folder.path().join(entry.file_name().unwrap());
-            fs::create_dir(&below).unwrap();
-            for file in fs::read_dir(&entry).unwrap().map(|file| file.unwrap().path()) {
-                fs::copy(&file, below.join(file.file_name().unwrap())).unwrap();
-            }
-        } else {
-            fs::copy(&entry, folder.path().join(entry.file_name().unwrap())).unwrap();
-        }
-    }
-    fs::write(folder.path().join("local-model.toml"), settings).unwrap();
-    folder
-}
-
-pub(crate) fn load(folder: &Path) -> Result<LoadedModel, Error> {
-    let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    model::load("fixture", &Location::Folder(folder.to_owned()), &library, 2)
-}
-
-pub(crate) fn label(loaded: &mut LoadedModel, input: &Input) -> LabeledPrediction {
-    let prediction =
-        loaded.first.predict(input, &Cancellation::default()).unwrap_or_else(|error| panic!("{error}: {input:?}"));
-    loaded.info.label(input, &prediction)
-}
+use crate::{label, load, predict};
 
 fn golden(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(fixture(name).join("expected.json")).unwrap()).unwrap()
 }
 
-/// All labels in the order expected and all scores within the tolerance; neighbours closer than it may change places.
+/// Asserts all labels in the expected order and all scores within the tolerance. Labels whose scores
+/// differ by less may change places.
 #[track_caller]
 fn compare(case: &Value, tolerance: f64, answer: &LabeledPrediction) {
     let best = answer.confidence.or(answer.value).unwrap();
@@ -131,7 +98,7 @@ fn zero_shot(name: &str) {
 }
 
 #[test]
-fn a_tagger_of_old_files_knows_its_unknown_token_from_the_vocabulary() {
+fn a_tagger_without_special_tokens_map_knows_its_unknown_token() {
     let folder = with_settings("ner-wordpiece", "aggregation = \"max\"");
     let text = Input::single("😀 met 漢 Tomas ☃☃");
     let before = label(&mut load(folder.path()).unwrap(), &text);
@@ -142,23 +109,23 @@ fn a_tagger_of_old_files_knows_its_unknown_token_from_the_vocabulary() {
 }
 
 #[test]
-fn a_pair_and_labels_do_not_go_together() {
+fn a_pair_with_labels_is_refused() {
     let mut loaded = load(&fixture("nli")).unwrap();
     let input = Input { text: "a".into(), text_pair: Some("b".into()), labels: vec!["c".into()] };
     assert!(matches!(loaded.first.predict(&input, &Cancellation::default()), Err(Error::PairNotTaken { .. })));
 }
 
 #[test]
-fn owners_labels_make_an_nli_model_of_generic_names() {
+fn labels_in_the_settings_enable_zero_shot() {
     let mut loaded = load(with_settings("nli-label2id", "labels = [\"entailment\", \"b\", \"c\"]").path()).unwrap();
     let input = Input { text: "a".into(), text_pair: None, labels: vec!["c".into(), "d".into()] };
     assert!(loaded.info.supports_zero_shot && loaded.first.predict(&input, &Cancellation::default()).is_ok());
 }
 
-/// Texts of other lengths come before, between and after; another session on the same files is another replica, with one
-/// thread or several, over the prepared graph or the original.
+/// Other texts run before, between and after. Replicas have one thread or several, and run the
+/// prepared graph or the original.
 #[test]
-fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
+fn a_text_has_the_same_scores_to_the_last_bit_on_any_replica() {
     for name in ["wordpiece-pairs", "roberta-pairs", "fp16", "int8"] {
         let golden = golden(name);
         let texts =
@@ -166,13 +133,12 @@ fn a_text_scores_the_same_to_the_last_bit_in_any_company_and_on_any_replica() {
         let texts: Vec<Input> = texts.collect();
         let mut loaded = load(&fixture(name)).unwrap();
         let library = LibrarySettings { path: None, cache_dir: None };
-        let original = model::load("original", &Location::Folder(fixture(name)), &library, 1).unwrap();
+        let original = classifier::load("original", &Location::Folder(fixture(name)), &library, 1).unwrap();
         assert_eq!((loaded.info.load.weights_shared, original.info.load.weights_shared), (true, false));
         let mut replicas = [loaded.replicas.replica(1).unwrap(), loaded.replicas.replica(2).unwrap(), original.first];
-        let first: Vec<_> =
-            texts.iter().map(|text| loaded.first.predict(text, &Cancellation::default()).unwrap()).collect();
+        let first: Vec<_> = texts.iter().map(|text| predict(&mut loaded, text)).collect();
         for (text, first) in texts.iter().zip(&first).rev() {
-            assert_eq!(&loaded.first.predict(text, &Cancellation::default()).unwrap(), first, "{name}");
+            assert_eq!(&predict(&mut loaded, text), first, "{name}");
             for replica in &mut replicas {
                 assert_eq!(&replica.predict(text, &Cancellation::default()).unwrap(), first, "{name}");
             }

@@ -1,30 +1,26 @@
-//! Folders whose files are each well-formed, or nearly, but no model that can be served: the sentence each gets. Nothing of
-//! this reaches the runtime where the folder's own files tell.
+//! Folders of well-formed files that are not a classifier, and the error that each gives.
 
 use std::fs;
 use std::path::Path;
 
-use local_model_mcp::model::Error;
+use classifier::Error;
+use classifier::testing::{fixture, with_settings};
 
-use crate::goldens::{fixture, load, with_settings};
+use crate::{assert_refused, load};
 
-/// The error of a fixture's copy after a change, its folder called `DIR`.
+/// Asserts that a fixture's copy cannot be loaded after a change.
 #[track_caller]
 fn refused(name: &str, change: impl FnOnce(&Path), expected: &str) {
     let folder = with_settings(name, "");
     change(folder.path());
-    let error = match load(folder.path()) {
-        Err(error) => error.to_string().replace(&folder.path().display().to_string(), "DIR"),
-        Ok(_) => panic!("the folder was loaded"),
-    };
-    assert!(error.contains(expected), "{error}");
+    assert_refused(folder.path(), expected);
 }
 
 fn write(file: &'static str, content: &'static str) -> impl FnOnce(&Path) {
     move |dir| fs::write(dir.join(file), content).unwrap()
 }
 
-/// Replaces bytes in the graph by as many others, so that every length in it stays right.
+/// Replaces bytes in the graph by the same number of others, so that lengths in it stay valid.
 fn patched(from: &'static [u8], to: &'static [u8]) -> impl FnOnce(&Path) {
     move |dir| {
         let path = dir.join("model.onnx");
@@ -45,7 +41,7 @@ fn configured(key: &'static str, value: serde_json::Value) -> impl FnOnce(&Path)
 }
 
 #[test]
-fn weights_that_are_missing_or_outside_the_folder() {
+fn weights_must_be_in_the_folder() {
     let name = "dynamo-external-data";
     refused(
         name,
@@ -67,7 +63,7 @@ fn weights_that_are_missing_or_outside_the_folder() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_that_leads_out_of_the_folder() {
+fn links_out_of_the_folder_are_refused() {
     refused(
         "wordpiece-pairs",
         |dir| {
@@ -79,7 +75,7 @@ fn a_link_that_leads_out_of_the_folder() {
 }
 
 #[test]
-fn graphs_that_this_runtime_cannot_run() {
+fn graphs_beyond_this_runtime_are_refused() {
     let name = "wordpiece-pairs";
     refused(name, patched(b"\x08\x08", b"\x08\x7f"), "or use a newer ONNX Runtime");
     refused(name, patched(b"\x22\x07Softmax", b"\x22\x07Sofrmax"), "export it without custom operators");
@@ -87,7 +83,7 @@ fn graphs_that_this_runtime_cannot_run() {
 }
 
 #[test]
-fn models_for_another_task() {
+fn models_for_other_tasks_are_refused() {
     for architecture in ["GPT2LMHeadModel", "BertForMaskedLM", "T5ForConditionalGeneration", "BertForQuestionAnswering"]
     {
         refused(
@@ -104,7 +100,7 @@ fn models_for_another_task() {
 }
 
 #[test]
-fn labels_that_do_not_fit_the_graph() {
+fn labels_must_match_the_graph() {
     let name = "wordpiece-pairs";
     refused(
         name,
@@ -121,7 +117,7 @@ fn labels_that_do_not_fit_the_graph() {
 }
 
 #[test]
-fn tokenizers_that_do_not_fit_or_cannot_be_read() {
+fn tokenizers_must_be_readable_and_match_the_graph() {
     let name = "wordpiece-pairs";
     refused(
         name,
@@ -143,13 +139,17 @@ fn tokenizers_that_do_not_fit_or_cannot_be_read() {
 }
 
 #[test]
-fn settings_that_say_nothing_sensible() {
+fn invalid_settings_are_refused() {
     for (settings, expected) in [
         ("overflow = \"tail\"", "unknown variant `tail`, expected one of `head`, `head-tail`, `windows`, `error`"),
         ("aggregation = \"best\"", "unknown variant `best`"),
         ("hypothesis_template = \"about\"", "`about` has no placeholder for the label; write `{}` in its place"),
         ("threshold = 70", "`threshold` is 70, expected 0 to 1"),
         ("threshold = \"high\"", "invalid type: string \"high\", expected f32"),
+        (
+            "graph = \"config.json\"",
+            "`DIR/config.json` is invalid: it is named as the graph, expected a name that ends in",
+        ),
         ("graph = \"nothing.onnx\"", "has no `nothing.onnx`; correct `graph` in `local-model.toml`"),
         ("= 3", "`DIR/local-model.toml` is invalid"),
     ] {
@@ -158,7 +158,7 @@ fn settings_that_say_nothing_sensible() {
 }
 
 #[test]
-fn a_file_in_place_of_the_folder() {
+fn a_file_is_not_a_folder() {
     let error = load(&fixture("wordpiece-pairs/model.onnx")).err().unwrap();
     assert!(matches!(error, Error::FolderIsFile { .. }), "{error}");
 }

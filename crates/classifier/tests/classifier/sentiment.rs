@@ -1,0 +1,60 @@
+//! The built-in model: everyday sentences with a person's labels, and the scores of transformers.
+
+use std::collections::HashMap;
+
+use classifier::{Input, LabeledPrediction, LibrarySettings, Location};
+use serde_json::Value;
+
+use crate::{label, shared_cache};
+
+/// Sentences and labels written by hand, none of them from the training data.
+const EVERYDAY: &str = include_str!("../../../../tests/data/everyday.tsv");
+/// Scores of the same weights in fp32, by transformers on torch
+/// (models/sentiment/training/goldens.py).
+const GOLDENS: &str = include_str!("../../../../tests/data/sentiment_goldens.json");
+/// The calibration, which the scores of transformers do not have.
+const SETTINGS: &str = include_str!("../../../../models/sentiment/local-model.toml");
+/// The number of sentences, of fifty, that the model gets right. The model card lists the others.
+const EVERYDAY_RIGHT: usize = 43;
+/// The shipped graph is int8, and its logits differ from fp32 by a few per cent. The tolerance is
+/// half of the distance between 0.5 and 0.6.
+const INT8_TOLERANCE: f64 = 0.05;
+
+fn predict(texts: &[&str]) -> Vec<LabeledPrediction> {
+    let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
+    let mut loaded = classifier::load("sentiment", &Location::BuiltIn, &library, 2).unwrap();
+    texts.iter().map(|text| label(&mut loaded, &Input::single(*text))).collect()
+}
+
+#[test]
+fn everyday_sentences_get_the_labels_of_a_person() {
+    let sentences: Vec<(&str, &str)> = EVERYDAY.lines().map(|line| line.split_once('\t').unwrap()).collect();
+    let texts: Vec<&str> = sentences.iter().map(|(_, sentence)| *sentence).collect();
+    let wrong: Vec<String> = sentences
+        .iter()
+        .zip(predict(&texts))
+        .filter(|((label, _), found)| found.prediction != *label)
+        .map(|((label, sentence), found)| format!("{sentence}: {}, not {label}", found.prediction))
+        .collect();
+    assert_eq!(sentences.len(), 50);
+    assert!(sentences.len() - wrong.len() >= EVERYDAY_RIGHT, "{wrong:#?}");
+}
+
+/// The temperature of the shipped calibration is undone, since the reference scores have none.
+#[test]
+fn scores_agree_with_transformers() {
+    let temperature = SETTINGS.lines().find_map(|line| line.strip_prefix("temperature = ")).unwrap();
+    let temperature: f64 = temperature.parse().unwrap();
+    let goldens: Vec<Value> = serde_json::from_str(GOLDENS).unwrap();
+    let texts: Vec<&str> = goldens.iter().map(|golden| golden["text"].as_str().unwrap()).collect();
+    for (golden, found) in goldens.iter().zip(&predict(&texts)) {
+        let mut scores = HashMap::from([(&*found.prediction, f64::from(found.confidence.unwrap()))]);
+        scores.extend(found.alternatives.iter().map(|other| (&*other.label, f64::from(other.confidence))));
+        let sum: f64 = scores.values().map(|score| score.powf(temperature)).sum();
+        scores.values_mut().for_each(|score| *score = score.powf(temperature) / sum);
+        for (label, score) in golden["scores"].as_object().unwrap() {
+            let difference = (scores[label.as_str()] - score.as_f64().unwrap()).abs();
+            assert!(difference < INT8_TOLERANCE, "{}: {label} {scores:?}, expected {score}", golden["text"]);
+        }
+    }
+}
