@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use tracing::level_filters::LevelFilter;
 
 use crate::engine::EngineSettings;
-use crate::files::Places;
+use crate::files::PathPolicy;
 use crate::job::JobSettings;
 use crate::model::Location;
 use crate::onnxruntime::LibrarySettings;
@@ -140,8 +140,8 @@ impl Options {
         }
         let allowed = self.allow_dir.iter().filter(|folder| **folder != Path::new(""));
         let roots = project.into_iter().chain(allowed.cloned());
-        let places = Places::within(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
-        JobSettings::new(places, JobSettings::in_flight(self.engine().workers))
+        let policy = PathPolicy::within(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
+        JobSettings::new(policy, JobSettings::in_flight(self.engine().workers))
     }
 
     /// Returns where the ONNX Runtime library is found or unpacked to.

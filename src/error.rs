@@ -5,12 +5,12 @@
 
 pub use ::engine::Kind;
 
-use crate::hints::{WithHint, job_hint};
+use crate::hints::{WithHint, job_hint, table_hint};
 
 /// A failure. Cheap to clone, because one failed load answers many calls.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
-    #[error(transparent)]
+    #[error("{0}{hint}", hint = table_hint(.0))]
     Tables(#[from] tables::Error),
     #[error(transparent)]
     Evaluation(#[from] evaluation::Error),

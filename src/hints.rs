@@ -1,4 +1,4 @@
-//! Flags that help with an error of the engine. Libraries know no flags, so they are added here.
+//! Flags and arguments that help with an error. Libraries do not know them, so they are added here.
 
 use std::fmt;
 
@@ -58,6 +58,21 @@ pub(crate) fn job_hint(error: &batch::Error) -> &'static str {
         batch::Error::FileChanged { .. } => "; run it again with `overwrite`",
         batch::Error::ResumeOther { .. } => "; repeat those, or start again with `overwrite`",
         batch::Error::OutputColumns { .. } => "; classify the file that it was made from",
+        _ => "",
+    }
+}
+
+/// Returns the flag or argument that helps with an error of a file, as the end of its text.
+pub(crate) fn table_hint(error: &tables::Error) -> &'static str {
+    use tables::Error;
+    match error {
+        Error::NotAFile { found, .. } if *found != "a directory" => ", or pipe it into `local-model-mcp predict`",
+        Error::PathNotAllowed { .. } => ", or start the server with `--allow-dir`",
+        Error::FileTooLarge { .. } | Error::UnpackedTooLarge { .. } => ", or raise `--max-file-bytes`",
+        Error::ColumnUnclear { .. } => " with `text_column` (`--text-column`)",
+        Error::LabelColumnUnclear { .. } => " with `label_column` (`--label-column`)",
+        Error::OutputExists { .. } => ", or replace it with `overwrite`",
+        Error::Unfinished { .. } => ", with `resume` or `overwrite`",
         _ => "",
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Engine, testing};
-use local_model_mcp::files::Places;
+use local_model_mcp::files::PathPolicy;
 use local_model_mcp::job::JobSettings;
 use local_model_mcp::mcp::{self, Duplex};
 use serde_json::Value;
@@ -42,7 +42,7 @@ libfuzzer_sys::fuzz_target!(
 );
 
 async fn session(engine: Arc<Engine>, bytes: &[u8]) {
-    let jobs = JobSettings::new(Places::below([PathBuf::from("/nowhere/at/all")], 1 << 20), 4);
+    let jobs = JobSettings::new(PathPolicy::within([PathBuf::from("/nowhere/at/all")], 1 << 20), 4);
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let (reader, writer) = tokio::io::split(theirs);
     let server = tokio::spawn(mcp::serve(engine, jobs, Duplex::new(reader, writer), pending()));

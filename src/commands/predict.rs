@@ -17,7 +17,7 @@ use crate::args::{Options, delimiter};
 use crate::commands::{Outcome, engine, predict_file, runtime};
 use crate::engine::{Answer, Engine};
 use crate::error::Error;
-use crate::files::{Line, Lines, Object, Reads, Wanted};
+use crate::files::{CellKind, ColumnRef, JsonObject, Line, Lines};
 use crate::job::{RowOptions, classify_rows};
 use crate::output::{aligned, field_names, fields};
 use crate::prediction::Input;
@@ -107,20 +107,20 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
 }
 
 /// Returns the field to classify if the lines of stdin are JSON objects.
-fn json_field(arguments: &PredictArgs) -> Option<Wanted> {
+fn json_field(arguments: &PredictArgs) -> Option<ColumnRef> {
     let field = arguments.text_column.clone().or_else(|| arguments.jsonl.then(|| "text".to_owned()))?;
-    Some(Wanted::text_field(field))
+    Some(ColumnRef::text_field(field))
 }
 
 /// One text, and the object that its answer is added to.
 struct Row {
     text: Result<String, Error>,
-    object: Object,
+    object: JsonObject,
 }
 
 impl Row {
     fn from_text(text: String) -> Self {
-        Self { object: Object::with_text("text", &text), text: Ok(text) }
+        Self { object: JsonObject::with_text("text", &text), text: Ok(text) }
     }
 
     fn from_line(line: &Line) -> Self {
@@ -130,8 +130,8 @@ impl Row {
         }
     }
 
-    fn from_json(line: &Line, field: &Wanted) -> Self {
-        match Object::parse(line) {
+    fn from_json(line: &Line, field: &ColumnRef) -> Self {
+        match JsonObject::parse(line) {
             Ok(object) => Self { text: object.cell(field).map_err(Error::from), object },
             Err(error) => Self { text: Err(error.into()), object: unusable("line", line) },
         }
@@ -139,16 +139,16 @@ impl Row {
 }
 
 /// Returns an object with what can be shown of a line that cannot be used.
-fn unusable(name: &str, line: &Line) -> Object {
+fn unusable(name: &str, line: &Line) -> JsonObject {
     match line {
-        Line::Whole(bytes) => Object::with_text(name, &String::from_utf8_lossy(bytes)),
-        Line::TooLong(_) => Object::default(),
+        Line::Whole(bytes) => JsonObject::with_text(name, &String::from_utf8_lossy(bytes)),
+        Line::TooLong(_) => JsonObject::default(),
     }
 }
 
-/// Reads lines on a thread of their own, since reading blocks and must not delay the answers. The
+/// CellKind lines on a thread of their own, since reading blocks and must not delay the answers. The
 /// thread returns the error that ended the input early.
-fn read_stdin(field: Option<Wanted>) -> io::Result<(impl Stream<Item = Row>, JoinHandle<io::Result<()>>)> {
+fn read_stdin(field: Option<ColumnRef>) -> io::Result<(impl Stream<Item = Row>, JoinHandle<io::Result<()>>)> {
     let (sender, mut rows) = mpsc::channel(READ_AHEAD);
     let read = move || {
         for line in Lines::new(BufReader::with_capacity(1 << 16, io::stdin())) {
@@ -213,7 +213,7 @@ impl Writer {
         let line = if self.json {
             self.with_fields(row.object, &fields(outcome, self.top_k)).line()
         } else {
-            let text = row.object.cell(&Wanted { column: "text".into(), position: 0, kind: Reads::Value });
+            let text = row.object.cell(&ColumnRef { column: "text".into(), position: 0, kind: CellKind::Value });
             aligned(&text.unwrap_or_default(), outcome, self.top_k)
         };
         let mut stdout = io::stdout().lock();
@@ -223,7 +223,7 @@ impl Writer {
 
     /// Adds an answer's fields and never overwrites the object's own. The names depend on the
     /// object's names alone, and not on the answer, so that a reader can tell them apart.
-    fn with_fields(&self, mut object: Object, fields: &serde_json::Map<String, serde_json::Value>) -> Object {
+    fn with_fields(&self, mut object: JsonObject, fields: &serde_json::Map<String, serde_json::Value>) -> JsonObject {
         let mut prefix = String::new();
         while self.names.iter().any(|name| object.names().any(|own| *own == format!("{prefix}{name}"))) {
             prefix += PREFIX;
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     fn row(line: &str, column: &str) -> Row {
-        let field = Wanted::text_field(column);
+        let field = ColumnRef::text_field(column);
         Row::from_json(&Line::Whole(line.as_bytes().to_vec()), &field)
     }
 
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_an_object_is_passed_on() {
-        let field = Wanted::text_field("text");
+        let field = ColumnRef::text_field("text");
         let row = Row::from_json(&Line::Whole(b"not json \xFF".to_vec()), &field);
         assert_eq!(row.object.line(), "{\"line\":\"not json \u{FFFD}\"}");
         assert!(row.text.is_err());

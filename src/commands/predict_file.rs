@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::args::Options;
 use crate::commands::predict::PredictArgs;
 use crate::commands::{Outcome, engine, print, runtime};
-use crate::files::{Existing, Places, Reading};
+use crate::files::{CsvOptions, IfExists, PathPolicy};
 use crate::job::{FileJob, JobHandle, JobSettings, RowSample, Stage, Summary};
 use crate::process;
 
@@ -26,16 +26,16 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         output: arguments.output.clone(),
         text_column: arguments.text_column.clone(),
         label_column: arguments.label_column.clone(),
-        csv_options: Reading { delimiter: arguments.delimiter, header: !arguments.no_header },
+        csv_options: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
         model: None,
         text_pair: arguments.text_pair.clone(),
         labels: arguments.labels.clone(),
         if_exists: match (arguments.overwrite, arguments.resume) {
-            (true, _) => Existing::Overwrite,
-            (_, true) => Existing::Resume,
-            _ => Existing::Refuse,
+            (true, _) => IfExists::Overwrite,
+            (_, true) => IfExists::Resume,
+            _ => IfExists::Refuse,
         },
-        settings: JobSettings::new(Places::Unrestricted, JobSettings::in_flight(settings.workers)),
+        settings: JobSettings::new(PathPolicy::Unrestricted, JobSettings::in_flight(settings.workers)),
     };
     let summary = runtime.block_on(async {
         let engine = engine(options, settings, arguments.model_name.as_deref())?;

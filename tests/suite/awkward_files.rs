@@ -1,6 +1,6 @@
-//! Files as they come, and what each gets: an output in which bad rows say what is wrong with them, or a sentence.
+//! Unusual files, and what each gets: an output in which bad rows have an error, or one clear error.
 //!
-//! The fake calls a text of up to two words `short`, of up to five `middle`, else `long`.
+//! The scripted model calls a text of up to two words `short`, of up to five `middle`, else `long`.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, DictionaryArray, Int64Array, LargeStringArray, StringArray};
-use local_model_mcp::files::{Existing, MAX_ROW_BYTES};
+use local_model_mcp::files::{IfExists, MAX_ROW_BYTES};
 use local_model_mcp::job::FileJob;
 use parquet::basic::Compression;
 
@@ -103,7 +103,7 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
             b"id\ttext\n1\tone, two\n".to_vec(),
             Output("tabs.predicted.tsv", "id\ttext\tprediction\tconfidence\n1\tone, two\tshort\t0.7\n"),
         ),
-        ("same name twice.csv", b"text,text\na,b\n".to_vec(), Error("which column holds the texts is not clear")),
+        ("same name twice.csv", b"text,text\na,b\n".to_vec(), Error("cannot tell which column holds the text")),
         ("other names.csv", b"id,remarks\n1,not so bad at all\n".to_vec(), Rows(1, &[], "")),
         ("two texts.csv", b"title,remarks\nnot so bad,quite good\n".to_vec(), Error("the file has `title`, `remarks`")),
         ("empty.csv", Vec::new(), Error("the file has no rows; it has no bytes")),
@@ -142,12 +142,12 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
             ),
         ),
         ("fails.csv", b"text\nfail\npanic\nhello\n".to_vec(), Rows(3, &[1, 2], "model `fake` could not run this text")),
-        ("cut.csv.gz", gzip(plain.repeat(1000).as_bytes())[..60].to_vec(), Error("cannot be read on after row")),
+        ("cut.csv.gz", gzip(plain.repeat(1000).as_bytes())[..60].to_vec(), Error("cannot be read after row")),
         ("gz without its name.csv", gzip(plain.as_bytes()), Rows(1, &[], "")),
         ("two members.csv.gz", joined(&[&gzip(b"id,text\n1,hello\n"), &gzip(b"2,you\n")]), Rows(2, &[], "")),
         ("zst.jsonl.zst", zstd(b"{\"text\":\"hello\"}\n"), Rows(1, &[], "")),
         ("cut.csv.zst", zstd(plain.repeat(9000).as_bytes())[..20].to_vec(), Error("cannot be read")),
-        ("damaged.parquet", b"PAR1 and nothing else".to_vec(), Error("cannot be read on after row 0")),
+        ("damaged.parquet", b"PAR1 and nothing else".to_vec(), Error("cannot be read after row 0")),
         ("text.parquet", plain.as_bytes().to_vec(), Error("not Parquet, despite its name")),
         ("sheet.xlsx", b"PK\x03\x04....".to_vec(), Error("a zip or Excel file")),
         ("list.json", b"[{\"text\": \"hello\"}]".to_vec(), Error("`jq -c '.[]'`")),
@@ -201,7 +201,7 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
 }
 
 #[tokio::test]
-async fn every_awkward_file_gets_what_it_should() {
+async fn every_awkward_file_gets_an_output_or_a_clear_error() {
     let files = files();
     assert!(files.len() >= 40);
     for (name, content, gets) in files {
@@ -267,7 +267,7 @@ fn read_parquet(path: &Path) -> arrow_array::RecordBatch {
 }
 
 #[tokio::test]
-async fn a_parquet_column_that_is_no_text_is_refused() {
+async fn a_parquet_column_without_text_is_refused() {
     let place = Place::new();
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let text: ArrayRef = Arc::new(StringArray::from(vec!["hello"]));
@@ -276,7 +276,7 @@ async fn a_parquet_column_that_is_no_text_is_refused() {
     let expected = "column `id` holds Int64; expected text; name another one, the file has `id`, `a`, `b`";
     assert_eq!(error.to_string(), expected);
     let error = place.run(place.job("in.parquet")).await.unwrap_err().to_string();
-    assert!(error.starts_with("which column holds the texts is not clear"), "{error}");
+    assert!(error.starts_with("cannot tell which column holds the text"), "{error}");
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn compression_goes_by_the_name_of_the_output() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_no_file_of_the_project_is_refused_with_the_rule() {
+async fn paths_outside_the_project_are_refused_with_the_rule() {
     use std::os::unix::fs::symlink;
     let outside = Place::new();
     outside.write("secret.csv", "text\nhello\n");
@@ -330,7 +330,7 @@ async fn what_is_no_file_of_the_project_is_refused_with_the_rule() {
     let absolute = outside.path("secret.csv").to_str().unwrap().to_owned();
     for (path, expected) in [
         ("missing.csv", "cannot be opened: No such file"),
-        ("folder.csv", "is a directory; expected a regular file; name one of the files in it"),
+        ("folder.csv", "is a directory; expected a regular file; name a file in it"),
         ("link.csv", "goes through a link; files must be below"),
         ("away/secret.csv", "goes through a link"),
         ("../secret.csv", "contains `..`"),
@@ -351,7 +351,7 @@ async fn what_is_no_file_of_the_project_is_refused_with_the_rule() {
         ("folder.csv", "is a directory"),
         ("no/out.csv", "its folder cannot be used"),
     ] {
-        let job = FileJob { output: Some(output.into()), if_exists: Existing::Overwrite, ..place.job("in.csv") };
+        let job = FileJob { output: Some(output.into()), if_exists: IfExists::Overwrite, ..place.job("in.csv") };
         let error = place.run(job).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{output}: {error}");
     }

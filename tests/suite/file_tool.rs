@@ -174,7 +174,7 @@ async fn mistakes_are_told_with_the_way_out() {
         (json!({ "path": "../x.csv" }), "contains `..`; files must be below `"),
         (
             json!({ "path": "large.csv" }),
-            "has 4194305 bytes, more than the 4194304 allowed; split it, or raise `--max-file-bytes`",
+            "has 4194305 bytes; expected at most 4194304; split it, or raise `--max-file-bytes`",
         ),
         (json!({ "path": "in.csv", "limit": 5 }), "`limit` needs `only`; expected `path`"),
         (json!({ "path": "in.csv", "only": "uncertain", "limit": 51 }), "`limit` is 51, expected 1 to 50"),

@@ -1,10 +1,10 @@
-//! Whole files: what is written and when, what is run, and how an interrupted run goes on.
+//! Jobs on whole files: what is written and when, what is classified, and how an interrupted run is resumed.
 
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_model_mcp::files::Existing;
+use local_model_mcp::files::IfExists;
 use local_model_mcp::job::{Error, FileJob, JobHandle, Summary};
 
 use crate::place::Place;
@@ -15,7 +15,7 @@ fn numbered(rows: usize) -> String {
     format!("id,text\n{}", lines.concat())
 }
 
-/// Waits until a job has finished so many rows and no more can be.
+/// Waits until a job has finished `done` rows.
 async fn until(running: &JobHandle<Summary>, done: u64) {
     while running.progress.borrow().done < done {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -59,17 +59,17 @@ async fn an_output_is_replaced_only_when_that_is_asked_for() {
     place.write("in.predicted.csv", "mine");
     let error = place.run(place.job("in.csv")).await.unwrap_err();
     assert!(matches!(error, Error::Tables(tables::Error::OutputExists { .. })), "{error}");
-    let resuming = FileJob { if_exists: Existing::Resume, ..place.job("in.csv") };
+    let resuming = FileJob { if_exists: IfExists::Resume, ..place.job("in.csv") };
     assert!(matches!(place.run(resuming).await.unwrap_err(), Error::Tables(tables::Error::OutputExists { .. })));
     assert_eq!(place.read("in.predicted.csv"), "mine");
-    let job = FileJob { if_exists: Existing::Overwrite, ..place.job("in.csv") };
+    let job = FileJob { if_exists: IfExists::Overwrite, ..place.job("in.csv") };
     place.run(job).await.unwrap();
     assert_eq!(place.read("in.predicted.csv"), "text,prediction,confidence\nhello,short,0.7\n");
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn an_output_is_no_more_open_to_others_than_its_input() {
+async fn an_output_has_the_permissions_of_its_input() {
     use std::os::unix::fs::PermissionsExt;
     for mode in [0o600, 0o640] {
         let place = Place::new();
@@ -82,7 +82,7 @@ async fn an_output_is_no_more_open_to_others_than_its_input() {
 }
 
 #[tokio::test]
-async fn an_interrupted_run_goes_on_without_doing_anything_twice() {
+async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     let place = Place::new();
     place.write("in.csv", numbered(300).replace("text 200\n", "held\n"));
     let engine = start(&place.script, settings());
@@ -97,13 +97,13 @@ async fn an_interrupted_run_goes_on_without_doing_anything_twice() {
     let journal = place.read("in.predicted.csv.progress");
     assert!(!journal.contains("text 1"), "texts are not kept: {journal}");
     let error = place.run(place.job("in.csv")).await.unwrap_err().to_string();
-    assert!(error.contains("go on with `resume`, or start again with `overwrite`"), "{error}");
+    assert!(error.ends_with("is left over from an interrupted run; continue it or start again"), "{error}");
     place.script.release();
     let again = Arc::new(Script::default());
     again.release();
     // What a kill leaves of the line that was being written is of no use.
     fs::write(place.path("in.predicted.csv.progress"), format!("{journal}{{\"d\":\"12")).unwrap();
-    let job = FileJob { if_exists: Existing::Resume, ..place.job("in.csv") };
+    let job = FileJob { if_exists: IfExists::Resume, ..place.job("in.csv") };
     let summary = job.start(start(&again, settings())).finished().await.unwrap();
     assert_eq!((summary.rows, summary.resumed), (300, 199));
     assert_eq!(again.runs(), 101);
@@ -121,7 +121,7 @@ fn still_locked(place: &Place) -> bool {
 }
 
 #[tokio::test]
-async fn going_on_with_other_rows_or_another_question_is_refused() {
+async fn resuming_with_other_rows_or_settings_is_refused() {
     let place = Place::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
     let running = place.job("in.csv").start(start(&place.script, settings()));
@@ -130,19 +130,19 @@ async fn going_on_with_other_rows_or_another_question_is_refused() {
     while still_locked(&place) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let resume = || FileJob { if_exists: Existing::Resume, ..place.job("in.csv") };
+    let resume = || FileJob { if_exists: IfExists::Resume, ..place.job("in.csv") };
     let error = place.run(FileJob { text_column: Some("id".into()), ..resume() }).await.unwrap_err();
     assert!(matches!(error, Error::ResumeOther { .. }), "{error}");
     place.write("in.csv", numbered(100).replace("text 7\n", "another\n"));
     let error = place.run(resume()).await.unwrap_err();
     assert!(matches!(error, Error::FileChanged { row: 7, .. }), "{error}");
     place.script.release();
-    let summary = place.run(FileJob { if_exists: Existing::Overwrite, ..place.job("in.csv") }).await.unwrap();
+    let summary = place.run(FileJob { if_exists: IfExists::Overwrite, ..place.job("in.csv") }).await.unwrap();
     assert_eq!((summary.rows, summary.resumed), (100, 0));
 }
 
 #[tokio::test]
-async fn a_withdrawn_job_leaves_nothing_within_100_ms() {
+async fn a_cancelled_job_leaves_nothing_within_100_ms() {
     let place = Place::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
     let mut running = place.job("in.csv").start(start(&place.script, settings()));
@@ -163,7 +163,7 @@ async fn two_jobs_do_not_write_one_output() {
     while place.script.runs() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let job = FileJob { if_exists: Existing::Overwrite, ..place.job("in.csv") };
+    let job = FileJob { if_exists: IfExists::Overwrite, ..place.job("in.csv") };
     assert!(matches!(place.run(job).await.unwrap_err(), Error::Tables(tables::Error::AlreadyRunning { .. })));
     place.script.release();
     first.finished().await.unwrap();
@@ -179,7 +179,7 @@ async fn a_model_that_cannot_be_loaded_ends_the_job_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn corrections_say_what_the_model_had_said() {
+async fn corrections_keep_the_answer_of_the_model() {
     for name in ["in.csv", "in.jsonl"] {
         let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
         match name {

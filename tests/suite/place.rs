@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use local_model_mcp::files::{Existing, Places, Reading};
+use local_model_mcp::files::{CsvOptions, IfExists, PathPolicy};
 use local_model_mcp::job::{CorrectionReport, Corrections, Error, FileJob, JobSettings, Summary};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -62,12 +62,12 @@ impl Place {
             output: None,
             text_column: None,
             label_column: None,
-            csv_options: Reading::default(),
+            csv_options: CsvOptions::default(),
             model: None,
             text_pair: None,
             labels: Vec::new(),
-            if_exists: Existing::Refuse,
-            settings: JobSettings::new(Places::within([self.root().to_owned()], 1 << 30), 8),
+            if_exists: IfExists::Refuse,
+            settings: JobSettings::new(PathPolicy::within([self.root().to_owned()], 1 << 30), 8),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Properties of whole rooms: the wire with any lines on it, over the scripted fake. Those of single parsers stand beside them.
+//! The server with any lines on its wire, over the scripted model. Properties of single parsers are in their crates.
 
 use std::collections::HashMap;
 use std::sync::Arc;

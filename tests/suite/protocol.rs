@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use local_model_mcp::engine::EngineSettings;
-use local_model_mcp::files::Places;
+use local_model_mcp::files::PathPolicy;
 use local_model_mcp::job::JobSettings;
 use local_model_mcp::mcp::{self, Duplex};
 use local_model_mcp::prediction::Task;
@@ -21,8 +21,8 @@ pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Settings for file jobs below one folder.
 pub(crate) fn jobs_in(project: PathBuf, workers: usize) -> JobSettings {
-    let places = Places::within([project], MAX_FILE_BYTES);
-    JobSettings::new(places, JobSettings::in_flight(workers))
+    let policy = PathPolicy::within([project], MAX_FILE_BYTES);
+    JobSettings::new(policy, JobSettings::in_flight(workers))
 }
 
 /// A server over the scripted fake, connected in memory.

@@ -1,40 +1,34 @@
-//! Every way in which reading or writing a table can fail, and the words for it.
+//! Every way in which reading or writing a table can fail, and its text.
 
 use std::path::PathBuf;
 
-/// A failure to read or write a table. Variants hold facts; `Display` holds the text.
+/// A failure to read or write a table. The text says what was found, what was expected, and what helps.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error("`{path}` cannot be opened: {message}; check the path and its permissions")]
     FileNotOpened { path: PathBuf, message: String },
-    #[error("`{path}` is {found}; expected a regular file; {}", other_file(found))]
+    #[error("`{path}` is {found}; expected a regular file; {}", instead_of(found))]
     NotAFile { path: PathBuf, found: &'static str },
-    #[error(
-        "`{path}` {found}; files must be below {}, without links and `..`; use such a path, or start the server with `--allow-dir`",
-        paths(allowed)
-    )]
+    #[error("`{path}` {found}; files must be below {}, without links and `..`; use such a path", listed(allowed))]
     PathNotAllowed { path: PathBuf, found: &'static str, allowed: Vec<PathBuf> },
-    #[error("`{path}` has {bytes} bytes, more than the {limit} allowed; split it, or raise `--max-file-bytes`")]
+    #[error("`{path}` has {bytes} bytes; expected at most {limit}; split it")]
     FileTooLarge { path: PathBuf, bytes: u64, limit: u64 },
-    #[error("`{path}` unpacks to more than the {limit} bytes allowed; split it, or raise `--max-file-bytes`")]
+    #[error("`{path}` unpacks to more than {limit} bytes, which is the limit; split it")]
     UnpackedTooLarge { path: PathBuf, limit: u64 },
     #[error("`{path}` is {found}; expected CSV, TSV, JSON lines, text lines (`.txt`) or Parquet in UTF-8; {remedy}")]
     FormatUnknown { path: PathBuf, found: String, remedy: String },
-    #[error("`{path}` cannot be read on after row {rows}: {message}; get a complete copy of the file")]
+    #[error("`{path}` cannot be read after row {rows}: {message}; check that the file is complete")]
     FileBroken { path: PathBuf, rows: u64, message: String },
     #[error("the file has no rows; it has {found}")]
     NoRows { found: &'static str },
+
     #[error("no column is called `{name}`; the file has {columns}")]
     ColumnUnknown { name: String, columns: String },
     #[error("{found} columns are called `{name}`; rename one, or give its number from 1 on; the file has {columns}")]
     ColumnAmbiguous { name: String, found: usize, columns: String },
-    #[error(
-        "which column holds the texts is not clear; name one with `text_column` (`--text-column`); the file has {columns}"
-    )]
+    #[error("cannot tell which column holds the text; the file has {columns}; name one")]
     ColumnUnclear { columns: String },
-    #[error(
-        "which column holds the right answers is not clear; name one with `label_column` (`--label-column`); the file has {columns}"
-    )]
+    #[error("cannot tell which column holds the labels; the file has {columns}; name one")]
     LabelColumnUnclear { columns: String },
     #[error("column `{name}` holds {found}; expected text; name another one, the file has {columns}")]
     ColumnNotText { name: String, found: String, columns: String },
@@ -42,17 +36,16 @@ pub enum Error {
     BadCell { column: String, found: String, expected: &'static str },
     #[error("the row {found}; expected {expected}")]
     BadRow { found: String, expected: String },
-    #[error("`{path}` exists already; give another output path, or allow it to be replaced with `overwrite`")]
+
+    #[error("`{path}` exists already; give another output path")]
     OutputExists { path: PathBuf },
     #[error("the output `{path}` is the input itself; give another output path")]
     OutputIsInput { path: PathBuf },
-    #[error(
-        "the output `{path}` is named as {found}; expected {expected}, since the output has the format of the input"
-    )]
+    #[error("the output `{path}` is named as {found}; expected {expected}, the format of the input")]
     OutputFormat { path: PathBuf, found: &'static str, expected: String },
     #[error("`{path}` cannot be written: {message}; what was there before is untouched")]
     NotWritten { path: PathBuf, message: String },
-    #[error("`{path}` is of a run that did not finish; go on with `resume`, or start again with `overwrite`")]
+    #[error("`{path}` is left over from an interrupted run; continue it or start again")]
     Unfinished { path: PathBuf },
     #[error("`{path}` is not a progress file of this version; move it away, or give another output path")]
     NotOurProgress { path: PathBuf },
@@ -60,16 +53,13 @@ pub enum Error {
     AlreadyRunning { path: PathBuf },
 }
 
-fn paths(paths: &[PathBuf]) -> String {
-    if paths.is_empty() {
-        return "no directory (no project folder is known)".into();
-    }
-    paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
+fn instead_of(found: &str) -> &'static str {
+    if found == "a directory" { "name a file in it" } else { "write its content into a file first" }
 }
 
-fn other_file(found: &str) -> &'static str {
-    match found {
-        "a directory" => "name one of the files in it",
-        _ => "write what it gives into a file first, or pipe it into `local-model-mcp predict`",
+fn listed(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "an allowed directory (none is known)".into();
     }
+    paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }

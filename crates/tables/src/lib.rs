@@ -30,15 +30,6 @@ pub use rows::{Cell, CellKind, Chunk, ColumnRef, MAX_ROW_BYTES, NewColumn, Row, 
 pub use table_file::{Projection, Rows, TableFile};
 pub use table_writer::TableWriter;
 
-// The old names, until all users have the new ones.
-pub use format::CsvOptions as Reading;
-pub use json_lines::JsonObject as Object;
-pub use output_file::IfExists as Existing;
-pub use path_policy::PathPolicy as Places;
-pub use rows::{CellKind as Reads, ColumnRef as Wanted, NewColumn as Added, ValueKind as Kind};
-pub use table_file::{Projection as Extent, TableFile as Source};
-pub use table_writer::TableWriter as Output;
-
 /// Entry points for the fuzz targets.
 #[cfg(fuzzing)]
 #[doc(hidden)]
