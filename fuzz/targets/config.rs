@@ -1,5 +1,5 @@
-//! `config.json`, `tokenizer_config.json` and `local-model.toml`, the same bytes as each.
+//! The same bytes as `config.json`, `tokenizer_config.json` and `local-model.toml`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| local_model_mcp::model::fuzzing::config(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| classifier::fuzzing::config(bytes));

@@ -1,5 +1,5 @@
-//! Records of CSV, with our own scan.
+//! Records of a CSV file.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| local_model_mcp::files::fuzzing::csv(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tables::fuzzing::csv(bytes));

@@ -1,5 +1,5 @@
-//! What a graph file says of itself.
+//! What an ONNX file declares.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| local_model_mcp::model::fuzzing::graph(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| classifier::fuzzing::graph(bytes));

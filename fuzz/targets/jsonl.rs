@@ -1,5 +1,5 @@
-//! Lines and JSON objects, one a line.
+//! JSON lines: splitting into lines, and parsing each as an object.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| local_model_mcp::files::fuzzing::jsonl(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tables::fuzzing::jsonl(bytes));
