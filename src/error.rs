@@ -5,15 +5,15 @@
 
 pub use ::engine::Kind;
 
-use crate::hints::{WithHint, job_hint, table_hint};
+use crate::hints::{WithHint, evaluation_hint, job_hint, table_hint};
 
 /// A failure. Cheap to clone, because one failed load answers many calls.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error("{0}{hint}", hint = table_hint(.0))]
     Tables(#[from] tables::Error),
-    #[error(transparent)]
-    Evaluation(#[from] evaluation::Error),
+    #[error("{0}{hint}", hint = evaluation_hint(.0))]
+    Evaluation(evaluation::Error),
 
     #[error("{0}{hint}", hint = job_hint(.0))]
     Job(batch::Error),
@@ -64,7 +64,7 @@ impl From<batch::Error> for Error {
         match error {
             batch::Error::Engine(error) => error.into(),
             batch::Error::Tables(error) => error.into(),
-            batch::Error::Evaluation(error) => error.into(),
+            batch::Error::Evaluation(error) => Self::Evaluation(error),
             other => Self::Job(other),
         }
     }

@@ -77,6 +77,14 @@ pub(crate) fn table_hint(error: &tables::Error) -> &'static str {
     }
 }
 
+/// Returns the flag that helps with an error of an evaluation, as the end of its text.
+pub(crate) fn evaluation_hint(error: &evaluation::Error) -> &'static str {
+    match error {
+        evaluation::Error::NothingLabelled { .. } => "; name another one with `--label-column`",
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

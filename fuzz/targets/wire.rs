@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use batch::JobSettings;
 use engine::{Engine, testing};
-use local_model_mcp::files::PathPolicy;
-use local_model_mcp::job::JobSettings;
 use local_model_mcp::mcp::{self, Duplex};
 use serde_json::Value;
+use tables::PathPolicy;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::runtime::{Builder, Runtime};
 

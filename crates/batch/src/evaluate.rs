@@ -62,29 +62,20 @@ type LabelledRow = (u64, Option<Gold>);
 
 impl Job<'_> {
     fn score_file(mut self) -> Result<ScoredFile, Error> {
-        let started = Instant::now();
-        let run = self.run;
+        let (started, run) = (Instant::now(), self.run);
         let mut table = TableFile::open(&run.path, &PathPolicy::Unrestricted, run.csv_options)?;
-        let label = match &run.label_column {
-            Some(name) => table.column(name, CellKind::List)?,
-            None => table.label_column()?,
-        };
-        let pair = run.pair_column.as_deref().map(|name| table.column(name, CellKind::Text));
-        let pair = pair.transpose()?;
         let info = wait_for_model(&self.engine, &self.runtime, run.model.as_deref(), self.monitor)?;
-        let text = self.text_column(&mut table, &info, &label, pair.as_ref())?;
+        let columns = run.columns(&mut table, &info)?;
         let sha256 = digest::of_file(table.path()).map_err(|error| {
             let (path, message) = (run.path.clone(), error.to_string());
             tables::Error::FileNotOpened { path, message }
         })?;
-        let own_labels = || info.labels.clone();
-        let candidates = || run.labels.iter().map(|label| label.as_str().into()).collect();
         let mut file = ScoredFile {
             name: run.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             sha256: hex(&sha256),
-            text_column: text.column.clone(),
-            label_column: label.column.clone(),
-            labels: if run.labels.is_empty() { own_labels() } else { candidates() },
+            text_column: columns[0].column.clone(),
+            label_column: columns[1].column.clone(),
+            labels: score_labels(&info, &run.labels),
             info,
             rows: Vec::new(),
             total_rows: 0,
@@ -95,9 +86,7 @@ impl Job<'_> {
             truncated: 0,
             duration: Duration::ZERO,
         };
-        let scan = GoldScan::new(GoldKind::for_model(&file.info, &file.labels));
-        let parser = self.scan_labels(&mut table, &label, scan, &mut file)?;
-        let columns: Vec<ColumnRef> = [text, label].into_iter().chain(pair).collect();
+        let parser = self.scan_labels(&mut table, &columns[1], &mut file)?;
         self.classify(&mut table, &columns, &parser, &mut file)?;
         if file.rows.is_empty() && file.failed == 0 {
             return Err(evaluation::Error::NothingLabelled { column: file.label_column }.into());
@@ -107,35 +96,14 @@ impl Job<'_> {
         Ok(file)
     }
 
-    /// Finds the column of texts. Data for taggers may have lists of words instead.
-    fn text_column(
-        &self,
-        table: &mut TableFile,
-        info: &ModelInfo,
-        label: &ColumnRef,
-        pair: Option<&ColumnRef>,
-    ) -> Result<ColumnRef, Error> {
-        let is_tagger = info.task == Task::Tagging;
-        let reads = if is_tagger { CellKind::List } else { CellKind::Text };
-        if let Some(name) = &self.run.text_column {
-            return Ok(table.column(name, reads)?);
-        }
-        if is_tagger && table.columns().iter().any(|column| column == "tokens") {
-            return Ok(table.column("tokens", reads)?);
-        }
-        let others = std::iter::once(label).chain(pair);
-        let except: Vec<&str> = others.map(|column| column.column.as_str()).collect();
-        Ok(table.text_column(&except)?)
-    }
-
     /// Reads all labels once, so that an unknown one is found before hours of classification.
     fn scan_labels(
         &mut self,
         table: &mut TableFile,
         label: &ColumnRef,
-        mut scan: GoldScan,
         file: &mut ScoredFile,
     ) -> Result<GoldParser, Error> {
+        let mut scan = GoldScan::new(GoldKind::for_model(&file.info, &file.labels));
         self.monitor.report_now(Progress { stage: Stage::Reading, ..Progress::default() })?;
         for chunk in table.rows(std::slice::from_ref(label), Projection::Selected)? {
             let rows = chunk?.rows;
@@ -199,6 +167,29 @@ impl Job<'_> {
 }
 
 impl EvaluationRun {
+    /// Finds the columns of texts, of labels and, if the run names one, of second texts.
+    fn columns(&self, table: &mut TableFile, info: &ModelInfo) -> Result<Vec<ColumnRef>, Error> {
+        let label = match &self.label_column {
+            Some(name) => table.column(name, CellKind::List)?,
+            None => table.label_column()?,
+        };
+        let pair = self.pair_column.as_deref().map(|name| table.column(name, CellKind::Text));
+        let pair = pair.transpose()?;
+        // Data for taggers may have lists of words instead of texts.
+        let is_tagger = info.task == Task::Tagging;
+        let kind = if is_tagger { CellKind::List } else { CellKind::Text };
+        let has_words = is_tagger && table.columns().iter().any(|column| column == "tokens");
+        let text = match self.text_column.as_deref().or(has_words.then_some("tokens")) {
+            Some(name) => table.column(name, kind)?,
+            None => {
+                let others = std::iter::once(&label).chain(&pair);
+                let except: Vec<&str> = others.map(|column| column.column.as_str()).collect();
+                table.text_column(&except)?
+            }
+        };
+        Ok([text, label].into_iter().chain(pair).collect())
+    }
+
     /// Returns a row's label and input, or why it has none; `None` for a row without a label.
     fn parse_row(
         &self,
@@ -220,6 +211,14 @@ impl EvaluationRun {
             Ok(parsed) => parsed.map(|(gold, input)| ((row, Some(gold)), Ok(input))),
             Err(error) => Some(((row, None), Err(error))),
         }
+    }
+}
+
+/// Returns the labels that scores stand for: the candidates, or else the model's own.
+pub(crate) fn score_labels(info: &ModelInfo, candidates: &[String]) -> Vec<Arc<str>> {
+    match candidates {
+        [] => info.labels.clone(),
+        labels => labels.iter().map(|label| label.as_str().into()).collect(),
     }
 }
 

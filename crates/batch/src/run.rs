@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::FileJob;
 use crate::columns::{Column, ColumnNames};
 use crate::error::Error;
+use crate::evaluate::score_labels;
 use crate::journal::Journal;
 use crate::record::{Record, digest};
 use crate::rows::{RowOptions, classify_rows, concerns_every_row};
@@ -24,6 +25,7 @@ use crate::running::{Monitor, PROGRESS_INTERVAL, Progress, Stage};
 use crate::summary::Summary;
 use classifier::{Input, ModelInfo};
 use engine::{Engine, Priority};
+use evaluation::{GoldKind, GoldParser, GoldScan};
 use tables::{Cell, ColumnRef, OutputFile, PartialFile, Projection, TableFile, output_location};
 
 /// Waits for a model to be loaded.
@@ -107,17 +109,18 @@ impl<'a> Run<'a> {
         let mut journal = Journal::open(file, target.progress().start, &fingerprint, target.path())?;
         let resumed = journal.rows();
         self.finished = resumed;
-        let total = self.read_through(&mut journal)?;
+        let mut scan = GoldScan::new(GoldKind::Label(score_labels(&model, &self.job.labels)));
+        let total = self.read_through(&mut journal, &mut scan)?;
         self.classify(&mut journal, total)?;
-        let (mut summary, partial) = self.write(&mut journal, target, &model)?;
+        let (mut summary, partial) = self.write(&mut journal, target, scan.finish_with_unknown())?;
         summary.model = self.job.model.clone().unwrap_or_else(|| self.engine.names().swap_remove(0));
         summary.resumed = resumed;
         Ok((summary, partial))
     }
 
     /// Counts the rows, compares the first ones with the journal of an earlier run, and looks for
-    /// fields called like our columns.
-    fn read_through(&mut self, journal: &mut Journal) -> Result<u64, Error> {
+    /// fields called like our columns. Also takes note of the labels in the label column.
+    fn read_through(&mut self, journal: &mut Journal, scan: &mut GoldScan) -> Result<u64, Error> {
         self.monitor.report_now(Progress::default())?;
         let mut records = journal.records()?;
         let mut done = 0;
@@ -130,6 +133,11 @@ impl<'a> Run<'a> {
                 done += 1;
                 let cells = ours.iter().zip(&row.cells[self.columns.len()..]);
                 self.taken.extend(cells.filter(|(_, cell)| is_in_row(cell)).map(|(column, _)| column.column.clone()));
+                if self.columns.len() > 1
+                    && let Ok(label) = &row.cells[1]
+                {
+                    scan.observe(label);
+                }
                 if done <= self.finished {
                     let record = records.next(&row.cells[0]).ok_or_else(|| self.changed(done))?;
                     note(&mut self.occurring, &record);
@@ -192,7 +200,7 @@ impl<'a> Run<'a> {
         &mut self,
         journal: &mut Journal,
         target: &'t OutputFile,
-        model: &ModelInfo,
+        gold: GoldParser,
     ) -> Result<(Summary, PartialFile<'t>), Error> {
         let total = self.finished;
         let progress = Progress { stage: Stage::Writing, done: total, total: Some(total), ..Progress::default() };
@@ -201,7 +209,7 @@ impl<'a> Run<'a> {
         let partial = target.create()?;
         let added = self.occurring.iter().map(|column| names.added(*column)).collect();
         let mut output = self.source.writer(target.path(), &partial, added)?;
-        let mut summary = Summary::new(self.columns[0].column.clone(), model);
+        let mut summary = Summary::new(self.columns[0].column.clone(), gold);
         let mut records = journal.records()?;
         for chunk in self.source.rows(&self.columns, Projection::All)? {
             let chunk = chunk?;

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use evaluation::LabelAgreement;
+use evaluation::GoldParser;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::record::Record;
-use classifier::{LabeledPrediction, ModelInfo};
+use classifier::LabeledPrediction;
 use tables::Cell;
 
 /// Row numbers that a summary names.
@@ -61,16 +61,16 @@ pub struct Summary {
     /// Rows with a right label.
     pub labelled: u64,
     pub duration: Duration,
-    agreement: LabelAgreement,
+    gold: Option<GoldParser>,
+    correct: u64,
     counts: HashMap<String, u64>,
     /// Sum and number.
     confidence: (f64, u64),
 }
 
 impl Summary {
-    pub(crate) fn new(text_column: String, model: &ModelInfo) -> Self {
-        let agreement = LabelAgreement::new(model.labels.clone());
-        Self { text_column, agreement, ..Self::default() }
+    pub(crate) fn new(text_column: String, gold: GoldParser) -> Self {
+        Self { text_column, gold: Some(gold), ..Self::default() }
     }
 
     /// Rows per second, those of an earlier run not counted.
@@ -93,8 +93,11 @@ impl Summary {
                 None
             }
         };
-        if let Some(Ok(label)) = label {
-            self.agreement.add(label, prediction);
+        if let (Some(gold), Some(Ok(label))) = (&self.gold, label)
+            && !label.trim().is_empty()
+        {
+            self.labelled += 1;
+            self.correct += u64::from(prediction.is_some_and(|name| gold.agrees(label, name)));
         }
     }
 
@@ -121,7 +124,7 @@ impl Summary {
         self.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let share = |part: f64, all: u64| (all > 0).then(|| part / all as f64);
         self.mean_confidence = share(self.confidence.0, self.confidence.1);
-        (self.labelled, self.accuracy) = (self.agreement.rows(), self.agreement.accuracy());
+        self.accuracy = share(self.correct as f64, self.labelled);
         self
     }
 }

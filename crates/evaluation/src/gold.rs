@@ -176,6 +176,15 @@ impl GoldParser {
         }
     }
 
+    /// Returns whether a prediction is the label in a cell. A label that the model does not know is
+    /// compared as text.
+    pub fn agrees(&self, cell: &str, prediction: &str) -> bool {
+        match (&self.kind, self.parse(cell, "")) {
+            (GoldKind::Label(labels), Ok(Gold::Label(label))) => *labels[label] == *prediction,
+            _ => prediction.eq_ignore_ascii_case(cell.trim()),
+        }
+    }
+
     /// Returns a row's text. A cell with a JSON list of words, as data for taggers has it, is
     /// joined with spaces.
     pub fn join_words(&self, cell: String) -> String {
@@ -254,12 +263,18 @@ mod tests {
     }
 
     #[test]
-    fn unknown_labels_may_be_allowed_and_then_fail_to_parse() {
-        let mut scan = GoldScan::new(GoldKind::Label(labels()));
-        ["positive", "mixed"].iter().for_each(|cell| scan.observe(cell));
-        let parser = scan.finish_with_unknown();
-        assert_eq!(parser.parse("positive", ""), Ok(Gold::Label(1)));
-        assert!(parser.parse("mixed", "").is_err() && parser.parse("1", "").is_err());
+    fn predictions_are_compared_by_name_or_by_number_and_unknown_labels_as_text() {
+        let agreeing = |cells: &[&str], prediction: &str| -> Vec<bool> {
+            let mut scan = GoldScan::new(GoldKind::Label(labels()));
+            cells.iter().for_each(|cell| scan.observe(cell));
+            let parser = scan.finish_with_unknown();
+            cells.iter().map(|cell| parser.agrees(cell, prediction)).collect()
+        };
+        assert_eq!(agreeing(&["POSITIVE ", "negative", "mixed"], "positive"), [true, false, false]);
+        assert_eq!(agreeing(&["1.0", "0", "1"], "positive"), [true, false, true]);
+        // Not a number here, because other cells are names.
+        assert_eq!(agreeing(&["1", "negative"], "positive"), [false, false]);
+        assert_eq!(agreeing(&["PER, LOC"], "PER, LOC"), [true]);
     }
 
     #[test]

@@ -21,17 +21,6 @@ pub(super) fn label_by_number(label_count: usize, number: &str) -> Option<usize>
     number.strip_suffix(".0").unwrap_or(number).parse().ok().filter(|number| *number < label_count)
 }
 
-/// Returns whether a file with these cells gives labels by number: not all are names, and all are
-/// numbers. Names win, because a label may be called `1`.
-pub(super) fn is_by_number<'a>(
-    names: &[Arc<str>],
-    label_count: usize,
-    mut cells: impl Iterator<Item = &'a str> + Clone,
-) -> bool {
-    let is_name = |cell| label_by_name(names, cell).is_some();
-    !cells.clone().all(is_name) && cells.all(|cell| label_by_number(label_count, cell).is_some())
-}
-
 /// Splits a cell that holds several labels: a JSON list, or separated by `,`, `;` or `|`. A cell
 /// that is itself the name of a label is not split.
 pub(super) fn split_labels(cell: &str, labels: &[Arc<str>]) -> Vec<String> {

@@ -4,7 +4,6 @@
 //! Everything here is pure: rows and scores go in, numbers and HTML come out. Reading the file and
 //! running the model happen elsewhere.
 
-mod agreement;
 mod calibration;
 mod classification;
 mod error;
@@ -22,7 +21,6 @@ mod scored;
 mod tagging;
 mod tags;
 
-pub use agreement::LabelAgreement;
 pub use calibration::{Fit, MIN_ROWS, Threshold};
 pub use classification::{Class, Classification};
 pub use error::Error;
