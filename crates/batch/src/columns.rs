@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::error::Error;
 use tables::{Cell, CellKind, ColumnRef, NewColumn, TableFile, ValueKind};
 
-/// A column that this program writes, in the order of the output.
+/// A column that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Column {
     Prediction,
@@ -20,40 +20,26 @@ pub(crate) enum Column {
     CorrectedFrom,
 }
 
-impl Column {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Prediction,
-        Self::Confidence,
-        Self::Value,
-        Self::Labels,
-        Self::Entities,
-        Self::Uncertain,
-        Self::Truncated,
-        Self::Error,
-        Self::CorrectedFrom,
-    ];
+/// All columns in the order of the output, with their names and what they hold.
+const COLUMNS: [(Column, &str, ValueKind); 9] = [
+    (Column::Prediction, "prediction", ValueKind::Text),
+    (Column::Confidence, "confidence", ValueKind::Number),
+    (Column::Value, "value", ValueKind::Number),
+    (Column::Labels, "labels", ValueKind::Json),
+    (Column::Entities, "entities", ValueKind::Json),
+    (Column::Uncertain, "uncertain", ValueKind::Flag),
+    (Column::Truncated, "truncated", ValueKind::Flag),
+    (Column::Error, "error", ValueKind::Text),
+    (Column::CorrectedFrom, "corrected_from", ValueKind::Text),
+];
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Prediction => "prediction",
-            Self::Confidence => "confidence",
-            Self::Value => "value",
-            Self::Labels => "labels",
-            Self::Entities => "entities",
-            Self::Uncertain => "uncertain",
-            Self::Truncated => "truncated",
-            Self::Error => "error",
-            Self::CorrectedFrom => "corrected_from",
-        }
+impl Column {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        COLUMNS.into_iter().map(|(column, ..)| column)
     }
 
-    fn kind(self) -> ValueKind {
-        match self {
-            Self::Confidence | Self::Value => ValueKind::Number,
-            Self::Uncertain | Self::Truncated => ValueKind::Flag,
-            Self::Labels | Self::Entities => ValueKind::Json,
-            Self::Prediction | Self::Error | Self::CorrectedFrom => ValueKind::Text,
-        }
+    pub(crate) fn name(self) -> &'static str {
+        COLUMNS[self as usize].1
     }
 }
 
@@ -106,11 +92,11 @@ impl ColumnNames {
     }
 
     pub(crate) fn all(&self) -> Vec<String> {
-        Column::ALL.iter().map(|column| self.full(*column)).collect()
+        Column::all().map(|column| self.full(column)).collect()
     }
 
     pub(crate) fn added(&self, column: Column) -> NewColumn {
-        NewColumn { name: self.full(column), kind: column.kind() }
+        NewColumn { name: self.full(column), kind: COLUMNS[column as usize].2 }
     }
 }
 
@@ -149,6 +135,11 @@ impl OutputColumns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_has_the_order_of_the_enum() {
+        assert!(COLUMNS.iter().enumerate().all(|(number, (column, ..))| *column as usize == number));
+    }
 
     #[test]
     fn names_depend_on_the_columns_of_the_input_alone() {

@@ -1,7 +1,6 @@
 //! The rows of an output to review: those that the model marked as uncertain, or else those with
 //! the least confidence.
 
-use std::collections::BinaryHeap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -41,42 +40,25 @@ pub struct Review {
     pub uncertain: bool,
 }
 
-/// Ordered by confidence alone, so that a heap keeps the least certain ones.
-#[derive(PartialEq)]
-struct Candidate(ReviewRow);
-
-impl Eq for Candidate {}
-
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let key = |row: &ReviewRow| row.confidence.unwrap_or(0.0);
-        key(&self.0).total_cmp(&key(&other.0)).then(self.0.row.cmp(&other.0.row))
-    }
-}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The least certain of the rows seen, and how many were seen.
+/// The least certain of the rows seen, in that order, and how many were seen.
 struct LeastCertain {
     limit: usize,
     seen: u64,
-    heap: BinaryHeap<Candidate>,
+    rows: Vec<ReviewRow>,
 }
 
 impl LeastCertain {
     fn new(limit: usize) -> Self {
-        Self { limit, seen: 0, heap: BinaryHeap::new() }
+        Self { limit, seen: 0, rows: Vec::new() }
     }
 
     fn add(&mut self, row: ReviewRow) {
         self.seen += 1;
-        self.heap.push(Candidate(row));
-        if self.heap.len() > self.limit {
-            self.heap.pop();
+        let confidence = |row: &ReviewRow| row.confidence.unwrap_or(0.0);
+        let place = self.rows.partition_point(|other| confidence(other) <= confidence(&row));
+        if place < self.limit {
+            self.rows.truncate(self.limit - 1);
+            self.rows.insert(place, row);
         }
     }
 }
@@ -109,9 +91,7 @@ pub(crate) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Resu
         monitor.report(|| Progress { done: row, ..Progress::default() })?;
     }
     let kept = if any_marked { marked } else { all };
-    let left = kept.seen;
-    let rows = kept.heap.into_sorted_vec().into_iter().map(|candidate| candidate.0).collect();
-    Ok(Review { output: output.path().to_owned(), rows, left, uncertain: any_marked })
+    Ok(Review { output: output.path().to_owned(), rows: kept.rows, left: kept.seen, uncertain: any_marked })
 }
 
 fn text_column(job: &FileJob, output: &mut TableFile, columns: &OutputColumns) -> Result<ColumnRef, Error> {

@@ -12,9 +12,8 @@ use crate::error::Error;
 use classifier::Input;
 use engine::{self, Answer, Engine, Priority, Request};
 
-/// Pauses before a row that met a full queue asks again. The last one repeats: a file has no
-/// deadline of its own.
-const RETRY_PAUSES_MS: [u64; 4] = [20, 100, 500, 1000];
+/// Pause before a row that met a full queue asks again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all rows of one run have in common.
 #[derive(Clone, Debug, Default)]
@@ -58,8 +57,6 @@ pub fn classify_rows<T, E: From<engine::Error>>(
 }
 
 async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result<Answer, engine::Error> {
-    let mut pauses = RETRY_PAUSES_MS.into_iter();
-    let mut pause = 0;
     loop {
         let request = Request {
             model: options.model.clone(),
@@ -69,11 +66,9 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
             explain: options.explain,
         };
         match engine.predict(request).await {
-            Err(engine::Error::Overloaded { .. }) => {}
+            Err(engine::Error::Overloaded { .. }) => tokio::time::sleep(RETRY_PAUSE).await,
             outcome => return outcome,
         }
-        pause = pauses.next().unwrap_or(pause);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 

@@ -248,7 +248,7 @@ fn is_in_row(cell: &Cell) -> bool {
 /// Adds the columns that a row has a value in.
 fn note(occurring: &mut BTreeSet<Column>, record: &Record) {
     let fields = record.fields("");
-    occurring.extend(Column::ALL.into_iter().filter(|column| fields.contains_key(column.name())));
+    occurring.extend(Column::all().filter(|column| fields.contains_key(column.name())));
 }
 
 /// The first cell of every row of a chunk. A chunk that cannot be read stands for one row.

@@ -184,7 +184,7 @@ impl Monitor {
     }
 }
 
-/// PathPolicy for the jobs of one kind. Jobs that find none free wait, and say so in their
+/// Places for the jobs of one kind. Jobs that find none free wait, and say so in their
 /// progress.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Semaphore>);
