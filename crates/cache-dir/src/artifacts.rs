@@ -39,7 +39,8 @@ impl Artifacts {
         Self { root: cache_dir.join("artifacts") }
     }
 
-    /// Returns the folder of an artifact if it exists, belongs to this user alone, and is unchanged.
+    /// Returns the folder of an artifact if it exists, belongs to this user alone, and is
+    /// unchanged.
     pub fn get(&self, key: &str) -> Option<PathBuf> {
         let folder = self.root.join(key);
         private_dir::check(&self.root).and_then(|()| private_dir::check(&folder)).ok()?;
@@ -57,8 +58,8 @@ impl Artifacts {
         Some(folder)
     }
 
-    /// Makes an artifact: `fill` writes its files into an empty folder, which then replaces an existing
-    /// one. Returns the folder.
+    /// Makes an artifact: `fill` writes its files into an empty folder, which then replaces an
+    /// existing one. Returns the folder.
     ///
     /// Several processes may make the same artifact at once. Each writes its own, and one stays.
     ///

@@ -80,21 +80,15 @@ pub(crate) enum SpecialToken {
 }
 
 impl TokenizerConfig {
-    /// Fills missing tokens from `special_tokens_map.json`, where older exports keep them.
-    pub(crate) fn fill_from(&mut self, map: Self) {
-        let fields = [
-            (&mut self.unk_token, map.unk_token),
-            (&mut self.pad_token, map.pad_token),
-            (&mut self.cls_token, map.cls_token),
-            (&mut self.sep_token, map.sep_token),
-            (&mut self.bos_token, map.bos_token),
-            (&mut self.eos_token, map.eos_token),
-            (&mut self.mask_token, map.mask_token),
-        ];
-        for (own, other) in fields {
-            *own = own.take().or(other);
-        }
-        self.additional_special_tokens = self.additional_special_tokens.take().or(map.additional_special_tokens);
+    /// Parses `tokenizer_config.json`. Older exports keep the special tokens in
+    /// `special_tokens_map.json`, which applies to fields that are missing or null.
+    pub(crate) fn parse(folder: &Path, content: &str, special_tokens: &str) -> Result<Self, Error> {
+        let path = folder.join("tokenizer_config.json");
+        let mut fields: Map<String, Value> = parse_json(&folder.join("special_tokens_map.json"), special_tokens)?;
+        fields.retain(|name, _| name.ends_with("_token") || name == "additional_special_tokens");
+        let own: Map<String, Value> = parse_json(&path, content)?;
+        fields.extend(own.into_iter().filter(|(_, value)| !value.is_null()));
+        serde_json::from_value(Value::Object(fields)).map_err(|error| invalid_json(&path, &error))
     }
 }
 
@@ -261,11 +255,11 @@ fn entailment(raw: &RawConfig, settings: &Settings, labels: &[Arc<str>]) -> Opti
 
 /// Parses JSON, with an error that names the file.
 pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, content: &str) -> Result<T, Error> {
-    serde_json::from_str(content).map_err(|error| Error::FileInvalid {
-        path: path.into(),
-        message: error.to_string(),
-        remedy: EXPORT.into(),
-    })
+    serde_json::from_str(content).map_err(|error| invalid_json(path, &error))
+}
+
+fn invalid_json(path: &Path, error: &serde_json::Error) -> Error {
+    Error::FileInvalid { path: path.into(), message: error.to_string(), remedy: EXPORT.into() }
 }
 
 #[cfg(test)]

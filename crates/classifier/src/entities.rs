@@ -123,7 +123,8 @@ mod tests {
 
     const LABELS: [&str; 5] = ["O", "B-PER", "I-PER", "E-LOC", "MISC-A-B"];
 
-    /// Tokens of three code points each, a space between words; `+` marks those that continue a word.
+    /// Tokens of three code points each, a space between words; `+` marks those that continue a
+    /// word.
     #[track_caller]
     fn check(tags: &[(&str, f32)], aggregation: Aggregation, expected: &[(&str, u32, u32, f32)]) {
         let mut tokens: Vec<Token> = Vec::new();

@@ -87,15 +87,16 @@ impl<'a> Folder<'a> {
         fs::read_to_string(&path).map(Some).map_err(|error| unreadable(&path, &error))
     }
 
-    /// Returns the graph file and the reason for choosing it: named in the settings, a usual name, or
-    /// the only graph.
+    /// Returns the graph file and the reason for choosing it: named in the settings, a usual name,
+    /// or the only graph.
     pub(crate) fn graph(&self, named: Option<&str>) -> Result<(PathBuf, &'static str), Error> {
         if let Some(name) = named {
             if !stays_inside(Path::new(name)) {
                 return Err(Error::FileOutside { folder: self.path.into(), file: name.into() });
             }
             let path = self.file(name)?.ok_or_else(|| self.missing(name, "correct `graph` in `local-model.toml`"))?;
-            // By other names the runtime would take the file for its own format, which is not inspected.
+            // By other names the runtime would take the file for its own format, which is not
+            // inspected.
             if !has_onnx_extension(&path) {
                 let message = "it is named as the graph, expected a name that ends in `.onnx`".into();
                 return Err(Error::FileInvalid { path, message, remedy: EXPORT.into() });

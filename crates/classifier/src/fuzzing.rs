@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Settings, TokenizerConfig, parse_json};
+use crate::config::{Config, Settings, TokenizerConfig};
 use crate::vocabulary;
 
 /// Reads the facts of a graph.
@@ -21,7 +21,7 @@ pub fn tokenizer(bytes: &[u8]) {
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let path = Path::new("x");
-    let _ = parse_json::<TokenizerConfig>(path, text);
+    let _ = TokenizerConfig::parse(path, text, text);
     let settings = Settings::parse(path, text).unwrap_or_default();
     let _ = Config::parse(path, text, &settings);
 }

@@ -10,7 +10,7 @@ use cache_dir::facts::FactsCache;
 use onnx_facts::GraphFacts;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, Settings, TokenizerConfig, parse_json};
+use crate::config::{Config, Settings, TokenizerConfig};
 use crate::error::{EXPORT, Error};
 use crate::folder::{Folder, Vocabulary, check_size, unreadable};
 
@@ -81,11 +81,9 @@ impl ModelFiles {
         let graph_digest: [u8; 32] = graph_digest.finalize().into();
         let texts = [&config, &tokenizer_config, &special_tokens, &settings_text].map(String::as_bytes);
         let digest = combine(&graph_digest, vocabulary.files().into_iter().chain(texts));
-        let mut tokenizer_config: TokenizerConfig = parse_json(&path.join("tokenizer_config.json"), &tokenizer_config)?;
-        tokenizer_config.fill_from(parse_json(&path.join("special_tokens_map.json"), &special_tokens)?);
         Ok(Self {
             config: Config::parse(&path.join("config.json"), &config, &settings)?,
-            tokenizer_config,
+            tokenizer_config: TokenizerConfig::parse(path, &tokenizer_config, &special_tokens)?,
             graph: Graph::File(graph),
             facts,
             graph_reason,

@@ -100,8 +100,8 @@ impl Pipeline {
         Self { config, session }
     }
 
-    /// Compares the number of scores with the number of labels. Returns the duration of the run that
-    /// shows it.
+    /// Compares the number of scores with the number of labels. Returns the duration of the run
+    /// that shows it.
     ///
     /// # Errors
     /// `LabelCount`, `Inference`.
@@ -125,7 +125,8 @@ impl Pipeline {
             activation::temper(&mut scores, temperature);
             activation::apply(config.task, &mut scores);
         } else {
-            // All windows of a text have the same length, so weighting them by tokens gives the mean.
+            // All windows of a text have the same length, so weighting them by tokens gives the
+            // mean.
             let share = 1.0 / encoded.runs.len() as f32;
             for run in &encoded.runs {
                 let mut row = self.run(run, cancellation)?.row(0).to_vec();
@@ -203,8 +204,8 @@ impl Pipeline {
         })
     }
 
-    /// Returns the scores of each token that some window reads. If several windows read a token, the
-    /// one decides in which it is farthest from an edge.
+    /// Returns the scores of each token that some window reads. If several windows read a token,
+    /// the one decides in which it is farthest from an edge.
     fn token_scores(
         &mut self,
         config: &PipelineConfig,

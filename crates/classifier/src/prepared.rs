@@ -91,8 +91,8 @@ impl Sessions {
 
 /// Writes a file again in small pieces, if it exists.
 ///
-/// Linux maps a file that was just written in the pieces in which it was written. The runtime writes
-/// a table at once, and touching one row of it would load two megabytes into each process.
+/// Linux maps a file that was just written in the pieces in which it was written. The runtime
+/// writes a table at once, and touching one row of it would load two megabytes into each process.
 fn rewrite_in_small_pieces(path: &Path) -> io::Result<()> {
     let mut from = match fs::File::open(path) {
         // A small graph contains its weights.

@@ -97,7 +97,8 @@ impl Session {
         Ok(Self { inner, threads: intra_op, signature, rank, fixed_length, first: None })
     }
 
-    /// Returns the scores of a fixed input, bit for bit. Sessions over the same graph agree on them.
+    /// Returns the scores of a fixed input, bit for bit. Sessions over the same graph agree on
+    /// them.
     pub(crate) fn probe(&mut self) -> ort::Result<&[u32]> {
         Ok(&self.first_run()?.scores)
     }

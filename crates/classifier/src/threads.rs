@@ -11,9 +11,9 @@ use ort::environment::ThreadManager;
 /// A session's intra-op threads, without the one that calls it.
 ///
 /// # Why are they not left to the scheduler?
-/// They are woken for each step of a run, dozens of times within milliseconds. Left to the scheduler
-/// of a virtual machine, two threads took as long as one up to 128 tokens; kept apart, two thirds of
-/// that (docs/performance.md).
+/// They are woken for each step of a run, dozens of times within milliseconds. Left to the
+/// scheduler of a virtual machine, two threads took as long as one up to 128 tokens; kept apart,
+/// two thirds of that (docs/performance.md).
 #[derive(Clone, Default)]
 pub(crate) struct IntraOpThreads {
     /// Why a thread could not be started. The runtime does not report it.

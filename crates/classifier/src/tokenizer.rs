@@ -207,7 +207,8 @@ impl Tokenizer {
     fn truncate_pair(&self, text: &str, pair: &str, strategy: TruncationStrategy) -> Result<Encoding, Error> {
         let first = self.inner.encode_fast(text, false).map_err(tokenization)?;
         let mut second = self.inner.encode_fast(pair, false).map_err(tokenization)?;
-        // Encoded alone it has the type of a first text, and not every post-processor corrects that.
+        // Encoded alone it has the type of a first text, and not every post-processor corrects
+        // that.
         second.set_type_ids(vec![1; second.len()]);
         let added = self.inner.get_post_processor().map_or(0, |special| special.added_tokens(true));
         let max_length = self.max_tokens.saturating_sub(added);

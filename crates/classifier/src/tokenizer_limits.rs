@@ -3,14 +3,15 @@
 //! A malicious file can expand a short text to gigabytes, or overflow the stack while the tokenizer
 //! is built. How a sound file is read is in `vocabulary` and `tokenizer`.
 
+use std::fmt::Display;
 use std::borrow::Cow;
-use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// How many times longer a normalizer may make a text. Many replace a space by `▁` (3 bytes), and
 /// one character of Unicode stands for a sentence of 33 bytes.
@@ -38,7 +39,7 @@ pub(crate) struct TokenizerSummary<'a> {
     post_processor: Value,
     #[serde(borrow, default)]
     added_tokens: Vec<AddedToken<'a>>,
-    model: Option<ModelSection>,
+    model: Option<ModelSection<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -48,49 +49,13 @@ struct AddedToken<'a> {
 }
 
 #[derive(Deserialize)]
-struct ModelSection {
+struct ModelSection<'a> {
     /// Missing in files of old versions.
     #[serde(rename = "type")]
     kind: Option<String>,
     max_input_chars_per_word: Option<u64>,
-    #[serde(default)]
-    vocab: UnigramStats,
-}
-
-/// Sizes of a Unigram vocabulary, which is a list. Other vocabularies are maps, and cost no more
-/// than their size in the file.
-#[derive(Default)]
-struct UnigramStats {
-    longest_bytes: usize,
-    total_bytes: usize,
-}
-
-impl<'de> Deserialize<'de> for UnigramStats {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct VocabVisitor;
-        impl<'de> Visitor<'de> for VocabVisitor {
-            type Value = UnigramStats;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a vocabulary")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UnigramStats, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(UnigramStats::default())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<UnigramStats, A::Error> {
-                let mut stats = UnigramStats::default();
-                while let Some((piece, _)) = list.next_element::<(Text<'de>, IgnoredAny)>()? {
-                    stats.longest_bytes = stats.longest_bytes.max(piece.0.len());
-                    stats.total_bytes += piece.0.len();
-                }
-                Ok(stats)
-            }
-        }
-        deserializer.deserialize_any(VocabVisitor)
-    }
+    #[serde(borrow)]
+    vocab: Option<&'a RawValue>,
 }
 
 /// A string that is copied only if it has escapes.
@@ -126,12 +91,26 @@ impl TokenizerSummary<'_> {
         let Some(model) = &self.model else { return Ok(()) };
         let chars = model.max_input_chars_per_word.unwrap_or(0);
         at_most("its `max_input_chars_per_word`", chars, MAX_WORD_CHARS)?;
-        at_most("the longest piece of its `vocab` in bytes", model.vocab.longest_bytes, MAX_PIECE_BYTES)?;
-        at_most("the bytes of its `vocab`", model.vocab.total_bytes, MAX_PIECES_BYTES)
+        let (longest, total) = model.piece_bytes().map_err(|error| error.to_string())?;
+        at_most("the longest piece of its `vocab` in bytes", longest, MAX_PIECE_BYTES)?;
+        at_most("the bytes of its `vocab`", total, MAX_PIECES_BYTES)
     }
 }
 
-fn at_most<N: PartialOrd + fmt::Display>(what: &str, found: N, limit: N) -> Result<(), String> {
+impl ModelSection<'_> {
+    /// Returns the sizes of the longest piece and of all pieces of a Unigram vocabulary, which is a
+    /// list. Other vocabularies are maps, and take no more memory than space in the file.
+    fn piece_bytes(&self) -> serde_json::Result<(usize, usize)> {
+        let Some(list) = self.vocab.map(RawValue::get).filter(|vocab| vocab.starts_with('[')) else {
+            return Ok((0, 0));
+        };
+        let pieces: Vec<(Text<'_>, IgnoredAny)> = serde_json::from_str(list)?;
+        let lengths = || pieces.iter().map(|(piece, _)| piece.0.len());
+        Ok((lengths().max().unwrap_or(0), lengths().sum()))
+    }
+}
+
+fn at_most<N: PartialOrd + Display>(what: &str, found: N, limit: N) -> Result<(), String> {
     if found > limit { Err(format!("{what}: {found}, expected at most {limit}")) } else { Ok(()) }
 }
 

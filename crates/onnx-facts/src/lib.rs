@@ -81,7 +81,8 @@ impl GraphFacts {
         if has_graph && facts.ir_version > 0 { Ok(facts) } else { Err("it is not an ONNX model".into()) }
     }
 
-    /// Returns `int8`, `fp16` or `fp32`, judged by operators and weights that only such graphs have.
+    /// Returns `int8`, `fp16` or `fp32`, judged by operators and weights that only such graphs
+    /// have.
     pub fn precision(&self) -> &'static str {
         let integer = ["DynamicQuantizeLinear", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeMatMul"];
         if integer.iter().any(|name| self.operators.contains(*name)) {

@@ -1,5 +1,5 @@
-//! Model folders for tests: the fixtures of this repository, copies of them with changes, and graphs
-//! written by hand.
+//! Model folders for tests: the fixtures of this repository, copies of them with changes, and
+//! graphs written by hand.
 
 pub mod onnx;
 

@@ -14,8 +14,8 @@ fn golden(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(fixture(name).join("expected.json")).unwrap()).unwrap()
 }
 
-/// Asserts all labels in the expected order and all scores within the tolerance. Labels whose scores
-/// differ by less may change places.
+/// Asserts all labels in the expected order and all scores within the tolerance. Labels whose
+/// scores differ by less may change places.
 #[track_caller]
 fn compare(case: &Value, tolerance: f64, answer: &LabeledPrediction) {
     let best = answer.confidence.or(answer.value).unwrap();

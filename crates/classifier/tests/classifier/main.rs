@@ -43,8 +43,8 @@ fn label(loaded: &mut LoadedModel, input: &Input) -> LabeledPrediction {
     loaded.info.label(input, &prediction)
 }
 
-/// Asserts that a folder cannot be loaded, with an error that contains `expected`. In the error, the
-/// folder is called `DIR`.
+/// Asserts that a folder cannot be loaded, with an error that contains `expected`. In the error,
+/// the folder is called `DIR`.
 #[track_caller]
 fn assert_refused(folder: &Path, expected: &str) {
     match load(folder) {
