@@ -1,4 +1,4 @@
-//! The streams of a conversation: this process's stdin and stdout, whatever they are connected to.
+//! The streams of a conversation: this process's stdin and stdout.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -12,8 +12,7 @@ pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 pub struct Duplex {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    /// Completes when nobody can read what is written. Never completes where that cannot be
-    /// observed.
+    /// Completes when the reading end is closed. Never completes where that cannot be observed.
     pub(super) hung_up: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 

@@ -5,7 +5,7 @@
 //! modules.
 
 mod duplex;
-mod lines;
+mod envelope;
 mod server;
 mod skill;
 mod stdio;

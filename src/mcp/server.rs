@@ -130,8 +130,7 @@ impl Server {
     }
 }
 
-/// What the assistant reads at the start of a session. Clients may hide tools until they are
-/// searched for.
+/// The text that the assistant reads first. Clients may hide tools until they are searched for.
 fn instructions(models: &[String]) -> String {
     format!(
         "Runs the user's own text models ({}) offline. Use local_model_predict whenever texts should be classified, \

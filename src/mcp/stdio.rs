@@ -20,14 +20,18 @@ use rmcp::model::{
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::mcp::duplex::{Duplex, Reader, Writer};
-use crate::mcp::lines::{self, Line, Lines};
+use crate::mcp::envelope::{self, EnvelopeScanner};
 
+/// The longest line that is read, so that a client cannot fill the memory with one. The largest
+/// text (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a
+/// whole.
+pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
 /// Limits on requests in flight: their number, and the bytes of their lines.
 const MAX_REQUESTS: usize = 4096;
 const MAX_REQUEST_BYTES: usize = 64 << 20;
@@ -56,7 +60,7 @@ pub(super) struct Session {
 /// request cannot be confused with a later one of the same `id`, and a progress notification has
 /// somewhere to go only while its request is unanswered.
 pub(super) struct StdioTransport {
-    lines: Lines<Reader>,
+    lines: Lines,
     /// A long line that is being parsed on another thread.
     parsing: Option<JoinHandle<Parsed>>,
     requests: Requests,
@@ -177,6 +181,48 @@ impl Transport<RoleServer> for StdioTransport {
     }
 }
 
+/// Splits a stream into lines.
+struct Lines {
+    reader: BufReader<Reader>,
+    line: Vec<u8>,
+    /// Reads the rest of a line that is too long.
+    skipping: Option<EnvelopeScanner>,
+}
+
+enum Line {
+    Whole(Vec<u8>),
+    TooLong(EnvelopeScanner),
+}
+
+impl Lines {
+    fn new(reader: Reader) -> Self {
+        Self { reader: BufReader::new(reader), line: Vec::new(), skipping: None }
+    }
+
+    /// Returns the next line, or `None` at the end of the input. The last line needs no newline.
+    ///
+    /// Cancel safe: bytes that were read stay for the next call.
+    async fn next(&mut self) -> Option<Line> {
+        loop {
+            let left = (MAX_LINE_BYTES + 1 - self.line.len()) as u64;
+            let read = (&mut self.reader).take(left).read_until(b'\n', &mut self.line).await;
+            // A broken connection counts as the end of the input.
+            let at_end = read.unwrap_or_default() == 0;
+            let complete = at_end || self.line.ends_with(b"\n");
+            if self.skipping.is_some() || !complete && self.line.len() > MAX_LINE_BYTES {
+                self.skipping.get_or_insert_default().read(&self.line);
+                self.line.clear();
+                if complete {
+                    return self.skipping.take().map(Line::TooLong);
+                }
+            } else if complete {
+                let line = std::mem::take(&mut self.line);
+                return (!at_end || !line.is_empty()).then_some(Line::Whole(line));
+            }
+        }
+    }
+}
+
 fn parse(line: &[u8]) -> Parsed {
     let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
     if line.is_empty() {
@@ -185,7 +231,7 @@ fn parse(line: &[u8]) -> Parsed {
     serde_json::from_slice(line).map(|message| (message, line.len())).map_err(|problem| {
         // The problem itself may quote the line.
         tracing::debug!(category = ?problem.classify(), column = problem.column(), "invalid_line");
-        lines::refuse(line, &problem)
+        envelope::refuse(line, &problem)
     })
 }
 
@@ -234,7 +280,7 @@ struct Requests {
     pending: HashMap<i64, Pending>,
 }
 
-/// What the client called a request and its progress.
+/// The client's names for a request and its progress.
 struct Pending {
     id: RequestId,
     progress_token: Option<ProgressToken>,
@@ -255,7 +301,7 @@ impl Requests {
             None
         };
         if let Some((code, text)) = refusal {
-            return Err(lines::error(&serde_json::json!(request.id).to_string(), code, text));
+            return Err(envelope::error(&serde_json::json!(request.id).to_string(), code, text));
         }
         self.last += 1;
         let meta = request.request.get_meta_mut();
@@ -295,10 +341,8 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
-    use rmcp::model::{EmptyResult, ProgressNotification, ProgressNotificationParam, ServerResult};
-    use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-
     use super::*;
+    use rmcp::model::{EmptyResult, ProgressNotification, ProgressNotificationParam, ServerResult};
 
     #[tokio::test]
     async fn progress_is_written_only_before_the_answer() {
@@ -330,5 +374,26 @@ mod tests {
         let mut rest = String::new();
         lines.into_inner().read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "");
+    }
+
+    #[tokio::test]
+    async fn lines_end_at_newlines_and_at_the_end_of_input() {
+        let mut lines = Lines::new(Box::new(&b"a\n\nb\r\nc"[..]));
+        let mut found = Vec::new();
+        while let Some(Line::Whole(line)) = lines.next().await {
+            found.push(String::from_utf8(line).unwrap());
+        }
+        assert_eq!(found, ["a\n", "\n", "b\r\n", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_over_the_limit_is_skipped_and_its_id_is_found() {
+        let input = format!("{{\"text\":\"{}\",\"id\":9}}\nnext\n", "x".repeat(MAX_LINE_BYTES));
+        let mut lines = Lines::new(Box::new(std::io::Cursor::new(input)));
+        let Some(Line::TooLong(scanner)) = lines.next().await else { panic!("expected a line over the limit") };
+        assert_eq!(scanner.request_id().unwrap(), "9");
+        let Some(Line::Whole(line)) = lines.next().await else { panic!("expected another line") };
+        assert_eq!(line, b"next\n");
+        assert!(lines.next().await.is_none());
     }
 }

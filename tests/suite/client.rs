@@ -1,5 +1,4 @@
-//! A minimal MCP client: lines of JSON, nothing hidden. And the executable under test, in a world
-//! of its own.
+//! A minimal MCP client that speaks lines of JSON, and the executable in a clean environment.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};

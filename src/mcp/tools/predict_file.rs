@@ -100,7 +100,7 @@ pub(super) struct Output {
     review: Option<Vec<ReviewRow>>,
     /// Rows left to review, including those in `review`.
     undecided: Option<u64>,
-    /// What to do next.
+    /// The next step.
     next: Option<&'static str>,
 }
 

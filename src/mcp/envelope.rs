@@ -1,57 +1,12 @@
-//! Lines of bounded length, and the answers to lines that cannot become requests.
+//! Answers to lines that cannot become requests: the `id` is found without parsing the message.
 
 use rmcp::model::ErrorCode;
 use serde::de::IgnoredAny;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-/// The longest line that is read, so that a client cannot fill the memory with one. The largest
-/// text (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a
-/// whole.
-pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
+use crate::mcp::stdio::MAX_LINE_BYTES;
+
 /// The longest `id` that is sent back for a line that cannot be parsed.
 const MAX_ID_BYTES: usize = 1024;
-
-/// Splits a stream into lines.
-pub(super) struct Lines<R> {
-    reader: BufReader<R>,
-    line: Vec<u8>,
-    /// Reads the rest of a line that is too long.
-    skipping: Option<EnvelopeScanner>,
-}
-
-pub(super) enum Line {
-    Whole(Vec<u8>),
-    TooLong(EnvelopeScanner),
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn new(reader: R) -> Self {
-        Self { reader: BufReader::new(reader), line: Vec::new(), skipping: None }
-    }
-
-    /// Returns the next line, or `None` at the end of the input. The last line needs no newline.
-    ///
-    /// Cancel safe: bytes that were read stay for the next call.
-    pub(super) async fn next(&mut self) -> Option<Line> {
-        loop {
-            let left = (MAX_LINE_BYTES + 1 - self.line.len()) as u64;
-            let read = (&mut self.reader).take(left).read_until(b'\n', &mut self.line).await;
-            // A broken connection counts as the end of the input.
-            let at_end = read.unwrap_or_default() == 0;
-            let complete = at_end || self.line.ends_with(b"\n");
-            if self.skipping.is_some() || !complete && self.line.len() > MAX_LINE_BYTES {
-                self.skipping.get_or_insert_default().read(&self.line);
-                self.line.clear();
-                if complete {
-                    return self.skipping.take().map(Line::TooLong);
-                }
-            } else if complete {
-                let line = std::mem::take(&mut self.line);
-                return (!at_end || !line.is_empty()).then_some(Line::Whole(line));
-            }
-        }
-    }
-}
 
 /// Finds the `id` of a JSON-RPC message without parsing it. The message may be broken, nested
 /// without limit, or too long to keep.
@@ -68,7 +23,7 @@ pub(super) struct EnvelopeScanner {
 }
 
 impl EnvelopeScanner {
-    fn read(&mut self, part: &[u8]) {
+    pub(super) fn read(&mut self, part: &[u8]) {
         for &byte in part {
             let escaped = std::mem::take(&mut self.escaped);
             match byte {
@@ -106,7 +61,7 @@ impl EnvelopeScanner {
 
     /// Returns the `id` as it was written, if it is a string or a number. Answers have none to
     /// reply to.
-    fn request_id(&self) -> Option<&str> {
+    pub(super) fn request_id(&self) -> Option<&str> {
         let id = std::str::from_utf8(self.id.as_deref()?).ok()?;
         let starts_well = id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
         (starts_well && !self.is_answer && serde_json::from_str::<IgnoredAny>(id).is_ok()).then_some(id)
@@ -182,26 +137,5 @@ mod tests {
     #[test]
     fn an_id_as_long_as_a_text_is_not_sent_back() {
         assert_eq!(id(&format!(r#"{{"id":"{}"}}"#, "x".repeat(2000))), None);
-    }
-
-    #[tokio::test]
-    async fn lines_end_at_newlines_and_at_the_end_of_input() {
-        let mut lines = Lines::new(&b"a\n\nb\r\nc"[..]);
-        let mut found = Vec::new();
-        while let Some(Line::Whole(line)) = lines.next().await {
-            found.push(String::from_utf8(line).unwrap());
-        }
-        assert_eq!(found, ["a\n", "\n", "b\r\n", "c"]);
-    }
-
-    #[tokio::test]
-    async fn a_line_over_the_limit_is_skipped_and_its_id_is_found() {
-        let input = format!("{{\"text\":\"{}\",\"id\":9}}\nnext\n", "x".repeat(MAX_LINE_BYTES));
-        let mut lines = Lines::new(input.as_bytes());
-        let Some(Line::TooLong(scanner)) = lines.next().await else { panic!("expected a line over the limit") };
-        assert_eq!(scanner.request_id().unwrap(), "9");
-        let Some(Line::Whole(line)) = lines.next().await else { panic!("expected another line") };
-        assert_eq!(line, b"next\n");
-        assert!(lines.next().await.is_none());
     }
 }
