@@ -56,9 +56,6 @@ impl Graph {
 impl ModelFiles {
     /// Reads the folder at `path`. Large files that did not change since the last start are known
     /// by `facts_cache` and not read again.
-    ///
-    /// # Errors
-    /// Any error about the folder and its files.
     pub(crate) fn read(path: &Path, facts_cache: &FactsCache) -> Result<Self, Error> {
         let folder = Folder::open(path)?;
         let settings_text = folder.text("local-model.toml")?.unwrap_or_default();

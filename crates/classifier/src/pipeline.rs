@@ -53,9 +53,6 @@ impl PipelineConfig {
     }
 
     /// Returns the position of the entailment label if candidate labels can be used.
-    ///
-    /// # Errors
-    /// `LabelsNotTaken`.
     fn entailment(&self) -> Result<usize, Error> {
         let supported = self.entailment.filter(|_| self.task == Task::SingleLabel);
         supported.ok_or_else(|| Error::LabelsNotTaken { model: self.name.clone() })
@@ -102,9 +99,6 @@ impl Pipeline {
 
     /// Compares the number of scores with the number of labels. Returns the duration of the run
     /// that shows it.
-    ///
-    /// # Errors
-    /// `LabelCount`, `Inference`.
     pub(crate) fn check_labels(&mut self) -> Result<Duration, Error> {
         let given = self.session.label_count().map_err(|error| self.inference_error(error.message()))?;
         let named = self.config.labels.len();

@@ -47,9 +47,6 @@ impl Sessions {
     }
 
     /// Opens a session that computes on `threads` threads. Returns whether it shares its weights.
-    ///
-    /// # Errors
-    /// Those of [`Session::new`].
     pub(crate) fn open(&self, files: &ModelFiles, threads: usize) -> Result<(Session, bool), Error> {
         if let Some(cache) = &self.cache {
             let prepared = match self.open_prepared(cache, files, threads) {

@@ -71,9 +71,6 @@ impl Logits {
 
 impl Session {
     /// Builds a session that computes on `threads` threads. Takes most of a model's start-up time.
-    ///
-    /// # Errors
-    /// `FileInvalid` or `Thread` if the runtime cannot build it; the errors of [`Signature::new`].
     pub(crate) fn new(
         environment: &Environment,
         files: &ModelFiles,

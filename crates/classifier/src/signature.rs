@@ -38,8 +38,7 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    /// # Errors
-    /// `InputIdsMissing`, `InputUnknown`, `LogitsMissing`.
+    /// Checks the declared inputs and outputs.
     pub(crate) fn new(inputs: &[Outlet], outputs: &[Outlet]) -> Result<Self, Error> {
         let inputs: Vec<_> = inputs.iter().map(read_input).collect::<Result<_, _>>()?;
         if inputs.iter().all(|(role, ..)| *role != Role::Ids) {

@@ -14,20 +14,10 @@ const MAX_MEANT_LIMIT: u64 = 1 << 20;
 /// must be asked for with `max_tokens` in `local-model.toml`.
 const MAX_DEFAULT_LIMIT: u64 = 4096;
 /// Models whose position ids begin after the padding id, so that the positions before are unused.
+#[rustfmt::skip]
 const POSITIONS_AFTER_PADDING: [&str; 13] = [
-    "roberta",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "roberta-prelayernorm",
-    "camembert",
-    "longformer",
-    "mpnet",
-    "data2vec-text",
-    "ibert",
-    "xmod",
-    "lilt",
-    "luke",
-    "esm",
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert",
+    "longformer", "mpnet", "data2vec-text", "ibert", "xmod", "lilt", "luke", "esm",
 ];
 
 /// Returns the smallest meant limit that the folder names, special tokens included.
@@ -53,9 +43,6 @@ pub(crate) fn max_tokens(files: &ModelFiles) -> usize {
 
 /// Checks that the graph has an embedding for every token. Otherwise the first text with such a
 /// token would fail.
-///
-/// # Errors
-/// `TokenizerLarger`.
 pub(crate) fn check_vocabulary(tokenizer: &HfTokenizer, config: &Config) -> Result<(), Error> {
     let end = |id: u32| id as usize + 1;
     let added = tokenizer.get_added_tokens_decoder().into_keys().max().map_or(0, end);

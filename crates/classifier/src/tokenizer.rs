@@ -48,9 +48,6 @@ pub(crate) struct TextToken {
 
 impl Tokenizer {
     /// Builds the tokenizer of a folder.
-    ///
-    /// # Errors
-    /// `FileInvalid` or `TokenizerLarger`.
     pub(crate) fn new(files: &ModelFiles) -> Result<Self, Error> {
         let settings = &files.tokenizer_config;
         let invalid = |message: String| invalid_tokenizer(files, message);
@@ -115,9 +112,6 @@ impl Tokenizer {
 
     /// Encodes a text, or a pair, with special tokens. The folder's overflow rule applies to texts
     /// over the limit.
-    ///
-    /// # Errors
-    /// `TextTooLong`, `Tokenization`.
     pub(crate) fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
         // transformers treats an empty second text as none.
         let pair = pair.filter(|pair| !pair.is_empty());
@@ -143,9 +137,6 @@ impl Tokenizer {
     }
 
     /// Encodes a text and a hypothesis about it. Only the text is truncated.
-    ///
-    /// # Errors
-    /// `TextTooLong`, `Tokenization`.
     pub(crate) fn encode_hypothesis(&self, text: &str, hypothesis: &str) -> Result<Encoded, Error> {
         let whole = self.inner.encode_fast((text, hypothesis), true).map_err(tokenization)?;
         let tokens = whole.len();
@@ -160,9 +151,6 @@ impl Tokenizer {
     }
 
     /// Returns the tokens of a text for a tagger, without special tokens.
-    ///
-    /// # Errors
-    /// `Tokenization`.
     pub(crate) fn text_tokens(&self, text: &str) -> Result<Vec<TextToken>, Error> {
         let characters: Vec<char> = text.chars().collect();
         let content = self.inner.encode_char_offsets(text, false).map_err(tokenization)?;
@@ -187,9 +175,6 @@ impl Tokenizer {
     }
 
     /// Returns the runs of a tagger: the tokens that each reads, and its ids.
-    ///
-    /// # Errors
-    /// `TextTooLong`.
     pub(crate) fn tagger_runs(&self, tokens: &[TextToken]) -> Result<Vec<(Window, TokenIds)>, Error> {
         let length = tokens.len() + self.special_tokens.len();
         if length > self.max_tokens {

@@ -3,8 +3,8 @@
 //! A malicious file can expand a short text to gigabytes, or overflow the stack while the tokenizer
 //! is built. How a sound file is read is in `vocabulary` and `tokenizer`.
 
-use std::fmt::Display;
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

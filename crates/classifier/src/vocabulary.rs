@@ -67,35 +67,17 @@ pub(crate) fn word_piece(vocab: &str, settings: &TokenizerConfig) -> Result<Valu
 
 /// Tokenizer classes of transformers 4.57 whose settings override the file's normalizer: those
 /// whose source reads `normalizer_state`.
+#[rustfmt::skip]
 const OVERRIDING: [&str; 13] = [
-    "Bert",
-    "ConvBert",
-    "DistilBert",
-    "Electra",
-    "Funnel",
-    "LayoutLM",
-    "LayoutLMv2",
-    "Lxmert",
-    "MobileBert",
-    "MPNet",
-    "RoFormer",
-    "Splinter",
-    "SqueezeBert",
+    "Bert", "ConvBert", "DistilBert", "Electra", "Funnel", "LayoutLM", "LayoutLMv2", "Lxmert",
+    "MobileBert", "MPNet", "RoFormer", "Splinter", "SqueezeBert",
 ];
 /// Model types whose `vocab.json` and `merges.txt` are byte-level. Other kinds of BPE use the same
 /// file names.
+#[rustfmt::skip]
 const BYTE_LEVEL: [&str; 11] = [
-    "roberta",
-    "gpt2",
-    "bart",
-    "longformer",
-    "led",
-    "roberta-prelayernorm",
-    "data2vec-text",
-    "ibert",
-    "mvp",
-    "blenderbot",
-    "opt",
+    "roberta", "gpt2", "bart", "longformer", "led", "roberta-prelayernorm", "data2vec-text",
+    "ibert", "mvp", "blenderbot", "opt",
 ];
 
 /// Applies the settings that transformers takes from `tokenizer_config.json`, or its own defaults,
