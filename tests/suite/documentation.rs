@@ -134,3 +134,49 @@ fn the_model_card_names_the_graph_that_is_shipped() {
     let digest: String = Sha256::digest(&graph).iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(document("models/sentiment/README.md").contains(&digest), "{digest}");
 }
+
+#[test]
+fn every_promise_of_security_md_names_tests_that_exist() {
+    let content = document("SECURITY.md");
+    let table = content.split("| promise | test |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let sources: String =
+        rust_files(Path::new(ROOT)).into_iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut promises = 0;
+    for row in table.lines().skip(2) {
+        promises += 1;
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test: {row}");
+        for name in names {
+            let found = match name.split_once('/') {
+                Some(_) => braces(name).iter().all(|path| Path::new(ROOT).join(path).exists()),
+                None => sources.contains(&format!("fn {name}(")),
+            };
+            assert!(found, "there is no test `{name}`");
+        }
+    }
+    assert!(promises >= 10, "only {promises} promises were found");
+}
+
+/// Expands `a/{b,c}.rs` to `a/b.rs` and `a/c.rs`.
+fn braces(name: &str) -> Vec<String> {
+    let Some((start, rest)) = name.split_once('{') else { return vec![name.to_owned()] };
+    let (names, end) = rest.split_once('}').unwrap();
+    names.split(',').map(|name| format!("{start}{name}{end}")).collect()
+}
+
+/// Returns the Rust files of the crates and the tests.
+fn rust_files(root: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = ["src", "crates", "tests"].map(|name| root.join(name)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
