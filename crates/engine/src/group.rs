@@ -18,7 +18,7 @@ use crate::sessions::{Kind, Session, Sessions};
 
 /// A cancelled run that goes on for longer than this is stuck. The runtime library looks for a
 /// cancellation between two nodes of the graph, and no node of a usable model takes this long.
-pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 pub(crate) struct GroupLimits {

@@ -87,8 +87,8 @@ impl Sessions {
         self.is_making = false;
         match (kind, &model) {
             (_, None) => self.failed_at = Some(Instant::now()),
-            (Kind::Wide, Some(_)) => self.wide += 1,
-            (Kind::Narrow, Some(_)) => self.narrow += 1,
+            (Kind::Wide, _) => self.wide += 1,
+            (Kind::Narrow, _) => self.narrow += 1,
         }
         if model.is_some() {
             self.put(kind, model);

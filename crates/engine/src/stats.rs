@@ -1,5 +1,6 @@
 //! Counts and latencies of finished calls per model, since the process started.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,9 +23,8 @@ pub(crate) struct Counters {
 #[derive(Clone, Default)]
 struct Counts {
     statistics: Statistics,
-    /// Microseconds of the last answered calls; the oldest is overwritten first.
-    latencies_us: Vec<u32>,
-    next: usize,
+    /// Microseconds of the last answered calls.
+    latencies_us: VecDeque<u32>,
 }
 
 /// What happened to the calls of one model since the process started.
@@ -99,14 +99,18 @@ impl Counters {
             if counts.latencies_us.is_empty() {
                 self.answered.notify_one();
             }
-            counts.add_latency(latency);
+            if counts.latencies_us.len() == WINDOW {
+                counts.latencies_us.pop_front();
+            }
+            counts.latencies_us.push_back(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
         }
     }
 
     pub(crate) fn read(&self) -> Statistics {
         // Sorts a copy, outside the lock that every call takes.
-        let Counts { mut statistics, mut latencies_us, .. } =
+        let Counts { mut statistics, latencies_us } =
             self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut latencies_us = Vec::from(latencies_us);
         latencies_us.sort_unstable();
         if let Some(last) = latencies_us.len().checked_sub(1) {
             let at = |share: f64| f64::from(latencies_us[(share * last as f64).round() as usize]) / 1e3;
@@ -121,17 +125,6 @@ impl Counters {
         cache.precomputed_hits += statistics.precomputed;
         cache.joined += statistics.joined;
         cache.misses += statistics.from_model;
-    }
-}
-
-impl Counts {
-    fn add_latency(&mut self, latency: Duration) {
-        let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
-        match self.latencies_us.get_mut(self.next) {
-            Some(oldest) => *oldest = latency_us,
-            None => self.latencies_us.push(latency_us),
-        }
-        self.next = (self.next + 1) % WINDOW;
     }
 }
 

@@ -13,9 +13,10 @@ use classifier::{
     ReplicaFactory, Task,
 };
 
-pub use crate::group::STUCK_AFTER;
 use crate::{Engine, EngineSettings, ProcessHooks};
 
+/// See `group`.
+pub const STUCK_AFTER: Duration = crate::group::STUCK_AFTER;
 pub const LABELS: [&str; 3] = ["short", "middle", "long"];
 /// The scripted model reads one token a word.
 pub const MAX_TOKENS: usize = 8;
@@ -151,7 +152,7 @@ impl ModelLoader for ScriptedLoader {
     }
 }
 
-/// Threads of the replica that a load makes, whatever the engine's settings.
+/// Threads of the replica that a load makes, which does not know the engine's settings.
 pub const WIDE: usize = 0;
 
 impl ScriptedReplicas {
