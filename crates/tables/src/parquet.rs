@@ -3,6 +3,7 @@
 //! A few bytes of Parquet can stand for gigabytes: a long value is stored once and used by every row. So strings are
 //! read as views, which share their bytes, and chunks end where their values would take too much memory.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -60,8 +61,10 @@ impl Description {
             true if has_int96(metadata, root) => with_type(field, &in_microseconds),
             _ => Arc::clone(field),
         });
-        // Without the metadata of the schema, which are those of the file.
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        // Some readers look for metadata in the stored schema only, and others in the file only.
+        let in_schema = pairs.iter().filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)));
+        let in_schema: HashMap<String, String> = in_schema.collect();
+        let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), in_schema));
         let read_as =
             Arc::new(Schema::new(schema.fields().iter().map(|field| with_type(field, &as_view)).collect::<Vec<_>>()));
         let codec = metadata.row_groups().first().and_then(|group| group.columns().first());
@@ -289,7 +292,7 @@ impl Writer {
             }
             positions.push(position);
         }
-        let schema = Arc::new(Schema::new(fields));
+        let schema = Arc::new(Schema::new_with_metadata(fields, description.schema.metadata().clone()));
         let properties = WriterProperties::builder()
             .set_compression(description.codec)
             .set_max_row_group_row_count(Some(GROUP_ROWS))
