@@ -1,4 +1,4 @@
-//! From logits to scores, as in transformers' `TextClassificationPipeline`.
+//! From logits to scores, as in transformers' `TextClassificationPipeline` (5.23).
 
 use crate::prediction::Task;
 
