@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
-use local_model_mcp::settings::Cli;
+use local_model_mcp::commands::Cli;
 use serde_json::Value;
 
 use crate::client::{run, text};
