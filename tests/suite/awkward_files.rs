@@ -1,4 +1,5 @@
-//! Unusual files, and what each gets: an output in which bad rows have an error, or one clear error.
+//! Unusual files, and what each gets: an output in which bad rows have an error, or one clear
+//! error.
 //!
 //! The scripted model calls a text of up to two words `short`, of up to five `middle`, else `long`.
 

@@ -1,4 +1,5 @@
-//! Jobs on whole files: what is written and when, what is classified, and how an interrupted run is resumed.
+//! Jobs on whole files: what is written and when, what is classified, and how an interrupted run is
+//! resumed.
 
 use std::fs;
 use std::sync::Arc;
@@ -87,7 +88,8 @@ async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     place.write("in.csv", numbered(300).replace("text 200\n", "held\n"));
     let engine = start(&place.script, settings());
     let running = place.job("in.csv").start(engine);
-    // Rows before the held one are finished; behind it only those in flight were begun, and none is finished.
+    // Rows before the held one are finished; behind it only those in flight were begun, and none is
+    // finished.
     until(&running, 199).await;
     drop(running);
     while !place.names().contains(&"in.predicted.csv.progress".to_owned()) || still_locked(&place) {

@@ -1,4 +1,5 @@
-//! The server with any lines on its wire, over the scripted model. Properties of single parsers are in their crates.
+//! The server with any lines on its wire, over the scripted model. Properties of single parsers are
+//! in their crates.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -26,7 +26,8 @@ const USUAL_LABELS: [&str; 9] =
 const MAX_LISTED: usize = 12;
 const MAX_NAME_CHARACTERS: usize = 40;
 
-/// Returns the position of a column by its name, or by its number from 1 on if no column has that name.
+/// Returns the position of a column by its name, or by its number from 1 on if no column has that
+/// name.
 pub(crate) fn position(columns: &[String], name: &str) -> Result<usize, Error> {
     let found: Vec<usize> = (0..columns.len()).filter(|&position| columns[position] == name).collect();
     match (found.as_slice(), name.parse::<usize>()) {

@@ -1,4 +1,5 @@
-//! gzip and zstd. What is read is recognized by its first bytes, and what is written by the name of the output.
+//! gzip and zstd. An input is recognized by its first bytes, an output is compressed as its name
+//! says.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -44,7 +45,7 @@ impl Compression {
         }
     }
 
-    /// Reads what is in the file, up to `limit` bytes.
+    /// Reads the content of the file, up to `limit` bytes.
     pub(crate) fn decoder(self, file: File, limit: Option<u64>) -> io::Result<Box<dyn Read + Send>> {
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
         let inner: Box<dyn Read + Send> = match self {
@@ -82,7 +83,8 @@ impl Read for GzipMembers {
     }
 }
 
-/// Fails with [`io::ErrorKind::FileTooLarge`] behind a number of bytes, because a small file may unpack to a huge one.
+/// Fails with [`io::ErrorKind::FileTooLarge`] behind a number of bytes, because a small file may
+/// unpack to a huge one.
 struct Limited {
     inner: Box<dyn Read + Send>,
     left: u64,
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unpacked_counts_against_the_limit() {
+    fn unpacked_bytes_count_against_the_limit() {
         for packed in [gzip(&"x".repeat(1000)), zstd::encode_all("x".repeat(1000).as_bytes(), 0).unwrap()] {
             assert_eq!(decoded(&packed, Some(1000)).unwrap().len(), 1000);
             assert_eq!(decoded(&packed, Some(999)).unwrap_err().kind(), io::ErrorKind::FileTooLarge);

@@ -100,7 +100,8 @@ impl Reader {
         Row { cells: self.columns.iter().map(cell).collect() }
     }
 
-    /// Makes a record as wide as the header: empty fields are added, and surplus ones joined into the last.
+    /// Makes a record as wide as the header: empty fields are added, and surplus ones joined into
+    /// the last.
     fn fitted(&self, record: &Record) -> Record {
         let last = self.header.names.len().saturating_sub(1);
         let mut fitted = Record::default();

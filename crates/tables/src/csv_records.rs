@@ -1,8 +1,8 @@
 //! Records of CSV: where one ends, its fields as they are written, and what the fields mean.
 //!
-//! Why not `csv::Reader`? One quote that is never closed makes it read the rest of the file as one record, without an
-//! error and into memory. It also ends records at a carriage return inside a field, and does not keep the spelling of
-//! fields, which tells an empty string from a missing one.
+//! Why not `csv::Reader`? One quote that is never closed makes it read the rest of the file as one
+//! record, without an error and into memory. It also ends records at a carriage return inside a
+//! field, and does not keep the spelling of fields, which tells an empty string from a missing one.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -142,7 +142,7 @@ impl State {
     }
 }
 
-/// What a scan found at `start`.
+/// The outcome of a scan from `start` on.
 enum Found {
     /// A record of this length, its line end included.
     Record(usize),
@@ -153,8 +153,8 @@ enum Found {
 }
 
 impl Records {
-    /// Reads the records behind a byte order mark, if there is one. Lines end with `line_end`, which is a line feed
-    /// (with or without a carriage return before it) or a carriage return.
+    /// Reads the records behind a byte order mark, if there is one. Lines end with `line_end`,
+    /// which is a line feed (with or without a carriage return before it) or a carriage return.
     pub(crate) fn new(inner: Box<dyn Read + Send>, delimiter: u8, line_end: u8) -> io::Result<Self> {
         let mut records = Self { inner, delimiter, line_end, buffer: Vec::new(), start: 0, ended: false };
         while records.buffer.len() < BOM.len() && records.fill()? {}
@@ -171,7 +171,8 @@ impl Records {
                 Found::Nothing => return Ok(None),
                 Found::Record(length) => (length, None),
                 Found::Unclosed => {
-                    // Only the line with the opening quote is given up. The lines after it may be sound.
+                    // Only the line with the opening quote is given up. The lines after it may be
+                    // sound.
                     let rest = &self.buffer[self.start..];
                     let end = rest.iter().position(|byte| *byte == self.line_end);
                     let found = "opens a quote that is never closed".to_owned();
@@ -197,8 +198,8 @@ impl Records {
     fn scan(&mut self) -> io::Result<Found> {
         let mut state = State::FieldStart;
         let mut length = 0;
-        // Text after a closing quote is accepted within one line. If the field has several lines, the quote was more
-        // likely the opening one of a later row.
+        // Text after a closing quote is accepted within one line. If the field has several lines,
+        // the quote was more likely the opening one of a later row.
         let (mut several_lines, mut text_after_quote) = (false, false);
         loop {
             while let Some(&byte) = self.buffer.get(self.start + length) {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// A failure to read or write a table. The text says what was found, what was expected, and what helps.
+/// A failure to read or write a table. The text says what was found, what was expected, and what
+/// helps.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error("`{path}` cannot be opened: {message}; check the path and its permissions")]

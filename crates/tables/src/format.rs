@@ -25,7 +25,7 @@ pub(crate) struct Layout {
     pub compression: Compression,
 }
 
-/// What a caller knows about a CSV file.
+/// Properties of a CSV file that the caller knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CsvOptions {
     /// Detected if left out.
@@ -147,7 +147,8 @@ fn sample(file: &mut File) -> io::Result<(Compression, Vec<u8>)> {
     let compression = Compression::from_bytes(&sample);
     if compression != Compression::None {
         sample.clear();
-        // A stream that is cut short still has a beginning. The error comes when it is read to the end.
+        // A stream that is cut short still has a beginning. The error comes when it is read to the
+        // end.
         let _ = compression.decoder(file.try_clone()?, None)?.take(SAMPLE_BYTES).read_to_end(&mut sample);
         if sample.is_empty() {
             return Err(io::Error::other("it cannot be unpacked"));
@@ -174,7 +175,8 @@ fn foreign(sample: &[u8], compression: Compression) -> Option<(&'static str, &'s
     })
 }
 
-/// Returns whether the first line is a JSON object, or the beginning of one that is longer than the sample.
+/// Returns whether the first line is a JSON object, or the beginning of one that is longer than the
+/// sample.
 fn starts_with_object(sample: &[u8]) -> bool {
     let text = sample.strip_prefix(BOM).unwrap_or(sample);
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -200,7 +202,8 @@ fn dialect(sample: &[u8], tabs: bool, options: CsvOptions) -> Dialect {
     }
 }
 
-/// Carriage returns end lines only if there are no line feeds outside quotes, because they also occur in fields.
+/// Carriage returns end lines only if there are no line feeds outside quotes, because they also
+/// occur in fields.
 fn line_end(text: &[u8]) -> LineEnd {
     let mut quoted = false;
     let mut carriage_return = false;
@@ -216,8 +219,8 @@ fn line_end(text: &[u8]) -> LineEnd {
     if carriage_return { LineEnd::Cr } else { LineEnd::Lf }
 }
 
-/// Returns the delimiter that splits the most records into as many fields as the header; of several, the one with the
-/// most fields. A comma if none splits the header.
+/// Returns the delimiter that splits the most records into as many fields as the header; of
+/// several, the one with the most fields. A comma if none splits the header.
 fn detect_delimiter(text: &[u8], line_end: LineEnd) -> u8 {
     let fit = |delimiter: u8| {
         let records = Records::new(Box::new(Cursor::new(text.to_vec())), delimiter, line_end.last_byte());

@@ -1,4 +1,5 @@
-//! JSON lines: one object a line. All fields but ours are passed on as they are written, digit for digit.
+//! JSON lines: one object a line. All fields but ours are passed on as they are written, digit for
+//! digit.
 
 use std::io::{self, BufReader, Read, Write};
 
@@ -14,8 +15,8 @@ use crate::rows::{Cell, CellKind, Chunk, ColumnRef, NewColumn, RawRows, Row, Row
 
 const EXPECTED_LINE: &str = "one JSON object a line, such as {\"text\": \"…\"}";
 
-/// An object whose fields keep their order and their spelling. Of fields with one name, the last one counts, as in
-/// Python and JavaScript.
+/// An object whose fields keep their order and their spelling. Of fields with one name, the last
+/// one counts, as in Python and JavaScript.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct JsonObject(IndexMap<String, Box<RawValue>>);
@@ -138,7 +139,8 @@ impl RowWriter for Writer {
         let RawRows::Lines(lines) = chunk.raw else { return Err(other_format()) };
         for (line, values) in lines.into_iter().zip(values) {
             let line = Line::Whole(line);
-            // A line that is not an object becomes a string, so that the output is JSON lines in any case.
+            // A line that is not an object becomes a string, so that the output is JSON lines in
+            // any case.
             let mut object = JsonObject::parse(&line).unwrap_or_else(|_| match &line {
                 Line::Whole(line) => JsonObject::with_text("line", &String::from_utf8_lossy(line)),
                 Line::TooLong(_) => JsonObject::default(),

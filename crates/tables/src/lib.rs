@@ -1,8 +1,10 @@
-//! Tables in files: CSV, TSV, JSON lines, plain text and Parquet, plain or compressed, in chunks of bounded size.
+//! Tables in files: CSV, TSV, JSON lines, plain text and Parquet, plain or compressed, in chunks of
+//! bounded size.
 //!
-//! [`TableFile`] reads the rows of a file and [`TableWriter`] writes them again with further columns, everything else
-//! as it was. [`PathPolicy`] says which paths may be used. [`OutputFile`] makes an output appear complete or not at
-//! all. This crate knows nothing of models or predictions.
+//! [`TableFile`] reads the rows of a file and [`TableWriter`] writes them again with further
+//! columns, everything else as it was. [`PathPolicy`] says which paths may be used. [`OutputFile`]
+//! makes an output appear complete or not at all. This crate knows nothing of models or
+//! predictions.
 
 mod columns;
 mod compression;

@@ -1,18 +1,22 @@
-//! An output file: claimed by one process at a time, written under no name, and renamed when it is complete.
+//! An output file: claimed by one process at a time, written under no name, and renamed when it is
+//! complete.
 //!
 //! How a caller uses it:
-//! 1. [`output_location`] says where the output goes; [`TableFile::check_output`] whether its name fits the format.
-//! 2. [`OutputFile::claim`] makes sure that the output may be written, and locks it. [`OutputFile::claim_existing`] is
-//!    for an output that is to be changed; open it with [`TableFile::open_at`] after that and not before, because only
-//!    then no other process can exchange it.
-//! 3. [`OutputFile::progress`] is the file `NAME.progress` beside the output. It is the lock, and the caller keeps
-//!    finished rows in it so that an interrupted run can be resumed. Its first line belongs to this module.
-//! 4. [`OutputFile::create`] gives the file to write to, and [`OutputFile::commit`] gives that file its name.
-//!    [`OutputFile::discard`] leaves nothing. An `OutputFile` that is dropped before leaves the progress file, except
-//!    after [`OutputFile::claim_existing`].
+//! 1. [`output_location`] says where the output goes; [`TableFile::check_output`] whether its name
+//!    fits the format.
+//! 2. [`OutputFile::claim`] makes sure that the output may be written, and locks it.
+//!    [`OutputFile::claim_existing`] is for an output that is to be changed; open it with
+//!    [`TableFile::open_at`] after that and not before, because only then no other process can
+//!    exchange it.
+//! 3. [`OutputFile::progress`] is the file `NAME.progress` next to the output. It is the lock, and
+//!    the caller keeps finished rows in it so that an interrupted run can be resumed. Its first
+//!    line belongs to this module.
+//! 4. [`OutputFile::create`] gives the file to write to, and [`OutputFile::commit`] gives that file
+//!    its name. [`OutputFile::discard`] leaves nothing. An `OutputFile` that is dropped before
+//!    leaves the progress file, except after [`OutputFile::claim_existing`].
 //!
-//! A file that this program did not create is never emptied, replaced or removed, except an output that the caller
-//! wants to overwrite.
+//! A file that this program did not create is never emptied, replaced or removed, except an output
+//! that the caller wants to overwrite.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -26,7 +30,7 @@ use crate::error::Error;
 use crate::path_policy::{Location, PathPolicy, same_file};
 use crate::table_file::TableFile;
 
-/// What to do about an output, or a run that was interrupted.
+/// How a run treats an output that exists, or an interrupted run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfExists {
     /// Refuse if there is either.
@@ -46,7 +50,8 @@ const HEADERS: [&[u8]; 2] = [
 /// A lock that is lost this often belongs to processes that do nothing else.
 const MAX_LOCK_ATTEMPTS: usize = 1000;
 
-/// Returns where the output of an input goes: to the path given, or beside the input as `NAME.predicted.csv`.
+/// Returns where the output of an input goes: to the path given, or next to the input as
+/// `NAME.predicted.csv`.
 ///
 /// # Errors
 /// A path that is not allowed, or a folder that does not exist.
@@ -71,12 +76,12 @@ pub struct OutputFile {
     is_change: bool,
 }
 
-/// The file beside an output in which finished rows are kept. It is locked while it is open.
+/// The file next to an output in which finished rows are kept. It is locked while it is open.
 #[derive(Debug)]
 pub struct ProgressFile {
     location: Location,
     file: File,
-    /// Where the caller's part begins. What is before it must be left as it is.
+    /// Where the caller's part begins. The line before it must be left as it is.
     pub start: u64,
     /// Whether an interrupted run left something behind `start`.
     pub begun: bool,
@@ -86,8 +91,8 @@ impl OutputFile {
     /// Claims an output for a new run, or for one that is resumed.
     ///
     /// # Errors
-    /// `OutputExists`, `OutputIsInput`, `Unfinished` or `AlreadyRunning`; `NotOurProgress` if there is a file of that
-    /// name which is none of ours.
+    /// `OutputExists`, `OutputIsInput`, `Unfinished` or `AlreadyRunning`; `NotOurProgress` if there
+    /// is a file of that name which is none of ours.
     pub fn claim(location: Location, input: &TableFile, if_exists: IfExists) -> Result<Self, Error> {
         let refused = || Error::OutputExists { path: location.path().to_owned() };
         if let Some(found) = location.metadata() {
@@ -123,10 +128,12 @@ impl OutputFile {
 
     /// Claims an output that exists, to change it.
     ///
-    /// What an interrupted change left is cleared: the output is as it was before.
+    /// The progress file of an interrupted change is cleared, because such a change leaves the
+    /// output as it was.
     ///
     /// # Errors
-    /// `AlreadyRunning`; `Unfinished` if a run that is to overwrite this output was interrupted; `NotOurProgress`.
+    /// `AlreadyRunning`; `Unfinished` if a run that is to overwrite this output was interrupted;
+    /// `NotOurProgress`.
     pub fn claim_existing(location: Location) -> Result<Self, Error> {
         let (mut progress, created) = ProgressFile::lock(&location)?;
         if let Err(error) = location.open() {
@@ -181,7 +188,8 @@ impl OutputFile {
         create().map_err(|error: io::Error| not_written(self.path(), &error))
     }
 
-    /// Gives a complete output its name and the permissions of `input`, and removes the progress file.
+    /// Gives a complete output its name and the permissions of `input`, and removes the progress
+    /// file.
     ///
     /// When this returns, the output is on the disk.
     ///
@@ -192,7 +200,8 @@ impl OutputFile {
         let failed = |error: io::Error| not_written(self.path(), &error);
         input.permissions().and_then(|allowed| partial.file.set_permissions(allowed)).map_err(failed)?;
         partial.file.sync_all().map_err(failed)?;
-        // Renaming would replace a file that another program has created meanwhile; creating the name first does not.
+        // Renaming would replace a file that another program has created meanwhile; creating the
+        // name first does not.
         let reserved = !self.overwrite;
         if reserved && self.location.metadata().is_none_or(|found| found.len() > 0) {
             self.location.open_with(OpenOptions::new().write(true).create_new(true)).map_err(|error| {
@@ -208,7 +217,8 @@ impl OutputFile {
             }
             return Err(failed(error));
         }
-        // After a power cut the output or the progress file must be there. Some file systems cannot do this.
+        // After a power cut the output or the progress file must be there. Some file systems cannot
+        // do this.
         if let Err(error) = folder.open(".").and_then(|folder| folder.sync_all()) {
             tracing::debug!(%error, "the folder could not be written to the disk");
         }

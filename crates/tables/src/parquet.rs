@@ -1,7 +1,9 @@
-//! Parquet: the selected columns as text, and all columns passed on with their types and the metadata of the file.
+//! Parquet: the selected columns as text, and all columns passed on with their types and the
+//! metadata of the file.
 //!
-//! A few bytes of Parquet can stand for gigabytes: a long value is stored once and used by every row. So strings are
-//! read as views, which share their bytes, and chunks end where their values would take too much memory.
+//! A few bytes of Parquet can stand for gigabytes: a long value is stored once and used by every
+//! row. So strings are read as views, which share their bytes, and chunks end where their values
+//! would take too much memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,11 +29,11 @@ use crate::rows::{
 /// A row group is held in memory until it has this size, or this number of rows.
 const GROUP_BYTES: usize = 16 << 20;
 const GROUP_ROWS: usize = 128 << 10;
-/// Limits of what is decoded at a time.
+/// Limits of one decoded batch.
 const MAX_BATCH_BYTES: i64 = 16 << 20;
 const MAX_BATCH_CELLS: usize = 1 << 16;
 
-/// What a file declares.
+/// The declarations of a file, and how it is read.
 #[derive(Debug)]
 pub(crate) struct Description {
     /// The types of the columns, as an output has them.
@@ -89,12 +91,14 @@ fn batch_rows(metadata: &ParquetMetaData, columns: usize) -> usize {
     CHUNK_ROWS.min(MAX_BATCH_CELLS / columns.max(1)).min(usize::try_from(by_bytes).unwrap_or(CHUNK_ROWS)).max(1)
 }
 
-/// Dictionaries of values that the reader does not support. It can read the values without a dictionary.
+/// Dictionaries of values that the reader does not support. It can read the values without a
+/// dictionary.
 fn is_odd_dictionary(kind: &DataType) -> bool {
     matches!(kind, DataType::Dictionary(_, values) if !values.is_string() && !values.is_binary() && !values.is_integer())
 }
 
-/// Timestamps of old writers, which have no declared range. As nanoseconds, years after 2262 would overflow.
+/// Timestamps of old writers, which have no declared range. As nanoseconds, years after 2262 would
+/// overflow.
 fn has_int96(metadata: &ParquetMetaData, root: usize) -> bool {
     let schema = metadata.file_metadata().schema_descr();
     (0..schema.num_columns())
@@ -332,7 +336,8 @@ impl RowWriter for Writer {
     }
 }
 
-/// Returns a column of new values. Texts that are `Null` keep the value of the old column, if there is one.
+/// Returns a column of new values. Texts that are `Null` keep the value of the old column, if there
+/// is one.
 fn new_values<'a>(
     kind: ValueKind,
     values: impl Iterator<Item = &'a Value>,

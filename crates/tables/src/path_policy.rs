@@ -1,8 +1,9 @@
 //! Which paths may be used, and files that are reached without following a link.
 //!
-//! A tool call may name files below the allowed directories only. Each of these directories is opened once. From there
-//! every folder of a path is opened by its name in the folder before it, and no link is followed. So nothing that
-//! happens to the names in between can lead out: all later work is done in the folder that was opened.
+//! A tool call may name files below the allowed directories only. Each of these directories is
+//! opened once. From there every folder of a path is opened by its name in the folder before it,
+//! and no link is followed. So nothing that happens to the names in between can lead out: all later
+//! work is done in the folder that was opened.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -35,10 +36,10 @@ pub struct AllowedDir {
 }
 
 impl PathPolicy {
-    /// Allows what is below these directories. Relative paths start from the first one.
+    /// Allows paths below these directories. Relative paths start from the first one.
     ///
-    /// The directories are opened now, so one that is replaced later no longer leads anywhere. One that does not exist
-    /// allows nothing.
+    /// The directories are opened now, so one that is replaced later no longer leads anywhere. One
+    /// that does not exist allows nothing.
     pub fn within(directories: impl IntoIterator<Item = PathBuf>, max_file_bytes: u64) -> Self {
         let open = |path: PathBuf| {
             let canonical = fs::canonicalize(&path).ok()?;
@@ -76,7 +77,8 @@ impl PathPolicy {
             match part {
                 Component::Normal(name) => names.push(name),
                 Component::CurDir => {}
-                // A Windows path such as `\name` or `C:name` is relative and leaves the root nevertheless.
+                // A Windows path such as `\name` or `C:name` is relative and leaves the root
+                // nevertheless.
                 _ => return Err(refused("is outside")),
             }
         }
@@ -151,7 +153,8 @@ impl Location {
     /// Opens the file for reading.
     pub(crate) fn open(&self) -> Result<File, Error> {
         let failed = |error: io::Error| not_opened(&self.path, &error);
-        // The kind is checked before opening, because opening some devices has an effect, and again afterwards.
+        // The kind is checked before opening, because opening some devices has an effect, and again
+        // afterwards.
         let file = if self.max_file_bytes.is_none() {
             let found = fs::metadata(&self.path).map_err(failed)?;
             self.check_kind(Metadata::from_just_metadata(found).file_type())?;

@@ -1,4 +1,4 @@
-//! What readers give and writers take: rows in chunks of bounded size.
+//! Rows as they go from readers to writers, in chunks of bounded size.
 
 use std::io;
 
@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::csv_records::Record;
 use crate::error::Error;
 
-/// The longest row that is read. A longer one is reported and skipped, so that a file without line ends, or with a
-/// quote that is never closed, does not fill the memory. Texts have a much lower limit.
+/// The longest row that is read. A longer one is reported and skipped, so that a file without line
+/// ends, or with a quote that is never closed, does not fill the memory. Texts have a much lower
+/// limit.
 pub const MAX_ROW_BYTES: usize = 16 << 20;
 /// Rows in a chunk, or fewer if they are large.
 pub(crate) const CHUNK_ROWS: usize = 256;
@@ -21,7 +22,8 @@ pub type Cell = Result<String, Error>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnRef {
     pub column: String,
-    /// Its position among the columns of the file, several of which may have one name. Unused in JSON lines.
+    /// Its position among the columns of the file, several of which may have one name. Unused in
+    /// JSON lines.
     pub position: usize,
     pub kind: CellKind,
 }
@@ -65,7 +67,7 @@ pub(crate) enum RawRows {
     Batch(arrow_array::RecordBatch),
 }
 
-/// What a column of an output holds.
+/// The values of a column in an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     Text,
@@ -82,14 +84,16 @@ pub struct NewColumn {
     pub kind: ValueKind,
 }
 
-/// Reads the rows of one format. Errors are those of the stream; a bad row is a row with an error in its cells.
+/// Reads the rows of one format. Errors are those of the stream; a bad row is a row with an error
+/// in its cells.
 pub(crate) trait RowReader: Send {
     fn next_chunk(&mut self) -> io::Result<Option<Chunk>>;
 }
 
 /// Writes the rows of one format.
 pub(crate) trait RowWriter {
-    /// Writes the chunk's rows with a value for each new column. `Null` leaves the value that the row has, if any.
+    /// Writes the chunk's rows with a value for each new column. `Null` leaves the value that the
+    /// row has, if any.
     fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()>;
 
     /// Writes what is still buffered.

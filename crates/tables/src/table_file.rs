@@ -1,4 +1,5 @@
-//! An open input file: its format, its columns, and its rows from the first one on, as often as needed.
+//! An open input file: its format, its columns, and its rows from the first one on, as often as
+//! needed.
 //!
 //! All reading is done on the file that was opened, even if another one gets its name meanwhile.
 
@@ -21,9 +22,9 @@ pub struct TableFile {
     path: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) header: Header,
-    /// Of Parquet files.
+    /// Set for Parquet files only.
     pub(crate) parquet: Option<parquet::Description>,
-    /// For what is unpacked.
+    /// The limit for unpacked bytes.
     max_bytes: Option<u64>,
 }
 
@@ -40,7 +41,8 @@ impl TableFile {
     /// Opens a file, and detects its format and its columns.
     ///
     /// # Errors
-    /// `PathNotAllowed`, `FileNotOpened`, `NotAFile`, `FileTooLarge`, `FormatUnknown`, `FileBroken` or `NoRows`.
+    /// `PathNotAllowed`, `FileNotOpened`, `NotAFile`, `FileTooLarge`, `FormatUnknown`, `FileBroken`
+    /// or `NoRows`.
     pub fn open(path: &Path, policy: &PathPolicy, options: CsvOptions) -> Result<Self, Error> {
         Self::open_at(&policy.locate(path)?, options)
     }
@@ -109,7 +111,8 @@ impl TableFile {
     /// Returns a column by its name or its number.
     ///
     /// # Errors
-    /// `ColumnUnknown`, `ColumnAmbiguous`; `ColumnNotText` if text is asked for and the column has another type.
+    /// `ColumnUnknown`, `ColumnAmbiguous`; `ColumnNotText` if text is asked for and the column has
+    /// another type.
     pub fn column(&self, name: &str, kind: CellKind) -> Result<ColumnRef, Error> {
         let columns = self.columns();
         let is_path = self.layout.format == Format::JsonLines
@@ -136,7 +139,8 @@ impl TableFile {
         (!parquet::is_text(kind)).then(|| kind.to_string())
     }
 
-    /// Returns a column by its exact name if the file has it. In JSON lines any row may have any field.
+    /// Returns a column by its exact name if the file has it. In JSON lines any row may have any
+    /// field.
     pub fn optional(&self, name: &str) -> Option<ColumnRef> {
         let position = self.columns().iter().position(|column| column == name);
         let position = position.or((self.layout.format == Format::JsonLines).then_some(0))?;
@@ -153,8 +157,9 @@ impl TableFile {
         Ok(self.column_at(position.ok_or_else(unclear)?, CellKind::List))
     }
 
-    /// Returns the column that holds the texts: the only one that can, else the only one with a usual name, else the
-    /// only one whose first rows look like text. The columns in `except` do not count.
+    /// Returns the column that holds the texts: the only one that can, else the only one with a
+    /// usual name, else the only one whose first rows look like text. The columns in `except` do
+    /// not count.
     ///
     /// # Errors
     /// `ColumnUnclear`, or `FileBroken`.

@@ -27,7 +27,8 @@ impl TableFile {
         self.layout.for_output(output).map(|_| ())
     }
 
-    /// Creates a writer for the rows of this file and new columns. Those that the file has already get new values.
+    /// Creates a writer for the rows of this file and new columns. Those that the file has already
+    /// get new values.
     ///
     /// # Errors
     /// `OutputFormat`, `NotWritten`.
@@ -57,8 +58,8 @@ impl TableFile {
 }
 
 impl TableWriter {
-    /// Writes the rows of a chunk that was read with [`Projection::All`](crate::Projection::All), each with one value
-    /// for every new column. `Null` leaves the value that the row has, if any.
+    /// Writes the rows of a chunk that was read with [`Projection::All`](crate::Projection::All),
+    /// each with one value for every new column. `Null` leaves the value that the row has, if any.
     ///
     /// # Errors
     /// `NotWritten`.

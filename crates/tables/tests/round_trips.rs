@@ -1,5 +1,5 @@
-//! What a file looks like after it was read and written again with one more column, for values that are easily changed
-//! on the way.
+//! Files that are read and written again with one more column. The values are some that are easily
+//! changed on the way.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -202,7 +202,7 @@ fn a_long_value_that_all_rows_share_is_read_in_small_chunks() {
 }
 
 #[test]
-fn what_a_file_unpacks_to_counts_against_the_limit() {
+fn the_size_of_unpacked_rows_counts_against_the_limit() {
     let text = format!("id,text\n{}", "1,hello\n".repeat(100_000));
     let packed = zstd::encode_all(text.as_bytes(), 3).unwrap();
     let input = Input::new("in.csv.zst", &packed);

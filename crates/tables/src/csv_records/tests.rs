@@ -1,4 +1,4 @@
-//! What is read as a record, compared with the csv crate.
+//! Records and fields, compared with the csv crate.
 
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
@@ -94,7 +94,7 @@ fn cell() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded_as_it_was(text in cell()) {
+    fn an_encoded_field_is_decoded_as_it_was(text in cell()) {
         let mut record = Record::default();
         record.push(&encode(&text, b','));
         record.push(&encode(b"\"", b','));
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_csv_crate_writes_is_read_as_it_was(rows in prop::collection::vec(prop::collection::vec(cell(), 1..5), 0..8)) {
+    fn records_of_the_csv_crate_are_read_as_they_were(rows in prop::collection::vec(prop::collection::vec(cell(), 1..5), 0..8)) {
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
         rows.iter().for_each(|row| writer.write_record(row).unwrap());
         let written = writer.into_inner().unwrap();
