@@ -156,7 +156,9 @@ pub(crate) struct Reader {
 impl Reader {
     /// Opens the rows. With `all`, every column is read, otherwise the selected ones.
     pub(crate) fn new(file: &File, description: &Description, columns: Vec<ColumnRef>, all: bool) -> io::Result<Self> {
-        let builder = open(file, ArrowReaderOptions::new().with_schema(Arc::clone(&description.read_as)))?;
+        let views = ArrowReaderOptions::new().with_schema(Arc::clone(&description.read_as));
+        // A type that cannot be read as asked for is read as the file declares it.
+        let builder = open(file, views).or_else(|_| open(file, ArrowReaderOptions::new()))?;
         let mut roots: Vec<usize> = columns.iter().map(|column| column.position).collect();
         roots.sort_unstable();
         roots.dedup();
