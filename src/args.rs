@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use batch::JobSettings;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
+use classifier::Location;
+use engine::EngineSettings;
+use onnx_runtime::LibrarySettings;
+use tables::PathPolicy;
 use tracing::level_filters::LevelFilter;
 
-use crate::engine::EngineSettings;
-use crate::files::PathPolicy;
-use crate::job::JobSettings;
-use crate::model::Location;
-use crate::onnxruntime::LibrarySettings;
 use crate::process;
 
 /// Each worker is a session of about 5 MB and a thread; no machine gains from more.

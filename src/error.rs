@@ -3,7 +3,7 @@
 //! Variants hold facts; `Display` holds the text: what was found, what was expected, the way out. The protocol's view of
 //! an error (tool error or protocol error) is decided in `mcp`, the exit status in `cli`.
 
-pub use ::engine::Kind;
+pub use engine::Kind;
 
 use crate::hints::{WithHint, evaluation_hint, job_hint, table_hint};
 
@@ -18,7 +18,7 @@ pub enum Error {
     #[error("{0}{hint}", hint = job_hint(.0))]
     Job(batch::Error),
     #[error("{}", WithHint(.0))]
-    Engine(::engine::Error),
+    Engine(engine::Error),
     #[error("the call was cancelled")]
     Cancelled,
     #[error(transparent)]
@@ -33,7 +33,7 @@ impl Error {
             Self::Job(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::Cancelled => Kind::Cancelled,
-            Self::Classifier(error) => ::engine::Error::from(error.clone()).kind(),
+            Self::Classifier(error) => engine::Error::from(error.clone()).kind(),
         }
     }
 }
@@ -48,11 +48,11 @@ impl From<classifier::Error> for Error {
     }
 }
 
-impl From<::engine::Error> for Error {
-    fn from(error: ::engine::Error) -> Self {
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
         match error {
-            ::engine::Error::Cancelled => Self::Cancelled,
-            ::engine::Error::Classifier(error) => Self::Classifier(error),
+            engine::Error::Cancelled => Self::Cancelled,
+            engine::Error::Classifier(error) => Self::Classifier(error),
             other => Self::Engine(other),
         }
     }
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_errors_of_the_engine_get_the_flag_that_helps() {
-        let error = Error::from(::engine::Error::Deadline { model: "mine".into(), deadline_ms: 10 });
+        let error = Error::from(engine::Error::Deadline { model: "mine".into(), deadline_ms: 10 });
         assert_eq!(
             error.to_string(),
             "model `mine` did not answer within 10 ms; send a shorter text, or raise `--deadline-ms`"

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ::engine::Error;
+use engine::Error;
 
 /// Shows an engine's error followed by the flag that helps, if there is one.
 pub(crate) struct WithHint<'a>(pub(crate) &'a Error);

@@ -1,20 +1,15 @@
 //! Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in
 //! process.
 //!
-//! # Layout
-//! Imports run one way: `commands` → `mcp` → `job` → `engine` → `model` → `onnxruntime`; `job` also
-//! reads and writes `files`.
-//! - [`commands`]: the command line, one file per command; prints for people and scripts
-//! - [`args`], [`logging`], [`process`], [`output`]: global flags, logs, calls to the operating
-//!   system, and the form in which results are printed
-//! - [`mcp`]: the protocol, and all that the assistant reads
-//! - [`job`]: whole files through the engine, and the rows that need a review
-//! - [`evaluation`]: measures of quality, calibration, and the report
-//! - [`files`]: rows of CSV, JSON lines, text and Parquet; which paths are allowed
-//! - [`engine`]: model slots, cache, workers, deadlines
-//! - [`model`]: one text to scored labels, as transformers would
-//! - [`onnxruntime`]: the shared library, found or unpacked, opened once
-//! - [`error`], [`prediction`], [`digest`], [`private_dir`], [`artifacts`]: used by all of these
+//! This package is the edge to people and clients. What it does is in the crates below it:
+//! `batch` and `evaluation` use `engine` and `tables`, which use `classifier`.
+//!
+//! - [`commands`]: the command line, one file per command
+//! - [`mcp`]: the protocol, and all that the assistant reads, one file per tool
+//! - [`args`]: the flags that all commands share, and the environment
+//! - [`logging`], [`process`]: logs, and calls to the operating system
+//! - [`output`]: an answer in the forms that commands print
+//! - [`error`]: the errors of all crates, with hints that name flags and tool arguments
 //!
 //! The library exists for the executable and its tests. Its interface may change with any version.
 
@@ -26,14 +21,3 @@ pub mod logging;
 pub mod mcp;
 pub mod output;
 pub mod process;
-
-pub use commands as settings;
-// The names of modules that have become crates, until every user names the crate.
-pub use batch as job;
-pub use cache_dir::{artifacts, digest, private_dir};
-pub use classifier as model;
-pub use classifier as prediction;
-pub use engine;
-pub use evaluation;
-pub use onnx_runtime as onnxruntime;
-pub use tables as files;

@@ -1,12 +1,12 @@
 //! One answer in the forms that commands print: the fields of a JSON object, or one aligned line of
 //! text.
 
+use classifier::{LabelScore, LabeledPrediction, WordWeight, rounded};
+use engine::Answer;
 use schemars::schema_for;
 use serde_json::{Map, Value};
 
-use crate::engine::Answer;
 use crate::error::Error;
-use crate::prediction::{LabelScore, LabeledPrediction, WordWeight, rounded};
 
 /// Returns the fields of an answer with its `top_k` best labels, or `error`.
 pub(crate) fn fields(outcome: &Result<Answer, Error>, top_k: usize) -> Map<String, Value> {

@@ -4,17 +4,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use cache_dir::digest::hex;
 use clap::Args;
+use classifier::{Input, LabeledPrediction, rounded};
+use engine::{Engine, EngineSettings, Error, Request, milliseconds, resident_bytes};
 use serde_json::{Value, json};
 
 use crate::args::Options;
 use crate::commands::{Outcome, print, runtime};
-use crate::digest::hex;
-use crate::engine::{Engine, EngineSettings, Error, Request, milliseconds, resident_bytes};
 use crate::hints::WithHint;
-use crate::model;
 use crate::output::megabytes;
-use crate::prediction::{Input, LabeledPrediction, rounded};
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -33,7 +32,7 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
     let mut reports = Vec::new();
     let mut unusable = 0;
     for (name, location) in models {
-        let load = model::loader(name.clone(), location, options.library(), 1);
+        let load = classifier::loader(name.clone(), location, options.library(), 1);
         // Without a cache, so that each run is one of the model. A slow model is reported, not
         // stopped.
         let settings = EngineSettings {

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::builder::Resettable;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use engine::{Engine, EngineSettings};
 
 use crate::args::{Options, is_empty_variable};
-use crate::engine::{self, Engine, EngineSettings};
 use crate::error::Error;
-use crate::{model, process};
+use crate::process;
 
 const NAME: &str = "local-model-mcp";
 
@@ -153,7 +153,7 @@ fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> an
     }
     let chosen = models.into_iter().filter(|(name, _)| only.is_none_or(|only| name == only));
     let models = chosen.map(|(name, location)| {
-        let load = model::loader(name.clone(), location, options.library(), settings.workers);
+        let load = classifier::loader(name.clone(), location, options.library(), settings.workers);
         (name, load)
     });
     Ok(Engine::start(models.collect(), settings))

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
+use batch::{RowOptions, classify_rows};
 use clap::Args;
+use classifier::Input;
+use engine::{Answer, Engine};
 use futures_util::stream::{self, Stream, StreamExt};
+use tables::{CellKind, ColumnRef, JsonObject, Line, Lines};
 use tokio::sync::mpsc;
 
 use crate::args::{Options, delimiter};
 use crate::commands::{Outcome, engine, predict_file, runtime};
-use crate::engine::{Answer, Engine};
 use crate::error::Error;
-use crate::files::{CellKind, ColumnRef, JsonObject, Line, Lines};
-use crate::job::{RowOptions, classify_rows};
 use crate::output::{aligned, field_names, fields};
-use crate::prediction::Input;
 
 #[derive(Args, Debug)]
 pub struct PredictArgs {

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use batch::{FileJob, JobHandle, JobSettings, RowSample, Stage, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
+use tables::{CsvOptions, IfExists, PathPolicy};
 
 use crate::args::Options;
 use crate::commands::predict::PredictArgs;
 use crate::commands::{Outcome, engine, print, runtime};
-use crate::files::{CsvOptions, IfExists, PathPolicy};
-use crate::job::{FileJob, JobHandle, JobSettings, RowSample, Stage, Summary};
 use crate::process;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);

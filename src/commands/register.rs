@@ -9,11 +9,11 @@ use std::process::Command;
 use anyhow::{Context, anyhow};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, ValueEnum, ValueHint};
+use classifier::Location;
 use serde_json::{Map, Value, json};
 
 use crate::args::Options;
 use crate::commands::{Cli, NAME, Outcome, print};
-use crate::model::Location;
 
 #[derive(Args, Debug)]
 pub struct RegisterArgs {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use engine::Engine;
 
 use crate::args::Options;
 use crate::commands::{Outcome, engine, runtime};
-use crate::engine::Engine;
 use crate::{mcp, process};
 
 pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, DictionaryArray, Int64Array, LargeStringArray, StringArray};
-use local_model_mcp::files::{IfExists, MAX_ROW_BYTES};
-use local_model_mcp::job::FileJob;
+use batch::FileJob;
 use parquet::basic::Compression;
+use tables::{IfExists, MAX_ROW_BYTES};
 
 use crate::place::{Place, gunzip, gzip, parquet, zstd};
 

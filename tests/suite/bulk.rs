@@ -5,17 +5,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use batch::{RowOptions, classify_rows};
+use classifier::{Input, Task};
+use engine::testing::{self, Script};
+use engine::{EngineSettings, Priority};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use local_model_mcp::engine::{EngineSettings, Priority};
 use local_model_mcp::error::Error;
-use local_model_mcp::job::{RowOptions, classify_rows};
-use local_model_mcp::prediction::{Input, Task};
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, text};
 use crate::place::Place;
-use engine::testing::{self, Script};
 
 fn predict(place: &Place, arguments: &[&str]) -> Command {
     let mut command = command(&["predict"]);
@@ -107,7 +107,7 @@ fn the_filter_gives_a_line_for_every_line_whatever_it_holds() {
 
 #[test]
 fn raw_lines_that_cannot_be_read_do_not_end_the_stream() {
-    let huge = vec![b'x'; local_model_mcp::files::MAX_ROW_BYTES + 1];
+    let huge = vec![b'x'; tables::MAX_ROW_BYTES + 1];
     let input = [b"I love this".as_slice(), b"caf\xE9", &huge, b"I hate this"].join(&b'\n');
     let (lines, status) = filter(&[], &input);
     assert_eq!((lines.len(), status), (4, Some(1)));

@@ -8,26 +8,25 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::{ListBuilder, StringBuilder};
+use batch::EvaluationRun;
+use classifier::testing::{fixture, load_folder, with_settings};
+use classifier::{Input, LabeledPrediction};
+use classifier::{Location, write_calibration};
+use engine::testing::settings;
+use engine::{Engine, Request};
 use evaluation::Evaluation;
-use local_model_mcp::engine::{Engine, Request};
 use local_model_mcp::error::Error;
-use local_model_mcp::files::CsvOptions;
-use local_model_mcp::job::EvaluationRun;
-use local_model_mcp::model::{self, Location, write_calibration};
-use local_model_mcp::onnxruntime::LibrarySettings;
-use local_model_mcp::prediction::{Input, LabeledPrediction};
+use onnx_runtime::LibrarySettings;
 use parquet::basic::Compression;
 use serde_json::{Value, json};
-
-use classifier::testing::{fixture, load_folder, with_settings};
+use tables::CsvOptions;
 
 use crate::client::{Server, call, command, predict, run, shared_cache, text};
 use crate::place::{Place, parquet};
-use engine::testing::settings;
 
 fn start(model: Location) -> Arc<Engine> {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    Engine::start(vec![("m".into(), model::loader("m".into(), model, library, 1))], settings())
+    Engine::start(vec![("m".into(), classifier::loader("m".into(), model, library, 1))], settings())
 }
 
 fn in_runtime<T>(work: impl Future<Output = T>) -> T {
@@ -65,7 +64,7 @@ fn predictions(model: &Path, texts: &[String]) -> Vec<LabeledPrediction> {
     let mut loaded = load_folder(model, Some(shared_cache())).unwrap();
     let mut label = |text: &String| {
         let input = Input::single(text);
-        let prediction = loaded.first.predict(&input, &model::Cancellation::default()).unwrap();
+        let prediction = loaded.first.predict(&input, &classifier::Cancellation::default()).unwrap();
         loaded.info.label(&input, &prediction)
     };
     texts.iter().map(&mut label).collect()

@@ -7,9 +7,9 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
-use local_model_mcp::model::{self, Cancellation, Location};
-use local_model_mcp::onnxruntime::LibrarySettings;
-use local_model_mcp::prediction::{Input, Truncation};
+use classifier::{Cancellation, Location};
+use classifier::{Input, Truncation};
+use onnx_runtime::LibrarySettings;
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, predict, request, run, shared_cache, text};
@@ -157,7 +157,7 @@ fn a_text_scores_the_same_alone_among_others_and_in_another_session() {
 #[test]
 fn a_long_text_is_truncated_at_the_limit_and_the_answer_says_so() {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    let mut loaded = model::load("sentiment", &Location::BuiltIn, &library, 1).unwrap();
+    let mut loaded = classifier::load("sentiment", &Location::BuiltIn, &library, 1).unwrap();
     let mut label = |words: usize| {
         let input = Input::single("word ".repeat(words).trim());
         let prediction = loaded.first.predict(&input, &Cancellation::default()).unwrap();

@@ -5,11 +5,11 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_model_mcp::files::IfExists;
-use local_model_mcp::job::{Error, FileJob, JobHandle, Summary};
+use batch::{Error, FileJob, JobHandle, Summary};
+use engine::testing::{Script, settings, start};
+use tables::IfExists;
 
 use crate::place::Place;
-use engine::testing::{Script, settings, start};
 
 fn numbered(rows: usize) -> String {
     let lines: Vec<String> = (1..=rows).map(|row| format!("{row},text {row}\n")).collect();

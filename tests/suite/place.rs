@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use local_model_mcp::files::{CsvOptions, IfExists, PathPolicy};
-use local_model_mcp::job::{CorrectionReport, Corrections, Error, FileJob, JobSettings, Summary};
+use batch::{CorrectionReport, Corrections, Error, FileJob, JobSettings, Summary};
+use engine::testing::{Script, settings, start};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use tables::{CsvOptions, IfExists, PathPolicy};
 use tempfile::TempDir;
-
-use engine::testing::{Script, settings, start};
 
 pub(crate) struct Place {
     folder: TempDir,

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_model_mcp::engine::EngineSettings;
-use local_model_mcp::files::PathPolicy;
-use local_model_mcp::job::JobSettings;
+use batch::JobSettings;
+use classifier::Task;
+use engine::EngineSettings;
+use engine::testing::{Script, settings, start};
 use local_model_mcp::mcp::{self, Duplex};
-use local_model_mcp::prediction::Task;
 use serde_json::{Value, json};
+use tables::PathPolicy;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 use tokio::task::JoinHandle;
 
 use crate::client::{call, modern_meta, predict, request};
-use engine::testing::{Script, settings, start};
 
 /// The size limit for files of these sessions.
 pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use classifier::write_calibration;
 use evaluation::{Evaluation, MIN_ROWS, Measures};
 
 use super::EvalArgs;
-use crate::model::write_calibration;
 
 /// Returns the folder to write into, or `None` without `--calibrate`. Called before the file is
 /// classified, which can take long.

@@ -8,15 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use batch::{EvaluationRun, JobSettings};
 use clap::Args;
+use classifier::Location;
 use evaluation::{Evaluation, GENERATOR, ScoredFile};
+use tables::CsvOptions;
 
 use crate::args::{Options, delimiter};
 use crate::commands::predict_file::watched;
 use crate::commands::{Outcome, engine, print, runtime};
-use crate::files::CsvOptions;
-use crate::job::{EvaluationRun, JobSettings};
-use crate::model::Location;
 use crate::process;
 
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use classifier::{Input, Location, loader};
 use engine::testing::{Script, settings};
 use engine::{Engine, EngineSettings, Request};
-use local_model_mcp::onnxruntime::LibrarySettings;
+use onnx_runtime::LibrarySettings;
 use serde_json::json;
 
 use crate::client::{modern_meta, predict, shared_cache};

@@ -6,14 +6,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_model_mcp::engine::EngineSettings;
+use engine::EngineSettings;
+use engine::testing::{Script, settings};
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, predict, request, text};
 use crate::faults::{AT_ONCE, ended};
 use crate::place::Place;
 use crate::protocol::{Session, error_text};
-use engine::testing::{Script, settings};
 
 fn session() -> Session {
     Session::new(&Arc::default())

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use classifier::Input;
-use local_model_mcp::engine::{Engine, Request};
+use engine::{Engine, Request};
 use serde::Serialize;
 
 use crate::baseline::{Baseline, options};
