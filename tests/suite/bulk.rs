@@ -37,7 +37,7 @@ fn filter(arguments: &[&str], input: &[u8]) -> (Vec<Value>, Option<i32>) {
 }
 
 #[test]
-fn a_file_named_at_the_terminal_may_lie_anywhere_and_a_failed_row_is_status_1() {
+fn the_command_line_takes_any_path_and_a_failed_row_is_status_1() {
     let place = Place::new();
     let elsewhere = Place::new();
     let input = elsewhere.write("in.csv", "id,text\n1,I love this\n2,\n");
@@ -53,7 +53,7 @@ fn a_file_named_at_the_terminal_may_lie_anywhere_and_a_failed_row_is_status_1() 
 }
 
 #[test]
-fn a_killed_run_leaves_no_output_and_goes_on_where_it_was() {
+fn a_killed_run_leaves_no_output_and_can_be_resumed() {
     let place = Place::new();
     let rows: Vec<String> = (0..3000).map(|row| format!("{row},sentence number {row} says this and that\n")).collect();
     place.write("in.csv", format!("id,text\n{}", rows.concat()));
@@ -83,7 +83,7 @@ fn a_killed_run_leaves_no_output_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn the_filter_gives_a_line_for_every_line_whatever_it_holds() {
+fn the_filter_writes_one_line_for_every_line_it_reads() {
     let input = [
         br#"{"id": 1.50, "text": "I love this"}"#.as_slice(),
         b"no object",
@@ -106,7 +106,7 @@ fn the_filter_gives_a_line_for_every_line_whatever_it_holds() {
 }
 
 #[test]
-fn raw_lines_that_cannot_be_read_do_not_end_the_stream() {
+fn lines_that_cannot_be_read_do_not_end_the_stream() {
     let huge = vec![b'x'; tables::MAX_ROW_BYTES + 1];
     let input = [b"I love this".as_slice(), b"caf\xE9", &huge, b"I hate this"].join(&b'\n');
     let (lines, status) = filter(&[], &input);
@@ -119,7 +119,7 @@ fn raw_lines_that_cannot_be_read_do_not_end_the_stream() {
 }
 
 #[test]
-fn a_closed_pipe_is_a_quiet_end() {
+fn a_closed_stdout_ends_the_filter_quietly() {
     let mut command = command(&["predict"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -139,7 +139,7 @@ fn a_closed_pipe_is_a_quiet_end() {
 }
 
 #[test]
-fn the_project_folder_of_the_client_is_where_files_may_be() {
+fn tool_calls_read_files_below_the_project_folder() {
     let (project, started_in, allowed) = (Place::new(), Place::new(), Place::new());
     for place in [&project, &started_in, &allowed] {
         place.write("in.txt", "I love this\n");

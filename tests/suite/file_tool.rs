@@ -1,4 +1,5 @@
-//! `local_model_predict_file` and `local_model_predict_batch` through the protocol, over the scripted fake.
+//! `local_model_predict_file` and `local_model_predict_batch` through the protocol, over the
+//! scripted fake.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use crate::place::Place;
 use crate::protocol::{MAX_FILE_BYTES, Session, error_text};
 use engine::testing::{LABELS, Script, settings};
 
-/// No tokenizer gives a token less than three characters of such JSON on average, so this is an upper bound.
+/// No tokenizer gives a token less than three characters of such JSON on average, so this is an
+/// upper bound.
 const CHARACTERS_A_TOKEN: usize = 3;
 
 fn session(place: &Place) -> Session {
@@ -22,7 +24,7 @@ async fn ask(session: &mut Session, arguments: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_model_decides_the_bulk_and_the_assistant_the_rest() {
+async fn the_model_labels_the_bulk_and_the_assistant_reviews_the_rest() {
     let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
     place.write("in.csv", "id,text\n1,hello\n2,one two three\n3,fail\n4,four five six\n");
     let mut session = session(&place);
@@ -61,7 +63,7 @@ async fn the_model_decides_the_bulk_and_the_assistant_the_rest() {
 }
 
 #[tokio::test]
-async fn rows_to_decide_are_made_first_where_there_is_no_output() {
+async fn a_review_classifies_the_file_first_if_there_is_no_output() {
     let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
     place.write("in.csv", format!("text\none two three\n{}\n", "a bc ".repeat(150)));
     let result =
@@ -98,7 +100,7 @@ async fn a_summary_stays_under_400_tokens_whatever_the_file() {
 }
 
 #[tokio::test]
-async fn progress_is_told_a_few_times_a_second_and_only_grows() {
+async fn progress_is_reported_a_few_times_a_second_and_only_grows() {
     let place = Place::new();
     let rows: Vec<String> = (0..200).map(|row| format!("text {row}\n")).collect();
     place.write("in.txt", format!("{}held\nafter\n", rows.concat()));
@@ -126,7 +128,7 @@ async fn progress_is_told_a_few_times_a_second_and_only_grows() {
 }
 
 #[tokio::test]
-async fn a_withdrawn_call_leaves_no_file_and_no_answer() {
+async fn a_cancelled_call_leaves_no_file_and_no_answer() {
     let place = Place::new();
     place.write("in.txt", "one\nheld\n");
     let mut session = session(&place);
@@ -148,7 +150,7 @@ async fn a_withdrawn_call_leaves_no_file_and_no_answer() {
 }
 
 #[tokio::test]
-async fn a_call_while_a_file_is_worked_on_is_answered() {
+async fn a_call_during_a_file_job_is_answered() {
     let place = Place::new();
     place.write("in.txt", "held\n");
     let mut settings = settings();
@@ -165,7 +167,7 @@ async fn a_call_while_a_file_is_worked_on_is_answered() {
 }
 
 #[tokio::test]
-async fn mistakes_are_told_with_the_way_out() {
+async fn mistakes_get_errors_that_say_what_to_do() {
     let place = Place::new();
     place.write("in.csv", "text\nhello\n");
     place.write("large.csv", "x".repeat(MAX_FILE_BYTES as usize + 1));
@@ -200,7 +202,7 @@ async fn mistakes_are_told_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_batch_answers_every_text_in_order_and_the_bad_ones_in_place() {
+async fn a_batch_answers_every_text_in_order_and_failures_in_place() {
     let place = Place::new();
     let mut session = session(&place);
     let mut batch =

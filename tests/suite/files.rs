@@ -87,9 +87,8 @@ async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     let place = Place::new();
     place.write("in.csv", numbered(300).replace("text 200\n", "held\n"));
     let engine = start(&place.script, settings());
-    let running = place.job("in.csv").start(engine);
-    // Rows before the held one are finished; behind it only those in flight were begun, and none is
-    // finished.
+    let running = in_turn(place.job("in.csv")).start(engine);
+    // Rows before the held one are finished; behind it none is begun.
     until(&running, 199).await;
     drop(running);
     while !place.names().contains(&"in.predicted.csv.progress".to_owned()) || still_locked(&place) {
@@ -117,6 +116,12 @@ async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     assert_eq!(place.names(), ["in.csv", "in.predicted.csv"]);
 }
 
+/// The job with one row in flight, so that no row can be queued behind a later one that is held.
+fn in_turn(mut job: FileJob) -> FileJob {
+    job.settings.in_flight = 1;
+    job
+}
+
 fn still_locked(place: &Place) -> bool {
     let journal = fs::File::open(place.path("in.predicted.csv.progress")).unwrap();
     journal.try_lock().is_err()
@@ -126,7 +131,7 @@ fn still_locked(place: &Place) -> bool {
 async fn resuming_with_other_rows_or_settings_is_refused() {
     let place = Place::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
-    let running = place.job("in.csv").start(start(&place.script, settings()));
+    let running = in_turn(place.job("in.csv")).start(start(&place.script, settings()));
     until(&running, 79).await;
     drop(running);
     while still_locked(&place) {
@@ -147,7 +152,7 @@ async fn resuming_with_other_rows_or_settings_is_refused() {
 async fn a_cancelled_job_leaves_nothing_within_100_ms() {
     let place = Place::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
-    let mut running = place.job("in.csv").start(start(&place.script, settings()));
+    let mut running = in_turn(place.job("in.csv")).start(start(&place.script, settings()));
     until(&running, 79).await;
     let asked = std::time::Instant::now();
     running.discard();

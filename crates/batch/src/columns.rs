@@ -51,7 +51,7 @@ const PREFIX: &str = "local_model_";
 /// The names depend on the columns of the input alone and not on what its rows turn out to contain.
 /// So the user's columns are never overwritten, and a column of theirs is never taken for one of
 /// ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ColumnNames {
     prefix: &'static str,
 }

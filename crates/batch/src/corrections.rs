@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::FileJob;
 use crate::columns::{Column, OutputColumns};
 use crate::error::Error;
-use crate::running::{Monitor, Progress, Stage};
+use crate::handle::{Monitor, Progress, Stage};
 use classifier::{ModelInfo, Task};
 use tables::{Cell, CsvOptions, OutputFile, PartialFile, Projection, TableFile};
 
@@ -119,7 +119,7 @@ fn claim(job: &FileJob, monitor: &mut Monitor) -> Result<OutputFile, Error> {
     loop {
         match OutputFile::claim_existing(job.output_location()?) {
             Err(tables::Error::AlreadyRunning { .. }) if started.elapsed() < MAX_WAIT => {
-                monitor.report(Progress::default)?;
+                monitor.report(Progress::new(Stage::Waiting, 0))?;
                 thread::sleep(RETRY_INTERVAL);
             }
             claimed => return Ok(claimed?),
@@ -150,7 +150,7 @@ fn write<'t>(
             values.push(added.iter().map(value).collect());
         }
         writer.write(chunk, values)?;
-        monitor.report(|| Progress { stage: Stage::Writing, done: row, ..Progress::default() })?;
+        monitor.report(Progress::new(Stage::Writing, row))?;
     }
     if let Some((beyond, _)) = decisions.first_key_value() {
         let found = format!("the output has {row} rows");

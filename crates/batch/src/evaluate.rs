@@ -2,20 +2,18 @@
 //! worth is computed by the crate `evaluation`.
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evaluation::{Gold, GoldKind, GoldParser, GoldScan, ScoredFile, ScoredRow};
-use futures_util::stream::{self, StreamExt};
 use tables::{Cell, CellKind, Chunk, ColumnRef, CsvOptions, PathPolicy, Projection, TableFile};
 use tokio::runtime::Handle;
 
+use crate::context::Context;
 use crate::error::Error;
+use crate::handle::{JobHandle, Progress, Slots, Stage};
 use crate::review::shortened;
-use crate::rows::{RowOptions, classify_rows, concerns_every_row};
-use crate::run::wait_for_model;
-use crate::running::{JobHandle, Monitor, Progress, Slots, Stage};
+use crate::rows::RowOptions;
 use crate::summary::{MAX_REASONS, RowSample};
 use cache_dir::digest::{self, hex};
 use classifier::{Input, ModelInfo, Task};
@@ -45,16 +43,15 @@ impl EvaluationRun {
     /// kept running until the job has ended.
     pub fn start(self, engine: Arc<Engine>) -> JobHandle<ScoredFile> {
         let runtime = Handle::current();
-        Slots::new(1).spawn(move |monitor| Job { run: &self, engine, runtime, monitor }.score_file())
+        Slots::new(1)
+            .spawn(move |monitor| Job { run: &self, context: Context { engine, runtime, monitor } }.score_file())
     }
 }
 
 /// A run at work.
 struct Job<'a> {
     run: &'a EvaluationRun,
-    engine: Arc<Engine>,
-    runtime: Handle,
-    monitor: &'a mut Monitor,
+    context: Context<'a>,
 }
 
 /// A row on its way through the engine: its number, and its label unless it cannot be read.
@@ -64,7 +61,7 @@ impl Job<'_> {
     fn score_file(mut self) -> Result<ScoredFile, Error> {
         let (started, run) = (Instant::now(), self.run);
         let mut table = TableFile::open(&run.path, &PathPolicy::Unrestricted, run.csv_options)?;
-        let info = wait_for_model(&self.engine, &self.runtime, run.model.as_deref(), self.monitor)?;
+        let info = self.context.wait_for_model(run.model.as_deref())?;
         let columns = run.columns(&mut table, &info)?;
         let sha256 = digest::of_file(table.path()).map_err(|error| {
             let (path, message) = (run.path.clone(), error.to_string());
@@ -104,7 +101,7 @@ impl Job<'_> {
         file: &mut ScoredFile,
     ) -> Result<GoldParser, Error> {
         let mut scan = GoldScan::new(GoldKind::for_model(&file.info, &file.labels));
-        self.monitor.report_now(Progress { stage: Stage::Reading, ..Progress::default() })?;
+        self.context.monitor.report(Progress::default())?;
         for chunk in table.rows(std::slice::from_ref(label), Projection::Selected)? {
             let rows = chunk?.rows;
             file.total_rows += rows.len() as u64;
@@ -113,8 +110,7 @@ impl Job<'_> {
                     scan.observe(cell);
                 }
             }
-            let done = file.total_rows;
-            self.monitor.report(|| Progress { done, ..Progress::default() })?;
+            self.context.monitor.report(Progress::new(Stage::Reading, file.total_rows))?;
         }
         if file.total_rows == 0 {
             return Err(tables::Error::NoRows { found: "a header at most" }.into());
@@ -129,7 +125,7 @@ impl Job<'_> {
         parser: &GoldParser,
         file: &mut ScoredFile,
     ) -> Result<(), Error> {
-        let (run, total, started) = (self.run, file.total_rows, Instant::now());
+        let (run, total, started) = (self.run, Some(file.total_rows), Some((Instant::now(), 0)));
         let rows = table.rows(columns, Projection::Selected)?.flat_map(split_chunk).zip(1..);
         let rows = rows.filter_map(|(cells, row)| run.parse_row(parser, row, cells));
         let options = RowOptions {
@@ -139,30 +135,18 @@ impl Job<'_> {
             ..RowOptions::default()
         };
         let mut failed = RowSample::default();
-        self.runtime.block_on(async {
-            let answers = classify_rows(Arc::clone(&self.engine), stream::iter(rows), options);
-            let mut answers = pin!(answers);
-            let mut stopped = pin!(self.monitor.stopped());
-            loop {
-                let answer = tokio::select! {
-                    biased;
-                    () = &mut stopped => return Err(Error::CANCELLED),
-                    answer = answers.next() => answer,
-                };
-                let Some(((row, gold), outcome)) = answer else { break };
-                match outcome {
-                    Ok(answer) => add_row(file, row, gold, &answer),
-                    Err(error) if concerns_every_row(&error) => return Err(error),
-                    Err(error) => {
-                        failed.add(row);
-                        add_reason(&mut file.reasons, error.to_string());
-                    }
+        self.context.classify(rows, options, |(row, gold), outcome| {
+            match outcome {
+                Ok(answer) => add_row(file, row, gold, &answer),
+                Err(error) => {
+                    failed.add(row);
+                    add_reason(&mut file.reasons, error.to_string());
                 }
-                self.monitor.report(|| Progress::predicting(row, 0, total, started))?;
             }
-            (file.failed, file.first_failed) = (failed.count, failed.first);
-            Ok(())
-        })
+            Ok(Progress { stage: Stage::Predicting, done: row, total, started })
+        })?;
+        (file.failed, file.first_failed) = (failed.count, failed.first);
+        Ok(())
     }
 }
 

@@ -6,15 +6,17 @@
 //! what a row gets in the output.
 
 mod columns;
+mod context;
 mod corrections;
 mod error;
 mod evaluate;
+mod handle;
 mod journal;
 mod record;
 mod review;
 mod rows;
 mod run;
-mod running;
+
 mod summary;
 
 use std::path::PathBuf;
@@ -26,14 +28,16 @@ use tokio::runtime::Handle;
 use cache_dir::digest::hex;
 use classifier::ModelInfo;
 use columns::ColumnNames;
+use context::Context;
 pub use corrections::{CorrectionReport, Corrections};
 use engine::Engine;
 pub use error::Error;
 pub use evaluate::EvaluationRun;
+use handle::Slots;
+pub use handle::{JobHandle, Progress, Stage};
 pub use review::{Review, ReviewRow};
 pub use rows::{RowOptions, classify_rows, concerns_every_row};
 use run::Run;
-pub use running::{JobHandle, Progress, Slots, Stage};
 pub use summary::{RowSample, Summary};
 use tables::{CellKind, ColumnRef, CsvOptions, IfExists, Location, PathPolicy, TableFile, output_location};
 
@@ -86,7 +90,7 @@ impl FileJob {
     /// Classifies the file.
     pub fn start(self, engine: Arc<Engine>) -> JobHandle<Summary> {
         let runtime = Handle::current();
-        self.settings.runs.clone().spawn(move |monitor| Run::new(&self, engine, runtime, monitor)?.finish())
+        self.settings.runs.clone().spawn(move |monitor| Run::new(&self, Context { engine, runtime, monitor })?.finish())
     }
 
     /// Finds the rows of the output to review, the least certain first, at most `limit`.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::FileJob;
 use crate::columns::{Column, OutputColumns};
 use crate::error::Error;
-use crate::running::{Monitor, Progress};
+use crate::handle::{Monitor, Progress, Stage};
 use tables::{CellKind, ColumnRef, Projection, TableFile};
 
 /// Longest part of a text that is returned.
@@ -88,7 +88,7 @@ pub(crate) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Resu
             let candidate = ReviewRow { row, text, prediction, confidence };
             if uncertain { marked.add(candidate) } else { all.add(candidate) }
         }
-        monitor.report(|| Progress { done: row, ..Progress::default() })?;
+        monitor.report(Progress::new(Stage::Reading, row))?;
     }
     let kept = if any_marked { marked } else { all };
     Ok(Review { output: output.path().to_owned(), rows: kept.rows, left: kept.seen, uncertain: any_marked })

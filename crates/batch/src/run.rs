@@ -6,52 +6,28 @@
 //! interrupted run needs nothing but its journal to be resumed.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
-use tokio::runtime::Handle;
 
 use crate::FileJob;
 use crate::columns::{Column, ColumnNames};
+use crate::context::Context;
 use crate::error::Error;
 use crate::evaluate::score_labels;
+use crate::handle::{Progress, Stage};
 use crate::journal::Journal;
 use crate::record::{Record, digest};
-use crate::rows::{RowOptions, classify_rows, concerns_every_row};
-use crate::running::{Monitor, PROGRESS_INTERVAL, Progress, Stage};
+use crate::rows::RowOptions;
 use crate::summary::Summary;
-use classifier::{Input, ModelInfo};
-use engine::{Engine, Priority};
+use classifier::Input;
+use engine::Priority;
 use evaluation::{GoldKind, GoldParser, GoldScan};
 use tables::{Cell, ColumnRef, OutputFile, PartialFile, Projection, TableFile, output_location};
 
-/// Waits for a model to be loaded.
-///
-/// # Errors
-/// Whatever keeps it from being loaded; `Cancelled`.
-pub(crate) fn wait_for_model(
-    engine: &Engine,
-    runtime: &Handle,
-    model: Option<&str>,
-    monitor: &mut Monitor,
-) -> Result<Arc<ModelInfo>, Error> {
-    monitor.report_now(Progress { stage: Stage::Loading, ..Progress::default() })?;
-    runtime.block_on(async {
-        tokio::select! {
-            info = engine.ready(model) => info.map_err(Error::from),
-            () = monitor.stopped() => Err(Error::CANCELLED),
-        }
-    })
-}
-
 pub(crate) struct Run<'a> {
     job: &'a FileJob,
-    engine: Arc<Engine>,
-    runtime: Handle,
-    monitor: &'a mut Monitor,
+    context: Context<'a>,
     source: TableFile,
     /// The texts, and the right labels if there are any.
     columns: Vec<ColumnRef>,
@@ -59,22 +35,19 @@ pub(crate) struct Run<'a> {
     finished: u64,
     /// Columns that at least one row has a value in.
     occurring: BTreeSet<Column>,
+    /// What our columns are called.
+    names: ColumnNames,
     /// Columns of the input; of JSON lines, fields called like one of ours that any row has.
     taken: BTreeSet<String>,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(
-        job: &'a FileJob,
-        engine: Arc<Engine>,
-        runtime: Handle,
-        monitor: &'a mut Monitor,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(job: &'a FileJob, context: Context<'a>) -> Result<Self, Error> {
         let mut source = TableFile::open(&job.path, &job.settings.paths, job.csv_options)?;
         let columns = job.columns(&mut source)?;
         let occurring = BTreeSet::from([Column::Prediction]);
         let taken = source.columns().iter().cloned().collect();
-        Ok(Self { job, engine, runtime, monitor, source, columns, finished: 0, occurring, taken })
+        Ok(Self { job, context, source, columns, finished: 0, occurring, names: ColumnNames::default(), taken })
     }
 
     /// Classifies the file and gives the output its name.
@@ -94,7 +67,7 @@ impl<'a> Run<'a> {
             // A cancelled call leaves nothing. After any other end, finished rows are kept for a
             // later run, and those of an earlier run are kept in any case.
             Err(error) => {
-                if !begun_before && (self.finished == 0 || self.monitor.is_discarded()) {
+                if !begun_before && (self.finished == 0 || self.context.monitor.is_discarded()) {
                     target.discard();
                 }
                 Err(error)
@@ -103,7 +76,7 @@ impl<'a> Run<'a> {
     }
 
     fn classify_and_write<'t>(&mut self, target: &'t OutputFile) -> Result<(Summary, PartialFile<'t>), Error> {
-        let model = wait_for_model(&self.engine, &self.runtime, self.job.model.as_deref(), self.monitor)?;
+        let model = self.context.wait_for_model(self.job.model.as_deref())?;
         let fingerprint = self.job.fingerprint(&model, &self.columns[0].column);
         let file = target.progress_file()?;
         let mut journal = Journal::open(file, target.progress().start, &fingerprint, target.path())?;
@@ -111,9 +84,10 @@ impl<'a> Run<'a> {
         self.finished = resumed;
         let mut scan = GoldScan::new(GoldKind::Label(score_labels(&model, &self.job.labels)));
         let total = self.read_through(&mut journal, &mut scan)?;
+        self.names = ColumnNames::for_input(&self.taken)?;
         self.classify(&mut journal, total)?;
         let (mut summary, partial) = self.write(&mut journal, target, scan.finish_with_unknown())?;
-        summary.model = self.job.model.clone().unwrap_or_else(|| self.engine.names().swap_remove(0));
+        summary.model = self.job.model.clone().unwrap_or_else(|| self.context.engine.names().swap_remove(0));
         summary.resumed = resumed;
         Ok((summary, partial))
     }
@@ -121,7 +95,7 @@ impl<'a> Run<'a> {
     /// Counts the rows, compares the first ones with the journal of an earlier run, and looks for
     /// fields called like our columns. Also takes note of the labels in the label column.
     fn read_through(&mut self, journal: &mut Journal, scan: &mut GoldScan) -> Result<u64, Error> {
-        self.monitor.report_now(Progress::default())?;
+        self.context.monitor.report(Progress::default())?;
         let mut records = journal.records()?;
         let mut done = 0;
         // A line of JSON may have any field, and the columns are those of the first lines.
@@ -143,7 +117,7 @@ impl<'a> Run<'a> {
                     note(&mut self.occurring, &record);
                 }
             }
-            self.monitor.report(|| Progress { done, ..Progress::default() })?;
+            self.context.monitor.report(Progress::new(Stage::Reading, done))?;
         }
         match done {
             0 => Err(tables::Error::NoRows { found: "a header at most" }.into()),
@@ -154,44 +128,25 @@ impl<'a> Run<'a> {
 
     /// Classifies every row that the journal does not have yet.
     fn classify(&mut self, journal: &mut Journal, total: u64) -> Result<(), Error> {
-        let (resumed, started) = (self.finished, Instant::now());
-        let progress = |done| Progress::predicting(done, resumed, total, started);
-        self.monitor.report_now(progress(resumed))?;
+        let started = Some((Instant::now(), self.finished));
+        let progress = |done| Progress { stage: Stage::Predicting, done, total: Some(total), started };
+        self.context.monitor.report(progress(self.finished))?;
         let cells = self.source.rows(&self.columns[..1], Projection::Selected)?.flat_map(cells);
         let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
-        let rows = cells.skip(resumed as usize).map(|cell| (digest(&cell), cell.map(input).map_err(Error::from)));
+        let rows = cells.skip(self.finished as usize);
+        let rows = rows.map(|cell| (digest(&cell), cell.map(input).map_err(Error::from)));
         let options = RowOptions {
             model: self.job.model.clone(),
             priority: Priority::Background,
             in_flight: self.job.settings.in_flight,
             ..RowOptions::default()
         };
-        self.runtime.block_on(async {
-            let mut answers = pin!(classify_rows(Arc::clone(&self.engine), stream::iter(rows), options));
-            let mut stopped = pin!(self.monitor.stopped());
-            // Progress is reported also while one long row holds up the rest.
-            let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
-            loop {
-                let answer = tokio::select! {
-                    biased;
-                    () = &mut stopped => return Err(Error::CANCELLED),
-                    _ = ticks.tick() => {
-                        self.monitor.report_now(progress(self.finished))?;
-                        continue;
-                    }
-                    answer = answers.next() => answer,
-                };
-                match answer {
-                    None => return Ok(()),
-                    Some((_, Err(error))) if concerns_every_row(&error) => return Err(error),
-                    Some((digest, outcome)) => {
-                        let record = Record::new(digest, outcome);
-                        note(&mut self.occurring, &record);
-                        journal.append(&record)?;
-                        self.finished += 1;
-                    }
-                }
-            }
+        self.context.classify(rows, options, |digest, outcome| {
+            let record = Record::new(digest, outcome);
+            note(&mut self.occurring, &record);
+            journal.append(&record)?;
+            self.finished += 1;
+            Ok(progress(self.finished))
         })
     }
 
@@ -203,11 +158,9 @@ impl<'a> Run<'a> {
         gold: GoldParser,
     ) -> Result<(Summary, PartialFile<'t>), Error> {
         let total = self.finished;
-        let progress = Progress { stage: Stage::Writing, done: total, total: Some(total), ..Progress::default() };
-        self.monitor.report_now(progress)?;
-        let names = ColumnNames::for_input(&self.taken)?;
+        let progress = Progress { total: Some(total), ..Progress::new(Stage::Writing, total) };
         let partial = target.create()?;
-        let added = self.occurring.iter().map(|column| names.added(*column)).collect();
+        let added = self.occurring.iter().map(|column| self.names.added(*column)).collect();
         let mut output = self.source.writer(target.path(), &partial, added)?;
         let mut summary = Summary::new(self.columns[0].column.clone(), gold);
         let mut records = journal.records()?;
@@ -222,7 +175,7 @@ impl<'a> Run<'a> {
                 values.push(self.occurring.iter().map(value).collect());
             }
             output.write(chunk, values)?;
-            self.monitor.report(|| progress)?;
+            self.context.monitor.report(progress)?;
         }
         if summary.rows != total {
             return Err(self.changed(summary.rows + 1));

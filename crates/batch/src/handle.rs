@@ -13,8 +13,6 @@ use tokio::task::JoinHandle;
 
 use crate::error::Error;
 
-/// Minimum interval between two progress updates.
-pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Files that a process works on at a time. Each has a thread and some rows in the engine.
 const DEFAULT_SLOTS: usize = 4;
 /// A rate measured over less time says nothing.
@@ -40,41 +38,37 @@ pub struct Progress {
     pub done: u64,
     /// Known once the file has been read through.
     pub total: Option<u64>,
-    pub rows_per_second: Option<f64>,
-    /// Estimated time to the last prediction.
-    pub left: Option<Duration>,
+    /// When the predictions began, and how many rows were finished then.
+    pub(crate) started: Option<(Instant, u64)>,
 }
 
 impl Progress {
-    /// Describes a run of which `resumed` of the `done` rows were finished before it `started`.
-    pub fn predicting(done: u64, resumed: u64, total: u64, started: Instant) -> Self {
+    pub(crate) fn new(stage: Stage, done: u64) -> Self {
+        Self { stage, done, ..Self::default() }
+    }
+
+    /// Returns the rows predicted per second since the start, once that says something.
+    fn rows_per_second(&self) -> Option<f64> {
+        let (started, resumed) = self.started?;
         let seconds = started.elapsed().as_secs_f64();
-        let rate = (done > resumed && seconds > MIN_RATE_SECONDS).then(|| (done - resumed) as f64 / seconds);
-        Self {
-            stage: Stage::Predicting,
-            done,
-            total: Some(total),
-            rows_per_second: rate,
-            left: rate.map(|rate| Duration::from_secs_f64(total.saturating_sub(done) as f64 / rate)),
-        }
+        (self.done > resumed && seconds > MIN_RATE_SECONDS).then(|| (self.done - resumed) as f64 / seconds)
     }
 }
 
 impl std::fmt::Display for Progress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.stage, self.total) {
-            (Stage::Waiting, _) => write!(formatter, "waiting for another file"),
-            (Stage::Reading, _) => write!(formatter, "reading, {} rows", self.done),
-            (Stage::Loading, _) => write!(formatter, "the model is loading"),
-            (Stage::Predicting, Some(total)) => {
+        match self.stage {
+            Stage::Waiting => write!(formatter, "waiting for another file"),
+            Stage::Reading => write!(formatter, "reading, {} rows", self.done),
+            Stage::Loading => write!(formatter, "the model is loading"),
+            Stage::Writing => write!(formatter, "writing the output"),
+            Stage::Predicting => {
+                let total = self.total.unwrap_or(self.done);
                 write!(formatter, "{} of {total} rows", self.done)?;
-                if let (Some(rate), Some(left)) = (self.rows_per_second, self.left) {
-                    write!(formatter, ", {rate:.0} rows/s, {} left", format_duration(left))?;
-                }
-                Ok(())
+                let Some(rate) = self.rows_per_second() else { return Ok(()) };
+                let left = Duration::from_secs_f64(total.saturating_sub(self.done) as f64 / rate);
+                write!(formatter, ", {rate:.0} rows/s, {} left", format_duration(left))
             }
-            (Stage::Predicting, None) => write!(formatter, "{} rows", self.done),
-            (Stage::Writing, _) => write!(formatter, "writing the output"),
         }
     }
 }
@@ -125,40 +119,26 @@ impl<T> JobHandle<T> {
 }
 
 /// The job's own side: where it reports its progress and learns that it has to stop.
-pub struct Monitor {
+pub(crate) struct Monitor {
     progress: watch::Sender<Progress>,
     stop: watch::Receiver<Stop>,
-    reported_at: Option<Instant>,
 }
 
 impl Monitor {
-    /// Reports the progress if the last report is [`PROGRESS_INTERVAL`] old.
+    /// Reports the progress.
     ///
     /// # Errors
-    /// `Cancelled` if the job has to stop.
-    pub fn report(&mut self, progress: impl FnOnce() -> Progress) -> Result<(), Error> {
+    /// [`Error::CANCELLED`] if the job has to stop.
+    pub(crate) fn report(&mut self, progress: Progress) -> Result<(), Error> {
         if !matches!(self.stop.has_changed(), Ok(false)) {
             return Err(Error::CANCELLED);
         }
-        if self.reported_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL) {
-            self.reported_at = Some(Instant::now());
-            self.progress.send_replace(progress());
-        }
+        self.progress.send_replace(progress);
         Ok(())
     }
 
-    /// Reports the progress in any case: at the start of a stage, or for a caller with a timer of
-    /// its own.
-    ///
-    /// # Errors
-    /// `Cancelled` if the job has to stop.
-    pub fn report_now(&mut self, progress: Progress) -> Result<(), Error> {
-        self.reported_at = None;
-        self.report(|| progress)
-    }
-
     /// Completes when the job has to stop.
-    pub fn stopped(&self) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + use<> {
         let mut stop = self.stop.clone();
         async move {
             // An error means that the handle was dropped.
@@ -174,12 +154,12 @@ impl Monitor {
         if let Ok(permit) = Arc::clone(&slots).try_acquire_owned() {
             return Ok(permit);
         }
-        self.report_now(Progress { stage: Stage::Waiting, ..Progress::default() })?;
+        self.report(Progress::new(Stage::Waiting, 0))?;
         let permit = tokio::select! {
             permit = slots.acquire_owned() => permit.map_err(|_| Error::CANCELLED)?,
             () = self.stopped() => return Err(Error::CANCELLED),
         };
-        self.report_now(Progress::default())?;
+        self.report(Progress::default())?;
         Ok(permit)
     }
 }
@@ -187,7 +167,7 @@ impl Monitor {
 /// Places for the jobs of one kind. Jobs that find none free wait, and say so in their
 /// progress.
 #[derive(Clone, Debug)]
-pub struct Slots(Arc<Semaphore>);
+pub(crate) struct Slots(Arc<Semaphore>);
 
 impl Default for Slots {
     fn default() -> Self {
@@ -197,20 +177,20 @@ impl Default for Slots {
 
 impl Slots {
     /// Slots for this number of jobs at a time.
-    pub fn new(jobs: usize) -> Self {
+    pub(crate) fn new(jobs: usize) -> Self {
         Self(Arc::new(Semaphore::new(jobs)))
     }
 
     /// Runs `work` on a thread of its own as soon as a slot is free.
     ///
     /// Must be called inside a tokio runtime.
-    pub fn spawn<T: Send + 'static>(
+    pub(crate) fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Monitor) -> Result<T, Error> + Send + 'static,
     ) -> JobHandle<T> {
         let (progress, seen) = watch::channel(Progress::default());
         let (stop, stopped) = watch::channel(Stop::No);
-        let mut monitor = Monitor { progress, stop: stopped, reported_at: None };
+        let mut monitor = Monitor { progress, stop: stopped };
         let slots = Arc::clone(&self.0);
         let outcome = tokio::spawn(async move {
             let permit = monitor.acquire(slots).await?;
@@ -238,24 +218,19 @@ mod tests {
 
     #[test]
     fn progress_reads_like_a_sentence() {
-        let progress = Progress {
-            stage: Stage::Predicting,
-            done: 12_300,
-            total: Some(50_000),
-            rows_per_second: Some(410.4),
-            left: Some(Duration::from_secs(92)),
-        };
-        assert_eq!(progress.to_string(), "12300 of 50000 rows, 410 rows/s, 1 min 32 s left");
+        let started = Instant::now().checked_sub(Duration::from_secs(30)).map(|started| (started, 300));
+        let progress = Progress { stage: Stage::Predicting, done: 12_300, total: Some(50_000), started };
+        assert_eq!(progress.to_string(), "12300 of 50000 rows, 400 rows/s, 1 min 34 s left");
         assert_eq!(format_duration(Duration::from_secs(7290)), "2 h 1 min");
     }
 
     /// A job that runs until it is stopped.
     fn endless(slots: &Slots) -> JobHandle<()> {
         slots.spawn(|monitor| {
-            monitor.report_now(Progress { done: 1, ..Progress::default() })?;
+            monitor.report(Progress::new(Stage::Reading, 1))?;
             loop {
                 thread::sleep(Duration::from_millis(1));
-                monitor.report(Progress::default)?;
+                monitor.report(Progress::new(Stage::Reading, 1))?;
             }
         })
     }
