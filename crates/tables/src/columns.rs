@@ -1,6 +1,6 @@
 //! Which column a caller means: by name, by number, or because no other one is likely.
 
-use crate::Error;
+use crate::error::Error;
 
 /// Usual names for a column of texts. If a file has several of them, the caller has to choose.
 const USUAL_NAMES: [&str; 12] = [

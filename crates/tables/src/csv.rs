@@ -7,10 +7,8 @@ use serde_json::Value;
 use crate::compression::Encoder;
 use crate::csv_records::{Record, Records, decode, encode, rewrite};
 use crate::error::Error;
-use crate::lines::BOM;
-use crate::rows::{
-    CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, other_format,
-};
+use crate::limits::{BOM, CHUNK_BYTES, CHUNK_ROWS};
+use crate::rows::{Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, other_format};
 
 /// How a CSV file is written. Its output is written in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use std::io::{self, Read};
 
 use crate::error::Error;
-use crate::lines::BOM;
-use crate::rows::{MAX_ROW_BYTES, too_long};
+use crate::limits::{BOM, MAX_ROW_BYTES, too_long};
 
 const READ_BYTES: usize = 1 << 16;
 

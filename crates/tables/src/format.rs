@@ -8,7 +8,7 @@ use crate::compression::Compression;
 use crate::csv::{Dialect, LineEnd};
 use crate::csv_records::Records;
 use crate::error::Error;
-use crate::lines::BOM;
+use crate::limits::BOM;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {

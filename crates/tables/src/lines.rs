@@ -3,10 +3,8 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::error::Error;
-use crate::rows::{CHUNK_BYTES, CHUNK_ROWS, MAX_ROW_BYTES, Row, too_long};
-
-/// The byte order mark of UTF-8, which some programs put at the beginning of a file.
-pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
+use crate::limits::{BOM, CHUNK_BYTES, CHUNK_ROWS, MAX_ROW_BYTES, too_long};
+use crate::rows::Row;
 
 /// A line without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]

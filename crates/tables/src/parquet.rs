@@ -21,10 +21,8 @@ use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::rows::{
-    CHUNK_BYTES, CHUNK_ROWS, Cell, Chunk, ColumnRef, MAX_ROW_BYTES, NewColumn, RawRows, Row, RowReader, RowWriter,
-    ValueKind, other_format, too_long,
-};
+use crate::limits::{CHUNK_BYTES, CHUNK_ROWS, MAX_ROW_BYTES, too_long};
+use crate::rows::{Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, ValueKind, other_format};
 
 /// A row group is held in memory until it has this size, or this number of rows.
 const GROUP_BYTES: usize = 16 << 20;

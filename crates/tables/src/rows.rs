@@ -7,14 +7,6 @@ use serde_json::Value;
 use crate::csv_records::Record;
 use crate::error::Error;
 
-/// The longest row that is read. A longer one is reported and skipped, so that a file without line
-/// ends, or with a quote that is never closed, does not fill the memory. Texts have a much lower
-/// limit.
-pub const MAX_ROW_BYTES: usize = 16 << 20;
-/// Rows in a chunk, or fewer if they are large.
-pub(crate) const CHUNK_ROWS: usize = 256;
-pub(crate) const CHUNK_BYTES: usize = 1 << 20;
-
 /// The value of a row in one of the selected columns, or why there is none.
 pub type Cell = Result<String, Error>;
 
@@ -98,14 +90,6 @@ pub(crate) trait RowWriter {
 
     /// Writes what is still buffered.
     fn finish(self: Box<Self>) -> io::Result<()>;
-}
-
-/// The error of a row that is longer than [`MAX_ROW_BYTES`].
-pub(crate) fn too_long(bytes: u64) -> Error {
-    Error::BadRow {
-        found: format!("has {bytes} bytes and was skipped"),
-        expected: format!("at most {MAX_ROW_BYTES}; split it"),
-    }
 }
 
 /// The error of a writer that is given rows of another format, which would be a defect.
