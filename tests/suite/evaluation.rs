@@ -7,7 +7,7 @@ use std::process::Output;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
-use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::builder::{LargeListBuilder, ListBuilder, StringBuilder};
 use batch::EvaluationRun;
 use classifier::testing::{fixture, load_folder, with_settings};
 use classifier::{Input, LabeledPrediction};
@@ -349,6 +349,20 @@ fn candidate_labels_are_measured_in_place_of_the_models_own() {
     place.write("topics.csv", "text,label\nthe team won the match,sport\nthe food was cold,food\n");
     let evaluation = evaluate_with(&place, "topics.csv", &fixture("nli"), &["sport", "food"]).unwrap();
     assert_eq!(evaluation.json()["labels"], json!(["sport", "food"]));
+}
+
+/// polars writes `large_list<large_string>`, pyarrow and pandas write `list<string>`.
+#[test]
+fn lists_of_labels_are_read_as_polars_writes_them() {
+    let place = Place::new();
+    let texts: ArrayRef = Arc::new(arrow_array::LargeStringArray::from(vec!["good food", "bad"]));
+    let mut lists = LargeListBuilder::new(arrow_array::builder::LargeStringBuilder::new());
+    lists.append_value(["spam", "toxic"].map(Some));
+    lists.append_value([Some("toxic")]);
+    let columns = vec![("text", texts), ("labels", Arc::new(lists.finish()) as ArrayRef)];
+    parquet(&place.path("labels.parquet"), columns, Compression::UNCOMPRESSED);
+    let evaluation = evaluate(&place, "labels.parquet", &fixture("xlm-roberta-multilabel"));
+    assert_eq!((evaluation.file.rows.len(), evaluation.file.failed), (2, 0));
 }
 
 #[test]
