@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tables::{CsvOptions, IfExists, PathPolicy};
 
+use crate::error::Error;
 use crate::args::Options;
 use crate::commands::predict::PredictArgs;
 use crate::commands::{Outcome, engine, print, runtime};
@@ -78,7 +79,8 @@ pub(super) async fn watched<T>(running: &mut JobHandle<T>) -> anyhow::Result<T> 
         () = update => unreachable!("the bar is updated until the job has ended"),
     };
     bar.finish_and_clear();
-    outcome.map_err(|error| anyhow!(error))
+    // The program's own error adds the flags that help.
+    outcome.map_err(|error| Error::from(error).into())
 }
 
 /// Returns the summary's fields in the order in which they are shown. Fields that do not apply are
