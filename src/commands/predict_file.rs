@@ -10,10 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tables::{CsvOptions, IfExists, PathPolicy};
 
-use crate::error::Error;
 use crate::args::Options;
 use crate::commands::predict::PredictArgs;
 use crate::commands::{Outcome, engine, print, runtime};
+use crate::error::Error;
 use crate::process;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
