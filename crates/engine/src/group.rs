@@ -121,14 +121,15 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has one more worker look at the queues, if a job waits. Starts it if all others are busy.
+    /// Has one more worker look at the queues, if a job waits. Starts it if all others are running;
+    /// one that is neither running nor idle is about to look.
     fn wake(self: &Arc<Self>, state: &mut State) {
         if state.waiting() == 0 {
             return;
         }
         if state.idle_workers > 0 {
             self.changed.notify_one();
-        } else if state.workers < self.limits.workers {
+        } else if state.running.len() == state.workers && state.workers < self.limits.workers {
             let (group, number) = (Arc::clone(self), state.workers);
             match thread::Builder::new().name("inference".into()).spawn(move || group.work(number)) {
                 Ok(_) => state.workers += 1,
