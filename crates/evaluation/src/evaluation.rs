@@ -23,7 +23,7 @@ pub struct Evaluation {
     /// The threshold that reaches it, or the best point if none does; absent without a fitted
     /// temperature.
     pub threshold: Option<Result<Threshold, Option<Coverage>>>,
-    /// The settings file the calibration was written to; set by whoever wrote it.
+    /// The settings file the calibration was written to; set by the command that wrote it.
     pub written: Option<PathBuf>,
 }
 

@@ -38,7 +38,8 @@ pub enum Gold {
 }
 
 impl GoldKind {
-    /// Returns what a correct answer looks like for this model. `labels` as in [`measure`](crate::measure).
+    /// Returns what a correct answer looks like for this model. `labels` as in
+    /// [`measure`](crate::measure).
     pub fn for_model(info: &ModelInfo, labels: &[Arc<str>]) -> Self {
         let candidates = labels != info.labels;
         match info.task {
