@@ -3,15 +3,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use batch::{RowOptions, classify_rows};
-use classifier::{Input, Task};
-use engine::testing::{self, Script};
-use engine::{EngineSettings, Priority};
+use classifier::Task;
+use engine::testing::Script;
 use futures_util::future::join_all;
-use futures_util::{StreamExt, stream};
-use local_model_mcp::error::Error;
 use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, text};
@@ -156,27 +151,6 @@ fn tool_calls_read_files_below_the_project_folder() {
     assert!(project.read("in.predicted.csv").contains("I love this,positive,"));
     assert_eq!(started_in.names(), ["in.txt"]);
     assert_eq!(server.finish(), (Some(0), String::new()));
-}
-
-/// Classifies texts of the fake with one worker and a queue of one.
-async fn classified(script: &Arc<Script>, texts: Vec<&'static str>) -> Vec<(usize, Result<String, Error>)> {
-    let engine = testing::start(script, EngineSettings { queue_capacity: 1, ..testing::settings() });
-    let rows = texts.into_iter().enumerate().map(|(row, text)| (row, Ok(Input::single(text))));
-    let options = RowOptions { in_flight: 4, priority: Priority::Background, ..RowOptions::default() };
-    let answers = classify_rows(engine, stream::iter(rows), options);
-    answers.map(|(row, outcome)| (row, outcome.map(|answer| answer.label().prediction))).collect().await
-}
-
-#[tokio::test]
-async fn a_full_queue_costs_no_row_and_the_order_stays() {
-    let script = Arc::new(Script::default());
-    let answers = classified(&script, vec!["one", "one two three", "fail", "two", "three", "a b c d e f g"]).await;
-    let labels: Vec<_> = answers.iter().map(|(_, outcome)| outcome.as_deref().unwrap_or("failed")).collect();
-    assert_eq!(labels, ["short", "middle", "failed", "short", "short", "long"]);
-    assert!(answers.iter().map(|(row, _)| *row).eq(0..6));
-    assert!(
-        answers.iter().all(|(_, outcome)| !matches!(outcome, Err(Error::Engine(engine::Error::Overloaded { .. }))))
-    );
 }
 
 #[tokio::test]

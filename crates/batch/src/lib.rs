@@ -1,9 +1,18 @@
 //! Whole files: predictions for every row, a summary, the rows to review, and the reviewer's
 //! decisions.
 //!
-//! A job knows the engine and `files`, and neither the protocol nor the terminal. [`rows`] is where
-//! texts meet the engine, [`run`] goes through a file with it, and [`record`] and [`columns`] say
-//! what a row gets in the output.
+//! [`FileJob`] classifies a file, finds rows to review in its output, and corrects them there.
+//! [`EvaluationRun`] classifies the rows of a labelled file. Both run on a thread of their own and
+//! are seen through a [`JobHandle`]. [`classify_rows`] is the loop that all rows go through, those
+//! of a filter too. Nothing here knows the protocol or the terminal.
+//!
+//! # Files
+//! - `rows`, `context`: rows through the engine, in order; with the monitor of a job
+//! - `run`: one run over a file; `journal`: its finished rows, for the output and for resuming
+//! - `record`, `columns`: what becomes of a row, and the columns that the output gets from it
+//! - `summary`, `review`, `corrections`: what callers get, and what they send back
+//! - `handle`: progress, cancellation, and the slots that jobs wait for
+//! - `evaluate`: the rows of a labelled file with their scores
 
 mod columns;
 mod context;
@@ -16,7 +25,6 @@ mod record;
 mod review;
 mod rows;
 mod run;
-
 mod summary;
 
 use std::path::PathBuf;
@@ -36,7 +44,7 @@ pub use evaluate::EvaluationRun;
 use handle::Slots;
 pub use handle::{JobHandle, Progress, Stage};
 pub use review::{Review, ReviewRow};
-pub use rows::{RowOptions, classify_rows, concerns_every_row};
+pub use rows::{RowOptions, classify_rows};
 use run::Run;
 pub use summary::{RowSample, Summary};
 use tables::{CellKind, ColumnRef, CsvOptions, IfExists, Location, PathPolicy, TableFile, output_location};

@@ -32,10 +32,10 @@ pub struct RowOptions {
 /// Classifies a stream of rows. The answers come in the order of the rows.
 ///
 /// Each row is a pair: a value that is handed back with the answer, and the input, or why there is
-/// none. A row that fails does not affect the others; [`concerns_every_row`] tells errors that
-/// every further row would meet. A row that meets a full queue waits and asks again, without a
-/// limit. Rows are taken from the stream only while fewer than `in_flight` are unanswered, so
-/// memory does not grow with the input. Dropping the stream cancels all rows in flight.
+/// none. A row that fails does not affect the others. A row that meets a full queue waits and asks
+/// again, without a limit. Rows are taken from the stream only while fewer than `in_flight` are
+/// unanswered, so memory does not grow with the input. Dropping the stream cancels all rows in
+/// flight.
 pub fn classify_rows<T, E: From<engine::Error>>(
     engine: Arc<Engine>,
     rows: impl Stream<Item = (T, Result<Input, E>)>,
@@ -73,7 +73,7 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
 }
 
 /// Returns whether every further row would meet this error, so that a run had better end with it.
-pub fn concerns_every_row(error: &Error) -> bool {
+pub(crate) fn concerns_every_row(error: &Error) -> bool {
     matches!(
         error,
         Error::Engine(
@@ -83,4 +83,33 @@ pub fn concerns_every_row(error: &Error) -> bool {
                 )
         ) | Error::Tables(tables::Error::FileBroken { .. })
     ) || error.kind() == engine::Kind::Model
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::testing::{self, Script};
+    use engine::{EngineSettings, Priority};
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_costs_no_row_and_the_order_stays() {
+        let texts = ["one", "one two three", "fail", "two", "three", "a b c d e f g"];
+        for priority in [Priority::Interactive, Priority::Background] {
+            // The queue has places for two of the six rows in flight.
+            let settings = EngineSettings { queue_capacity: 1, ..testing::settings() };
+            let engine = testing::start(&Arc::new(Script::default()), settings);
+            let rows = texts.into_iter().enumerate().map(|(row, text)| (row, Ok::<_, Error>(Input::single(text))));
+            let options = RowOptions { in_flight: 6, priority, ..RowOptions::default() };
+            let answers: Vec<_> = classify_rows(engine, stream::iter(rows), options).collect().await;
+            let label = |outcome: &Result<Answer, Error>| {
+                outcome.as_ref().map_or_else(ToString::to_string, |answer| answer.label().prediction)
+            };
+            let labels: Vec<(usize, String)> = answers.iter().map(|(row, outcome)| (*row, label(outcome))).collect();
+            assert!(labels[2].1.contains("the text says so"), "{labels:?}");
+            let expected = ["short", "middle", labels[2].1.as_str(), "short", "short", "long"];
+            assert!(labels.iter().map(|(row, label)| (*row, label.as_str())).eq(expected.into_iter().enumerate()));
+        }
+    }
 }
