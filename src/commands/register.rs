@@ -259,10 +259,10 @@ mod tests {
     fn sample_value(argument: &clap::Arg) -> String {
         let choices = argument.get_possible_values();
         let choices = choices.iter().map(|value| value.get_name().to_owned());
-        let samples = choices.chain(["/a/folder", "7", "300000000"].map(str::to_owned));
+        let mut samples = choices.chain(["/a/folder", "7", "300000000"].map(str::to_owned));
         let flag = format!("--{}", argument.get_long().unwrap());
         let accepted = |value: &String| Cli::command().try_get_matches_from([NAME, "register", &flag, value]).is_ok();
-        samples.filter(accepted).next().unwrap_or_else(|| panic!("{flag} accepts no sample value"))
+        samples.find(accepted).unwrap_or_else(|| panic!("{flag} accepts no sample value"))
     }
 
     #[cfg(unix)]
