@@ -77,7 +77,7 @@ fn command_line() -> String {
 
 /// Formats an argument as it is typed.
 fn usage(argument: &Arg) -> String {
-    let values = argument.get_value_names().unwrap_or_default().iter().map(|name| name.to_string());
+    let values = argument.get_value_names().unwrap_or_default().iter().map(ToString::to_string);
     let value = values.collect::<Vec<_>>().join(" ");
     match (argument.get_long(), argument.get_action().takes_values()) {
         (None, _) => format!("`{value}`"),
