@@ -1,7 +1,7 @@
 //! Table of contents of the tests. Unit tests of pure logic stand beside the code; everything that needs more than one
 //! room is here, in one executable so that it links once.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 /// A minimal client: raw lines of JSON over any pair of streams, and the built executable as a child.
 mod client;

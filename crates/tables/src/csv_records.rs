@@ -70,11 +70,9 @@ pub(crate) fn decode(field: &[u8]) -> Cow<'_, [u8]> {
     let Some(inside) = field.strip_prefix(b"\"") else { return Cow::Borrowed(field) };
     let (mut text, mut quoted, mut bytes) = (Vec::with_capacity(inside.len()), true, inside.iter().copied().peekable());
     while let Some(byte) = bytes.next() {
-        if quoted && byte == b'"' {
-            if bytes.next_if_eq(&b'"').is_none() {
-                quoted = false;
-                continue;
-            }
+        if quoted && byte == b'"' && bytes.next_if_eq(&b'"').is_none() {
+            quoted = false;
+            continue;
         }
         text.push(byte);
     }

@@ -217,7 +217,7 @@ fn cell(values: &StringArray, row: usize, column: &ColumnRef) -> Cell {
 /// Adds the bytes of the strings in each value, at any depth. Other values are too small to matter.
 fn add_bytes(values: &dyn Array, sums: &mut [usize]) {
     let mut add = |lengths: &mut dyn Iterator<Item = usize>| {
-        sums.iter_mut().zip(lengths).for_each(|(sum, length)| *sum += length)
+        sums.iter_mut().zip(lengths).for_each(|(sum, length)| *sum += length);
     };
     let of = |inner: &dyn Array| {
         let mut bytes = vec![0; inner.len()];
@@ -237,7 +237,7 @@ fn add_bytes(values: &dyn Array, sums: &mut [usize]) {
         DataType::Binary => add(&mut values.as_binary::<i32>().offsets().lengths()),
         DataType::LargeBinary => add(&mut values.as_binary::<i64>().offsets().lengths()),
         DataType::List(_) => {
-            add(&mut sums_of(&of(values.as_list::<i32>().values()), values.as_list::<i32>().offsets()))
+            add(&mut sums_of(&of(values.as_list::<i32>().values()), values.as_list::<i32>().offsets()));
         }
         DataType::LargeList(_) => {
             add(&mut sums_of(&of(values.as_list::<i64>().values()), values.as_list::<i64>().offsets()));

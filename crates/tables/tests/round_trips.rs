@@ -1,6 +1,8 @@
 //! Files that are read and written again with one more column. The values are some that are easily
 //! changed on the way.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The engine over the scripted model. Helpers here; tests by subject in the files below.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot go on without fails it")]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod calls;
 mod lifecycle;
