@@ -18,7 +18,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::process;
 
-/// Each worker is a session of about 5 MB and a thread; no machine gains from more.
+/// Each worker is a thread and a session of about 5 MB; no machine gains from more.
 const MAX_WORKERS: u16 = 256;
 
 #[derive(Args, Debug)]
@@ -124,15 +124,14 @@ impl Options {
         }
     }
 
-    /// Returns the engine's settings for a command that only works through texts: no results of
-    /// earlier sessions.
+    /// Returns the engine's settings for a one-off command, which does not use results of earlier
+    /// sessions.
     pub fn batch_engine(&self) -> EngineSettings {
         let workers = self.workers.map_or_else(|| processors().min(MAX_WORKERS.into()), usize::from);
         EngineSettings { workers, precompute: false, results_dir: None, ..self.engine() }
     }
 
-    /// Returns what tool calls may do with files: the directories of the project and of
-    /// `--allow-dir`.
+    /// Returns the file access of tool calls: the project directory and each `--allow-dir`.
     pub fn jobs(&self) -> JobSettings {
         let project = project(std::env::var_os("CLAUDE_PROJECT_DIR"), std::env::current_dir().ok());
         if project.is_some() && project == dirs::home_dir() {

@@ -1,7 +1,7 @@
-//! Every way in which this program can fail, and the words for it.
+//! Every way in which this program can fail, with its message.
 //!
-//! Variants hold facts; `Display` holds the text: what was found, what was expected, the way out. The protocol's view of
-//! an error (tool error or protocol error) is decided in `mcp`, the exit status in `cli`.
+//! Variants hold facts. `Display` says what was found, what was expected, and how to fix it. `mcp`
+//! decides whether an error is a tool error or a protocol error; `commands` sets the exit status.
 
 pub use engine::Kind;
 
@@ -26,7 +26,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whose problem it is.
+    /// Returns whose problem it is.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Tables(_) | Self::Evaluation(_) => Kind::Caller,
@@ -38,7 +38,7 @@ impl Error {
     }
 }
 
-/// A cancelled call is the same wherever the cancellation was noticed.
+/// A cancelled call is the same error wherever the cancellation was noticed.
 impl From<classifier::Error> for Error {
     fn from(error: classifier::Error) -> Self {
         match error {
@@ -58,7 +58,7 @@ impl From<engine::Error> for Error {
     }
 }
 
-/// An error that a job passes on is the same as outside of a job.
+/// An error that a job passes on is the same error as outside a job.
 impl From<batch::Error> for Error {
     fn from(error: batch::Error) -> Self {
         match error {

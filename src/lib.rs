@@ -1,11 +1,11 @@
 //! Your own text classifier as a tool of Claude Code: one binary, MCP over stdio, ONNX Runtime in
 //! process.
 //!
-//! This package is the edge to people and clients. What it does is in the crates below it:
-//! `batch` and `evaluation` use `engine` and `tables`, which use `classifier`.
+//! This package faces people and clients. The work is done by the crates below it: `batch` and
+//! `evaluation` use `engine` and `tables`, which use `classifier`.
 //!
 //! - [`commands`]: the command line, one file per command
-//! - [`mcp`]: the protocol, and all that the assistant reads, one file per tool
+//! - [`mcp`]: the protocol and everything that the assistant reads, one file per tool
 //! - [`args`]: the flags that all commands share, and the environment
 //! - [`logging`], [`process`]: logs, and calls to the operating system
 //! - [`output`]: an answer in the forms that commands print

@@ -27,14 +27,14 @@ pub fn start(level: LevelFilter, format: LogFormat) {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(location, "panicked");
     }));
-    // Fails only if another subscriber is installed, which then keeps the logs.
+    // Fails only if another subscriber is installed, which then receives the logs.
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
 }
 
 /// Non-blocking stderr: drops output when the pipe is full, because a client may never read it.
 ///
-/// Why no thread that writes in the background? It would lose the last lines of a process that
-/// exits at once, and those matter most.
+/// A background writer thread would lose the last lines of a process that exits at once, and those
+/// matter most.
 struct Stderr;
 
 /// The bytes that a ready pipe takes without blocking: `PIPE_BUF` of POSIX, a page on Linux.

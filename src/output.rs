@@ -1,4 +1,4 @@
-//! One answer in the forms that commands print: the fields of a JSON object, or one aligned line of
+//! Formats one answer as commands print it: the fields of a JSON object, or one aligned line of
 //! text.
 
 use classifier::{LabelScore, LabeledPrediction, WordWeight, rounded};

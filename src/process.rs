@@ -2,7 +2,7 @@
 //! the memory limit, priority, huge pages, signals and the exit. The only file of the program with
 //! `unsafe` code.
 
-/// Makes the settings that libraries take from the environment and from malloc; must be the first
+/// Sets the environment variable and the malloc options that libraries rely on. Must be the first
 /// call in `main`.
 #[expect(unsafe_code, reason = "environment and malloc can be set safely only while no other thread runs")]
 pub fn prepare() {
@@ -14,9 +14,9 @@ pub fn prepare() {
         std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
-            // Blocks of 1 MB and more go back to the system when they are freed. By default glibc
-            // raises this threshold with the first large block, and the memory of one long text
-            // stays with the process.
+            // Blocks of 1 MB and more are returned to the system when they are freed. By default
+            // glibc raises this threshold with the first large block, and the memory of one long
+            // text stays with the process.
             libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
             // Each thread's heap starts with 8 MB. Beyond its start a heap grows page by page, and
             // all threads wait each time; ONNX Runtime's environment alone takes 6 MB.
@@ -25,7 +25,7 @@ pub fn prepare() {
     }
 }
 
-/// Gives free memory inside malloc's heaps back to the system: 2 to 4 MB after loading a model.
+/// Returns free memory inside malloc's heaps to the system: 2 to 4 MB after loading a model.
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
 fn trim_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -82,8 +82,8 @@ pub fn limit_memory(bytes: Option<u64>) {
 pub fn limit_memory(_: Option<u64>) {}
 
 /// Turns transparent huge pages off for this process. With pages of 2 MB, each thread's heap takes
-/// up to 2 MB more than it uses, and so does the embedding table, of which one text touches a few
-/// rows; every session has its own process.
+/// up to 2 MB more than it uses. So does the embedding table, where one text touches a few rows.
+/// Every session of a client has its own process.
 pub fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
@@ -101,8 +101,8 @@ pub fn lower_priority() {
 }
 
 /// Lowers the priority of the calling thread. Not to the minimum: a process ends with its last
-/// thread, and a thread at 19 waits half a second for the processor that it needs to end while
-/// other programs keep all of them busy.
+/// thread, and on a busy machine a thread at nice 19 waits half a second for a processor before it
+/// can end.
 fn lower_thread_priority() {
     // On other systems the call lowers the priority of the whole process.
     #[cfg(target_os = "linux")]
@@ -111,8 +111,8 @@ fn lower_thread_priority() {
     }
 }
 
-/// Returns the settings that the engine makes at its moments, since a library must not make them by
-/// itself.
+/// Returns the hooks that the engine calls at certain points, since a library must not change
+/// process settings by itself.
 pub fn engine_hooks() -> engine::ProcessHooks {
     engine::ProcessHooks {
         after_load: reset_heap_growth,

@@ -40,7 +40,8 @@ pub struct BenchArgs {
 
 pub(super) fn run(options: &Options, arguments: &BenchArgs, matches: &ArgMatches) -> anyhow::Result<Outcome> {
     let texts = arguments.file.as_deref().map_or_else(|| Ok(generated_texts()), lines)?;
-    // A directory of its own, and no cache: results of earlier calls would answer for the model.
+    // A separate directory and no cache, so that results of earlier calls do not answer for the
+    // model.
     let cache = tempfile::tempdir().context("cannot create a temporary directory")?;
     let mut flags = register::flags(options, matches, &["cache_dir", "cache_bytes"])?;
     flags.extend(["--cache-bytes=0".into(), format!("--cache-dir={}", cache.path().display())]);
@@ -136,7 +137,7 @@ fn measure(server: &mut Server, texts: &[String], duration: Duration, in_flight:
 
 struct Figure {
     name: &'static str,
-    /// `None` where it is unknown: the system does not report memory, or the time was too short.
+    /// `None` if unknown: the system does not report memory, or the run was too short.
     value: Option<f64>,
     /// The value must stay below it.
     target: Option<f64>,
@@ -165,8 +166,8 @@ impl Measured {
             ("error_percent", Some(100.0 * self.errors as f64 / calls), Some(0.1)),
             ("memory_mb", self.memory.last().map(|(_, megabytes)| *megabytes), None),
             ("memory_mb_per_min", slope.map(|[slope, _]| slope), None),
-            // Memory goes up and down by several MB as sessions work; growth within twice its error
-            // is no evidence.
+            // Memory fluctuates by several MB as sessions work; growth within twice its standard
+            // error is not significant.
             ("memory_mb_per_min_at_least", slope.map(|[slope, error]| slope - 2.0 * error), Some(5.0)),
         ];
         let rounded = |value: f64| (value * 1e3).round() / 1e3;
@@ -175,7 +176,7 @@ impl Measured {
 }
 
 /// Returns the slope of the least-squares line through points of (x, y), and its standard error;
-/// `None` for fewer than ten points, of which the error would be a guess.
+/// `None` for fewer than ten points, where the error would be a guess.
 fn slope(points: &[(f64, f64)]) -> Option<[f64; 2]> {
     let count = points.len() as f64;
     let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / count;
@@ -186,7 +187,7 @@ fn slope(points: &[(f64, f64)]) -> Option<[f64; 2]> {
     (points.len() >= 10 && spread > 0.0).then(|| [slope, (residuals / (count - 2.0) / spread).sqrt()])
 }
 
-/// A server over two pipes. It is killed when this is dropped, so that it ends with the command.
+/// A server over two pipes. Dropping it kills the process, so the server ends with the command.
 struct Server {
     child: Child,
     stdin: ChildStdin,
@@ -231,7 +232,7 @@ impl Drop for Server {
     }
 }
 
-/// Returns what a failed call says, whether it is a tool's error or the protocol's.
+/// Returns the message of a failed call, whether it is a tool error or a protocol error.
 fn error_text(answer: &Value) -> Option<String> {
     if answer["result"]["structuredContent"].is_object() {
         return None;

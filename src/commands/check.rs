@@ -33,7 +33,7 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
     let mut unusable = 0;
     for (name, location) in models {
         let load = classifier::loader(name.clone(), location, options.library(), 1);
-        // Without a cache, so that each run is one of the model. A slow model is reported, not
+        // Without a cache, so that every run reaches the model. A slow model is reported, not
         // stopped.
         let settings = EngineSettings {
             precompute: false,

@@ -35,7 +35,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line and the environment. Where they are invalid, prints why and ends the
+    /// Reads the command line and the environment. If they are invalid, prints why and ends the
     /// process.
     ///
     /// An empty variable counts as unset: clients that fill in optional settings leave it empty.
@@ -72,7 +72,7 @@ pub enum Command {
     Man,
 }
 
-/// How a command ended; the number is the exit status.
+/// The outcome of a command; the number is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done = 0,
@@ -83,8 +83,8 @@ enum Outcome {
 /// Exit status of a command that could not run.
 const COULD_NOT_RUN: u8 = 2;
 
-/// Runs the command, prints the error that stopped it, and returns the exit status. `matches` are
-/// those that `arguments` come from.
+/// Runs the command, prints the error that stopped it, and returns the exit status. `arguments`
+/// were parsed from `matches`.
 pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
     let options = &arguments.options;
     process::limit_memory(options.max_memory_bytes);
@@ -102,7 +102,7 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
             // Writing to memory cannot fail.
             let _ = clap_mangen::Man::new(Cli::command()).render(out);
         }),
-        // A client that starts the server passes no command; a person who does wants the list of
+        // A client starts the server without a command; a person who does so wants the list of
         // commands.
         None if std::io::stdin().is_terminal() => {
             Cli::command().print_help().map(|()| Outcome::Done).context("cannot write to stdout")

@@ -78,7 +78,7 @@ pub struct PredictArgs {
 
 /// Lines read ahead of the rows that are in flight.
 const READ_AHEAD: usize = 64;
-/// Precedes our field names where a line already has one of them.
+/// Prefix of our field names in lines that already have one of them.
 const PREFIX: &str = "local_model_";
 
 pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<Outcome> {
@@ -138,7 +138,7 @@ impl Row {
     }
 }
 
-/// Returns an object with what can be shown of a line that cannot be used.
+/// Returns an object with the readable part of a line that cannot be used.
 fn unusable(name: &str, line: &Line) -> JsonObject {
     match line {
         Line::Whole(bytes) => JsonObject::with_text(name, &String::from_utf8_lossy(bytes)),
@@ -146,7 +146,7 @@ fn unusable(name: &str, line: &Line) -> JsonObject {
     }
 }
 
-/// CellKind lines on a thread of their own, since reading blocks and must not delay the answers. The
+/// Reads lines on a separate thread, because reading blocks and must not delay the answers. The
 /// thread returns the error that ended the input early.
 fn read_stdin(field: Option<ColumnRef>) -> io::Result<(impl Stream<Item = Row>, JoinHandle<io::Result<()>>)> {
     let (sender, mut rows) = mpsc::channel(READ_AHEAD);
@@ -167,8 +167,8 @@ fn read_stdin(field: Option<ColumnRef>) -> io::Result<(impl Stream<Item = Row>, 
     Ok((stream::poll_fn(move |context| rows.poll_recv(context)), reader))
 }
 
-/// Classifies the rows and writes the answers in their order, each as soon as it is there. Returns
-/// `None` if stdout is closed before the end.
+/// Classifies the rows and writes the answers in row order, each as soon as it is available.
+/// Returns `None` if stdout is closed before the end.
 async fn classify(
     engine: Arc<Engine>,
     arguments: &PredictArgs,

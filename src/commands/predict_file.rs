@@ -79,7 +79,7 @@ pub(super) async fn watched<T>(running: &mut JobHandle<T>) -> anyhow::Result<T> 
         () = update => unreachable!("the bar is updated until the job has ended"),
     };
     bar.finish_and_clear();
-    // The program's own error adds the flags that help.
+    // The program's own error type adds the flags that help.
     outcome.map_err(|error| Error::from(error).into())
 }
 

@@ -12,7 +12,8 @@ pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 pub struct Duplex {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    /// Completes when the reading end is closed. Never completes where that cannot be observed.
+    /// Completes when the client closes its reading end. Never completes where that cannot be
+    /// observed.
     pub(super) hung_up: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -88,7 +89,7 @@ mod unix {
     pub(super) async fn pipe_hung_up() {
         match tokio::net::unix::pipe::OpenOptions::new().open_sender("/proc/self/fd/1") {
             Ok(stdout) => drop(stdout.ready(Interest::ERROR).await),
-            // It is not a pipe.
+            // Not a pipe.
             Err(_) => std::future::pending().await,
         }
     }

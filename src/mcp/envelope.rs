@@ -1,4 +1,4 @@
-//! Answers to lines that cannot become requests: the `id` is found without parsing the message.
+//! Answers to lines that cannot become requests. The `id` is found without parsing the message.
 
 use rmcp::model::ErrorCode;
 use serde::de::IgnoredAny;
@@ -59,7 +59,7 @@ impl EnvelopeScanner {
         }
     }
 
-    /// Returns the `id` as it was written, if it is a string or a number. Answers have none to
+    /// Returns the `id` as it was written, if it is a string or a number. Responses have no `id` to
     /// reply to.
     pub(super) fn request_id(&self) -> Option<&str> {
         let id = std::str::from_utf8(self.id.as_deref()?).ok()?;
@@ -121,7 +121,7 @@ mod tests {
             (r#"{"params":{"id":1,"s":"\"id\":2,"},"id":-3.5}"#, Some("-3.5")),
             (r#"{"params":["\ud83d"],"id":"\ud83d"}"#, Some(r#""\ud83d""#)),
             (&deep, Some("3")),
-            // A number that is cut off may be another one.
+            // A truncated number may stand for another one.
             (r#"{"method":"x","id":7"#, None),
             (r#"{"id":null}"#, None),
             (r#"{"id":{"id":4}}"#, None),

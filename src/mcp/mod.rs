@@ -1,8 +1,7 @@
 //! The MCP server: what clients and the assistant see.
 //!
 //! Only this module uses `rmcp`. The text that the assistant reads is in `tools`, one file per
-//! tool, and in `server::instructions`. Classifying, caching and file jobs are done by other
-//! modules.
+//! tool, and in `server::instructions`. Classification, caching and file jobs are in other crates.
 
 mod duplex;
 mod envelope;
@@ -29,7 +28,7 @@ use stdio::{Session, StdioTransport};
 /// answers, or until `shutdown` completes.
 ///
 /// # Errors
-/// An error of the transport that is not the client's leaving.
+/// An error of the transport, other than the client's disconnection.
 pub async fn serve(
     engine: Arc<Engine>,
     jobs: JobSettings,

@@ -23,7 +23,7 @@ pub(super) type Context = RequestContext<RoleServer>;
 type Page = Option<PaginatedRequestParams>;
 type Reply<T> = Result<T, ErrorData>;
 
-/// How long clients may keep lists. They do not change while the process lives.
+/// How long clients may cache lists. Lists never change during the life of the process.
 const LIST_TTL_MS: u64 = 3_600_000;
 
 /// Methods whose malformed parameters rmcp reports as an unknown method.
@@ -47,7 +47,7 @@ pub(super) struct Server {
     tools: Vec<Tool>,
 }
 
-/// Sets the time for which the client may keep a result. Clients of older revisions do not know it.
+/// Sets how long the client may cache a result. Clients of older revisions ignore it.
 macro_rules! cacheable {
     ($result:expr, $context:expr) => {{
         let result = $result;
@@ -104,7 +104,7 @@ impl ServerHandler for Server {
             let text = format!("unknown tool `{}`; known tools: {}", request.name, tools::NAMES.join(", "));
             return Err(ErrorData::invalid_params(text, None));
         }
-        // rmcp leaves a request whose handler panics without an answer.
+        // rmcp does not answer a request whose handler panics.
         match AssertUnwindSafe(tools::call(self, request, &context)).catch_unwind().await {
             Ok(outcome) => Ok(outcome.unwrap_or_else(CallToolResult::from).into()),
             Err(_) => {

@@ -28,14 +28,13 @@ use tokio::time::timeout;
 use crate::mcp::duplex::{Duplex, Reader, Writer};
 use crate::mcp::envelope::{self, EnvelopeScanner};
 
-/// The longest line that is read, so that a client cannot fill the memory with one. The largest
-/// text (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a
-/// whole.
+/// Longest line that is read, so that a client cannot fill the memory with one. The largest text
+/// (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a whole.
 pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
 /// Limits on requests in flight: their number, and the bytes of their lines.
 const MAX_REQUESTS: usize = 4096;
 const MAX_REQUEST_BYTES: usize = 64 << 20;
-/// Bytes that may wait for a client to read them. Above it nothing more is read from the client.
+/// Bytes that may wait for a client to read them. Above this limit the client's input is not read.
 const MAX_UNREAD_BYTES: usize = 16 << 20;
 /// Longer lines are parsed on another thread: parsing four megabytes takes tens of milliseconds.
 const MAX_INLINE_PARSE_BYTES: usize = 64 << 10;
@@ -47,8 +46,8 @@ type Message = RxJsonRpcMessage<RoleServer>;
 /// Facts about a session that the transport and the server share.
 #[derive(Default)]
 pub(super) struct Session {
-    /// Set when rmcp has accepted the first request. Before that, rmcp stops at anything but a
-    /// request.
+    /// Set once rmcp has accepted the first request. Until then, anything but a request ends rmcp's
+    /// session.
     pub opened: AtomicBool,
     /// Set to true at the end of the client's input.
     pub input_ended: watch::Sender<bool>,
@@ -56,9 +55,9 @@ pub(super) struct Session {
 
 /// A bounded line transport for rmcp.
 ///
-/// Requests and progress tokens reach rmcp under numbers of the transport's own. So a cancelled
-/// request cannot be confused with a later one of the same `id`, and a progress notification has
-/// somewhere to go only while its request is unanswered.
+/// Requests and progress tokens reach rmcp under numbers that the transport assigns. So a cancelled
+/// request cannot be confused with a later one of the same `id`, and progress is forwarded only
+/// while its request is unanswered.
 pub(super) struct StdioTransport {
     lines: Lines,
     /// A long line that is being parsed on another thread.
@@ -68,8 +67,8 @@ pub(super) struct StdioTransport {
     session: Arc<Session>,
 }
 
-/// A message with the bytes of its line; or why there is none, with the answer if the line gets
-/// one.
+/// A message with the length of its line, or the reason why there is none, with the answer if the
+/// line gets one.
 type Parsed = Result<(Message, usize), Option<Vec<u8>>>;
 
 impl StdioTransport {
@@ -114,8 +113,8 @@ impl StdioTransport {
         }
     }
 
-    /// Returns the message as rmcp should see it; or why it should not, with the answer if there is
-    /// one.
+    /// Returns the message as rmcp should see it, or the reason to withhold it, with the answer if
+    /// there is one.
     fn admit(&mut self, mut message: Message, bytes: usize) -> Result<Message, Option<Vec<u8>>> {
         match &mut message {
             JsonRpcMessage::Request(request) => self.requests.admit(request, bytes)?,
@@ -151,7 +150,7 @@ impl Transport<RoleServer> for StdioTransport {
             },
             JsonRpcMessage::Request(_) => true,
         };
-        // Posted here and not in the future, so that messages keep the order of these calls.
+        // Posted here rather than in the future, so that messages keep the order of these calls.
         let line = serde_json::to_vec(&message).map_err(io::Error::other);
         ready(line.map(|line| {
             if wanted {
@@ -201,7 +200,7 @@ impl Lines {
 
     /// Returns the next line, or `None` at the end of the input. The last line needs no newline.
     ///
-    /// Cancel safe: bytes that were read stay for the next call.
+    /// Cancel safe: bytes that were already read are kept for the next call.
     async fn next(&mut self) -> Option<Line> {
         loop {
             let left = (MAX_LINE_BYTES + 1 - self.line.len()) as u64;
@@ -235,10 +234,10 @@ fn parse(line: &[u8]) -> Parsed {
     })
 }
 
-/// The lines that wait to be written.
+/// The lines waiting to be written.
 struct Outbox {
     lines: mpsc::UnboundedSender<Vec<u8>>,
-    /// Bytes that were posted and not yet written.
+    /// Bytes posted but not yet written.
     unread: watch::Sender<usize>,
 }
 
@@ -246,7 +245,7 @@ impl Outbox {
     fn post(&self, mut line: Vec<u8>) {
         line.push(b'\n');
         self.unread.send_modify(|bytes| *bytes += line.len());
-        // The session ends elsewhere when the writer is gone.
+        // If the writer is gone, the session ends elsewhere.
         let _ = self.lines.send(line);
     }
 
@@ -295,7 +294,7 @@ impl Requests {
             let text = "another request with this `id` is in flight; expected a unique `id` per request";
             Some((ErrorCode::INVALID_REQUEST, text))
         } else if self.pending.len() >= MAX_REQUESTS || bytes_in_flight + bytes > MAX_REQUEST_BYTES {
-            // The first of the codes that JSON-RPC leaves to implementations.
+            // The first of the codes that JSON-RPC reserves for implementations.
             Some((ErrorCode(-32000), "too many requests are in flight; wait for answers before sending more"))
         } else {
             None

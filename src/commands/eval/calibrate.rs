@@ -1,4 +1,5 @@
-//! `eval --calibrate`: what can be calibrated, and writing the result into the model folder.
+//! `eval --calibrate`: checks that a model can be calibrated, and writes the result into its
+//! folder.
 
 use std::path::{Path, PathBuf};
 

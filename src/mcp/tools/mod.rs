@@ -40,7 +40,7 @@ type ToolResult = Result<CallToolResult, ToolError>;
 trait LocalTool {
     const NAME: &'static str;
     const TITLE: &'static str;
-    /// Tells the assistant what the tool does and when to use it.
+    /// Text for the assistant: what the tool does and when to use it.
     const DESCRIPTION: &'static str;
     /// Words that a client's search for tools should match.
     const SEARCH_HINT: &'static str;
@@ -174,7 +174,8 @@ async fn watched<T>(
         is_loading.then(|| Progress { value, total: None, message: format!("model `{name}` is loading") })
     };
     tokio::select! {
-        // The work goes first: it may start loading a failed model, which the report then sees.
+        // The work is polled first, because it may start loading a failed model, which the report
+        // then sees.
         biased;
         outcome = work => outcome,
         () = context.ct.cancelled() => Err(Error::Cancelled.into()),
@@ -197,7 +198,7 @@ async fn report_progress(context: &Context, mut next: impl FnMut() -> Option<Pro
             let Some(Progress { value, total, message }) = next() else { break };
             let mut progress = ProgressNotificationParam::new(token.clone(), value).with_message(message);
             progress.total = total;
-            // A client that cannot be reached ends the session elsewhere.
+            // If the client cannot be reached, the session ends elsewhere.
             let _ = Box::pin(context.peer.notify_progress(progress)).await;
         }
     }

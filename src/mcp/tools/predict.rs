@@ -51,13 +51,14 @@ impl LocalTool for Predict {
         let answer = watched(server, model, context, predicted).await?;
         let respond =
             move |answer: &Answer| result(&answer.label().with_top_k(top_k.unwrap_or(1)), Some(diagnostics(answer)));
-        // Ranking very many labels and cutting entities out of a long text takes longer than a hop.
+        // Ranking thousands of labels or slicing entities out of a long text costs more than a
+        // thread switch.
         let is_large = answer.input.text.len() > 16 << 10 || answer.info.labels.len() > 1000;
         Ok(if is_large { on_other_thread(move || respond(&answer)).await } else { respond(&answer) })
     }
 }
 
-/// Returns facts about a call for developers; they stay out of the assistant's sight.
+/// Returns facts about a call for developers; the assistant does not see them.
 fn diagnostics(answer: &Answer) -> MetaObject {
     let Value::Object(fields) = json!({
         "local-model/model": answer.model,

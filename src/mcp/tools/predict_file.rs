@@ -143,7 +143,7 @@ impl LocalTool for PredictFile {
     }
 }
 
-/// Finds arguments that do not fit each other.
+/// Rejects arguments that contradict each other.
 fn check(arguments: &Arguments) -> Result<(), String> {
     let Arguments { limit, only, overwrite, resume, corrections, .. } = arguments;
     let entries = corrections.as_ref().map_or(1, BTreeMap::len);
@@ -186,7 +186,7 @@ async fn drive<T>(mut running: JobHandle<T>, context: &Context) -> Result<T, Too
     let next_progress = || {
         let progress: JobProgress = *progress.borrow();
         let rows = if progress.stage == Stage::Reading { 0.0 } else { progress.done as f64 };
-        // The value has to grow even while no row is finished.
+        // The value must grow even while no row is finished.
         sent = if rows > sent { rows } else { sent + 0.001 };
         let total = progress.total.map(|total| (total as f64).max(sent));
         Some(Progress { value: sent, total, message: progress.to_string() })

@@ -5,12 +5,12 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-/// Returns the schema of what a tool accepts.
+/// Returns the schema of a tool's arguments.
 pub(super) fn input<T: JsonSchema>() -> JsonObject {
     object(SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>())
 }
 
-/// Returns the schema of what a tool answers.
+/// Returns the schema of a tool's result.
 pub(super) fn output<T: JsonSchema>() -> JsonObject {
     object(SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>())
 }
@@ -45,9 +45,9 @@ fn object(schema: schemars::Schema) -> JsonObject {
     schema
 }
 
-/// Removes what is no JSON Schema or tells the assistant nothing: formats such as `uint64`, at
-/// which clients warn, with their bound of 0; defaults; and null, since absent fields are omitted.
-/// Returns whether the schema allowed null.
+/// Removes keywords that are not JSON Schema or tell the assistant nothing: formats such as
+/// `uint64` with their bound of 0, which make clients warn; defaults; and null, since absent fields
+/// are omitted. Returns whether the schema allowed null.
 fn simplify(schema: &mut JsonObject) -> bool {
     let unsigned = schema.remove("format").is_some() && !schema.contains_key("maximum");
     if unsigned && schema.get("minimum") == Some(&json!(0)) {
