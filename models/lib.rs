@@ -1,7 +1,7 @@
 //! The bytes of the built-in model, `models/sentiment`, and the facts about its graph.
 //!
 //! The digest and the facts are computed by the build script. Reading the graph at run time would
-//! bring 10 MB of the executable into memory, for nothing where a prepared graph is used.
+//! load 10 MB of the executable into memory, needlessly if a prepared graph is used.
 
 /// The ONNX graph, weights included.
 pub static GRAPH: &[u8] = include_bytes!("sentiment/model.onnx");

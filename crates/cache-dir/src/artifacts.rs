@@ -1,8 +1,8 @@
 //! Folders of files that are made once and kept, such as an unpacked library or a prepared graph.
 //!
-//! An artifact appears whole or not at all. It is trusted as long as its files are those that were
-//! written (see [`crate::stamp`]). The least recently used ones are removed when all together grow
-//! too large.
+//! An artifact appears complete or not at all. It is trusted while its files are unchanged since
+//! they were written (see [`crate::stamp`]). When the total size exceeds a limit, the least
+//! recently used artifacts are removed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::private_dir;
 use crate::stamp::Stamp;
 
-/// All artifacts together: about forty models of the size of the built-in one.
+/// Limit for all artifacts together: about forty models of the built-in model's size.
 const MAX_TOTAL_BYTES: u64 = 2 << 30;
 /// Times of use are recorded once a day, so that most starts write nothing.
 const USE_GRANULARITY: Duration = Duration::from_secs(24 * 3600);
@@ -72,7 +72,7 @@ impl Artifacts {
         let mut files = Manifest::new();
         for entry in fs::read_dir(making.path())? {
             let path = entry?.path();
-            // After a power cut there must be no name without its content.
+            // After a power cut, no name may exist without its content.
             File::open(&path)?.sync_all()?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             files.insert(name, Stamp::from_path(&path)?);
@@ -80,7 +80,7 @@ impl Artifacts {
         fs::write(making.path().join(MANIFEST), serde_json::to_vec(&files)?)?;
         let target = self.root.join(key);
         if fs::rename(making.path(), &target).is_err() {
-            // There is a damaged one, or another process was faster.
+            // A damaged artifact exists, or another process was faster.
             let aside = self.temporary()?;
             let _ = fs::rename(&target, aside.path().join("replaced"));
             fs::rename(making.path(), &target)?;

@@ -1,4 +1,4 @@
-//! Facts about files, remembered until the files change, so that a start need not read them.
+//! Facts about files, remembered until the files change, so that a later start need not read them.
 //!
 //! An entry holds a file's stamp and the facts, never a path. Which facts are computed is up to
 //! the caller. Files that this program wrote itself are kept by [`crate::artifacts`].
@@ -116,7 +116,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2100));
         assert_eq!((ask(), ask(), reads.get()), ("1".into(), "1".into(), 3));
         fs::write(&file, "2").unwrap();
-        // Setting the modification time back does not hide the change.
+        // Resetting the modification time does not hide the change.
         let before = SystemTime::now() - Duration::from_secs(60);
         File::open(&file).unwrap().set_modified(before).unwrap();
         assert_eq!(ask(), "2");

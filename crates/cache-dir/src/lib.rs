@@ -1,8 +1,8 @@
 //! The files that a program keeps in its user's cache directory.
 //!
 //! - [`private_dir`]: directories that only this user can change
-//! - [`stamp`]: detecting that a file changed without reading it
-//! - [`artifacts`]: folders that appear whole or not at all, pruned by size
+//! - [`stamp`]: detecting file changes by metadata
+//! - [`artifacts`]: folders that appear complete or not at all, pruned by size
 //! - [`facts`]: facts about files, remembered until the files change
 //! - [`digest`]: SHA-256 of files, and hexadecimal text
 //!

@@ -7,7 +7,7 @@ use std::path::Path;
 /// Creates `folder` and its parents for this user alone.
 ///
 /// # Errors
-/// If it cannot be created, or exists and others could change it.
+/// If it cannot be created, or exists and other users could change it.
 pub fn create(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -20,7 +20,7 @@ pub fn create(folder: &Path) -> io::Result<()> {
 /// Checks that a directory belongs to this user and that others cannot write to it.
 ///
 /// # Errors
-/// If it is missing, or others could change it.
+/// If it is missing, or other users could change it.
 pub fn check(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Detects that a file changed without reading it, by its metadata.
+//! Detects by its metadata that a file changed, without reading it.
 //!
 //! The idea is that of git's index. Any write changes the inode change time, which no program can
 //! set (on Windows: the last write time, which programs can set).

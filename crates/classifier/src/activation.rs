@@ -4,9 +4,9 @@ use crate::prediction::Task;
 
 /// Derives the task of a sequence classifier.
 ///
-/// `problem_type` of `config.json` decides if it is set. Otherwise a single label has a probability
-/// of its own, and of several labels exactly one applies. `function_to_apply` in `config.json` has
-/// no effect, as in transformers.
+/// `problem_type` of `config.json` decides if it is set. Otherwise a single label has its own
+/// probability, and with several labels exactly one applies. `function_to_apply` in `config.json`
+/// has no effect, as in transformers.
 pub(crate) fn task(problem_type: Option<&str>, labels: usize) -> Task {
     match problem_type {
         Some("regression") => Task::Regression,

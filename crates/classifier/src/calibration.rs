@@ -1,6 +1,6 @@
 //! Reads and writes the `[calibration]` table of `local-model.toml`.
 //!
-//! How a temperature is fitted is not decided here.
+//! Fitting a temperature is not done here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -
         message: error.message().to_owned(),
         remedy: "correct it first; models/README.md in the source lists its keys".into(),
     })?;
-    // An earlier threshold belongs to another temperature, so it does not stay without a new one.
+    // An earlier threshold belongs to another temperature, so it is removed if there is no new one.
     match threshold {
         Some(threshold) => document["threshold"] = value(threshold),
         None => drop(document.remove("threshold")),

@@ -1,6 +1,6 @@
 //! Parses the JSON and TOML files of a model folder.
 //!
-//! Finding and reading them is done in `folder`; what tokenizer files mean, in `vocabulary`.
+//! `folder` finds and reads the files; `vocabulary` interprets the tokenizer files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,11 +29,12 @@ pub(crate) struct Config {
     pub pad_token_id: Option<u64>,
 }
 
-/// Parsed loosely: exporters of ten years wrote these files, and only the fields used must fit.
+/// Parsed leniently: these files come from ten years of exporters, and only the fields that are
+/// used must fit.
 #[derive(Deserialize)]
 struct RawConfig {
     id2label: Option<BTreeMap<String, Value>>,
-    /// In the order of the file, which decides between several entailment labels.
+    /// In file order, which decides between several entailment labels.
     label2id: Option<Map<String, Value>>,
     num_labels: Option<usize>,
     problem_type: Option<String>,
@@ -46,7 +47,7 @@ struct RawConfig {
     pad_token_id: Option<i64>,
 }
 
-/// More labels than any classifier has. A larger number would only fill memory.
+/// More labels than any classifier has. A larger number would only waste memory.
 const MAX_LABELS: usize = 1 << 16;
 
 /// `tokenizer_config.json`.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::folder::Vocabulary;
 use crate::model_files::{Graph, ModelFiles, parse_warmup};
 
-/// Returns the same as reading the folder would, without touching the disk.
+/// Returns what reading the folder would return, without touching the disk.
 pub(crate) fn files() -> Result<ModelFiles, Error> {
     use builtin_model::{CONFIG, GRAPH, GRAPH_FACTS, GRAPH_SHA256, SETTINGS, TOKENIZER, TOKENIZER_CONFIG, WARMUP};
     let folder = Path::new("models/sentiment");

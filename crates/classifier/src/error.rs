@@ -1,4 +1,4 @@
-//! Everything that can go wrong between a model folder and a prediction.
+//! All errors between a model folder and a prediction.
 //!
 //! Variants hold facts. `Display` says what was found, what was expected, and what to do about it.
 

@@ -1,5 +1,5 @@
-//! Finds the files of a model folder. Nothing outside the folder is read because it says so, and
-//! nothing is read before its size is checked.
+//! Finds the files of a model folder. No reference leads outside the folder, and the size of each
+//! file is checked before it is read.
 //!
 //! The content of the files is parsed in `config`, `vocabulary` and `tokenizer`.
 
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{EXPORT, Error, SAVE_TOKENIZER};
 
-/// The largest tokenizers in use have 33 MB (256,000 pieces).
+/// The largest tokenizers in use take 33 MB (256,000 pieces).
 const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 /// Enough for the largest number of labels, each named twice.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -41,7 +41,7 @@ impl Vocabulary {
 /// An existing model folder.
 pub(crate) struct Folder<'a> {
     path: &'a Path,
-    /// The path with links resolved, to compare with.
+    /// The path with links resolved, for comparisons.
     real: PathBuf,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Folder<'a> {
                 return Err(Error::FileOutside { folder: self.path.into(), file: name.into() });
             }
             let path = self.file(name)?.ok_or_else(|| self.missing(name, "correct `graph` in `local-model.toml`"))?;
-            // By other names the runtime would take the file for its own format, which is not
+            // Under another name the runtime could read the file as its own format, which is not
             // inspected.
             if !has_onnx_extension(&path) {
                 let message = "it is named as the graph, expected a name that ends in `.onnx`".into();
@@ -126,11 +126,11 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// Returns a file of weights that the graph names, before the runtime would follow the name.
+    /// Returns a weights file that the graph names, checked before the runtime follows the name.
     pub(crate) fn weights(&self, graph: &Path, name: &str) -> Result<PathBuf, Error> {
         let outside = || Error::FileOutside { folder: self.path.into(), file: name.into() };
         let parent = graph.parent().and_then(|parent| parent.strip_prefix(self.path).ok()).ok_or_else(outside)?;
-        // The runtime reads this name as an address in memory.
+        // The runtime interprets this name as a memory address.
         if !stays_inside(Path::new(name)) || name.contains("_ORT_MEM_ADDR_") {
             return Err(outside());
         }

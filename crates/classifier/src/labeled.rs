@@ -14,7 +14,7 @@ use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
 /// Multi-label models: a label applies from this score on, unless the folder sets a threshold.
 pub const MULTI_LABEL_THRESHOLD: f32 = 0.5;
 
-/// A prediction in words.
+/// A prediction with label names.
 ///
 /// Scores are kept as the model gave them and rounded to four decimals when serialized. Fields
 /// that do not apply are omitted.
@@ -137,7 +137,8 @@ impl LabeledPrediction {
 }
 
 impl ModelInfo {
-    /// Puts a prediction of this model for `input` into words, with all labels as alternatives.
+    /// Turns a prediction of this model for `input` into label names, with all labels as
+    /// alternatives.
     pub fn label(&self, input: &Input, prediction: &Prediction) -> LabeledPrediction {
         let mut answer = match &prediction.outcome {
             Outcome::Entities(entities) => LabeledPrediction::from_entities(entities, &input.text),

@@ -32,7 +32,7 @@
 //!   from text to ids
 //! - `prepared`, `session`, `signature`, `threads`: ONNX Runtime sessions
 //! - `pipeline`, with `activation`, `entities`, `zero_shot`: from logits to predictions
-//! - `load`, `model`: all of it behind three small traits
+//! - `load`, `model`: loading and running a model, behind three small traits
 //! - `prediction`, `model_info`, `labeled`: plain values
 //!
 //! The feature `builtin-model` adds `Location::BuiltIn`, a sentiment model inside the executable.

@@ -20,11 +20,11 @@ use crate::prepared::Sessions;
 use crate::session::Session;
 use crate::tokenizer::Tokenizer;
 
-/// Increased with every change that makes the same files give another prediction, so that results
-/// stored by an earlier version are not reused.
+/// Increment this whenever the same files give a different prediction, so that results stored by an
+/// earlier version are not reused.
 const RULES_VERSION: u32 = 1;
 
-/// The place of a model's files.
+/// The location of a model's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// The default model inside the executable.
@@ -54,8 +54,8 @@ pub fn loader(name: String, location: Location, library: LibrarySettings, thread
 
 /// Loads a model whose first replica computes on `threads` threads. Error texts use `name`.
 ///
-/// The steps run in parallel where they can: opening the library and then the session takes
-/// longest, and everything else is done meanwhile.
+/// The steps run in parallel where possible. Opening the library and then the session takes
+/// longest; everything else runs meanwhile.
 ///
 /// # Errors
 /// Any error of the folder, the graph or the runtime library.

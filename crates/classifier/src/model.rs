@@ -1,7 +1,7 @@
-//! The interface of a model: what runs it, makes replicas of it and loads it.
+//! The interface of a model: traits to run it, to make replicas and to load it.
 //!
-//! The engine uses models through these traits alone, so that a scripted fake can take their place
-//! in tests. The implementation over ONNX Runtime is in `pipeline` and `load`.
+//! The engine uses models only through these traits, so that tests can substitute a scripted model.
+//! The implementation over ONNX Runtime is in `pipeline` and `load`.
 
 use crate::cancellation::Cancellation;
 use crate::error::Error;

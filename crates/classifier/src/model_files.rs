@@ -14,10 +14,10 @@ use crate::config::{Config, Settings, TokenizerConfig};
 use crate::error::{EXPORT, Error};
 use crate::folder::{Folder, Vocabulary, check_size, unreadable};
 
-/// The limit of protobuf. Larger models keep their weights in files next to the graph.
+/// Protobuf's limit. Larger models keep their weights in files next to the graph.
 const MAX_GRAPH_BYTES: u64 = 2 << 30;
-/// All weights next to a graph. They are read once for their digest, and a classifier that answers
-/// in time is far smaller.
+/// Limit for all weights next to a graph. They are read once for their digest, and a classifier
+/// fast enough to use is far smaller.
 const MAX_WEIGHTS_BYTES: u64 = 16 << 30;
 
 /// The content of a model folder.
@@ -54,8 +54,8 @@ impl Graph {
 }
 
 impl ModelFiles {
-    /// Reads the folder at `path`. Large files that did not change since the last start are known
-    /// by `facts_cache` and not read again.
+    /// Reads the folder at `path`. Large files that have not changed since the last start are found
+    /// in `facts_cache` and not read again.
     pub(crate) fn read(path: &Path, facts_cache: &FactsCache) -> Result<Self, Error> {
         let folder = Folder::open(path)?;
         let settings_text = folder.text("local-model.toml")?.unwrap_or_default();

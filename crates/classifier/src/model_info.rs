@@ -1,4 +1,4 @@
-//! What is known about a model once it has loaded.
+//! Facts about a loaded model.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl fmt::Display for Calibration {
     }
 }
 
-/// The graph that was loaded, and what it declares, for people.
+/// The loaded graph and its declarations, for people.
 #[derive(Clone, Debug, Default)]
 pub struct GraphReport {
     /// Path of the file, or `built in`.

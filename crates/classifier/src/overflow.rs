@@ -1,4 +1,4 @@
-//! Chooses the tokens to read from a text that is longer than the model reads.
+//! Chooses the tokens to read from a text that is over the model's limit.
 //!
 //! Pure arithmetic on token positions; the tokens themselves are cut in `tokenizer`.
 
@@ -35,7 +35,7 @@ pub(crate) fn windows(length: usize, limit: usize, overflow: Overflow, direction
             let count = ((length - limit).div_ceil(step) + 1).min(MAX_WINDOWS);
             let all = (length - limit).div_ceil(step) < MAX_WINDOWS;
             let start = |number: usize| {
-                // The last one ends with the text, so that all windows have the same length.
+                // The last window ends with the text, so that all windows have the same length.
                 if all && number + 1 == count { length - limit } else { number * step }
             };
             (0..count).map(start).map(|start| vec![start..start + limit]).collect()

@@ -1,6 +1,6 @@
 //! The three pipelines over one session: classification, tagging, and zero-shot classification.
 //!
-//! The steps are put in order here. Each step's rules are in `tokenizer`, `activation`, `entities`
+//! This file orders the steps. The rules of each step are in `tokenizer`, `activation`, `entities`
 //! and `zero_shot`.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::zero_shot::{self, Template};
 /// Memory needed to tokenize a text, for each of its bytes. Measured with the built-in tokenizer:
 /// 220 to 330 for words, 570 if each byte is a token.
 const MEMORY_PER_BYTE: usize = 600;
-/// Texts up to this size are tokenized with the memory that the process already has.
+/// Texts up to this size are tokenized without a check for memory first.
 const SHORT_TEXT_BYTES: usize = 8 << 10;
 
 /// Everything that the pipelines of one model share, apart from their sessions.
@@ -97,8 +97,8 @@ impl Pipeline {
         Self { config, session }
     }
 
-    /// Compares the number of scores with the number of labels. Returns the duration of the run
-    /// that shows it.
+    /// Checks that the number of scores equals the number of labels. Returns the duration of the
+    /// run that this takes.
     pub(crate) fn check_labels(&mut self) -> Result<Duration, Error> {
         let given = self.session.label_count().map_err(|error| self.inference_error(error.message()))?;
         let named = self.config.labels.len();
@@ -199,7 +199,7 @@ impl Pipeline {
     }
 
     /// Returns the scores of each token that some window reads. If several windows read a token,
-    /// the one decides in which it is farthest from an edge.
+    /// the window in which it is farthest from an edge decides.
     fn token_scores(
         &mut self,
         config: &PipelineConfig,
@@ -225,7 +225,7 @@ impl Pipeline {
         Ok(chosen)
     }
 
-    /// Runs one forward pass. A cancelled run ends before a pass, or within it.
+    /// Runs one forward pass. A cancelled run ends before or during a pass.
     fn run(&mut self, run: &TokenIds, cancellation: &Cancellation) -> Result<Logits, Error> {
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
@@ -239,7 +239,7 @@ impl Pipeline {
         })
     }
 
-    /// Refuses infinite scores and NaN: fp16 graphs that were not made for it overflow.
+    /// Rejects infinite scores and NaN: graphs not designed for fp16 overflow.
     fn check_finite(&self, scores: &[f32]) -> Result<(), Error> {
         if scores.iter().all(|score| score.is_finite()) {
             Ok(())

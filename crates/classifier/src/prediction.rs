@@ -1,7 +1,7 @@
 //! The input and the output of a model, as plain values.
 //!
-//! Nothing here knows a protocol, a file format or the runtime. The form that people and assistants
-//! read is made in `labeled`.
+//! Nothing here knows a protocol, a file format or the runtime. `labeled` makes the form that
+//! people and assistants read.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Task {
     }
 }
 
-/// A model's output for one input. Contains nothing of the text.
+/// A model's output for one input. Contains no part of the text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     pub outcome: Outcome,

@@ -18,10 +18,10 @@ use crate::error::Error;
 use crate::model_files::{Graph, ModelFiles};
 use crate::session::{GraphSource, Session, WEIGHTS};
 
-/// Increased when options change that determine the content of the files.
+/// Increment this when options that determine the content of the files change.
 const LAYOUT_VERSION: u32 = 1;
-/// Graph and weights together. A prepared fp32 graph is twice as large as its source, and two of
-/// the largest must fit the cache.
+/// Limit for graph and weights together. A prepared fp32 graph is twice as large as its source, and
+/// two of the largest must fit the cache.
 const MAX_GRAPH_BYTES: u64 = 512 << 20;
 /// Writing in pieces of this size, see [`rewrite_in_small_pieces`].
 const PIECE_BYTES: usize = 64 << 10;
@@ -86,13 +86,13 @@ impl Sessions {
     }
 }
 
-/// Writes a file again in small pieces, if it exists.
+/// Rewrites a file in small pieces, if it exists.
 ///
-/// Linux maps a file that was just written in the pieces in which it was written. The runtime
-/// writes a table at once, and touching one row of it would load two megabytes into each process.
+/// Linux maps a freshly written file in the pieces in which it was written. The runtime writes a
+/// table in one piece, and touching one row of it would load two megabytes into each process.
 fn rewrite_in_small_pieces(path: &Path) -> io::Result<()> {
     let mut from = match fs::File::open(path) {
-        // A small graph contains its weights.
+        // Small graphs contain their weights.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };

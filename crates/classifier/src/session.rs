@@ -22,10 +22,10 @@ use crate::signature::{Role, Signature, Width, describe};
 use crate::special_tokens::TokenIds;
 use crate::threads::IntraOpThreads;
 
-/// A run over eight tokens takes milliseconds. One that takes this long does not end. Tests with
-/// endless graphs need not wait as long.
+/// A run over eight tokens takes milliseconds; one that takes this long never ends. Tests with
+/// endless graphs use a shorter limit.
 const MAX_SHORT_RUN: Duration = Duration::from_secs(if cfg!(feature = "testing") { 2 } else { 10 });
-/// How long helper threads spin between two steps of a run. 50 µs do as well as 20,000.
+/// How long helper threads spin between two steps of a run. 50 µs work as well as 20,000.
 const MAX_SPIN_US: &str = "100";
 /// Name of the file with packed weights, next to a prepared graph.
 pub(crate) const WEIGHTS: &str = "weights.bin";
@@ -123,7 +123,7 @@ impl Session {
         Ok(self.first.insert(first))
     }
 
-    /// Runs a short input, after which the session keeps no more memory than this run took.
+    /// Runs a short input. Afterwards the session holds no more memory than this run took.
     pub(crate) fn release_memory(&mut self) -> ort::Result<()> {
         let mut options = RunOptions::new()?;
         options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
@@ -141,7 +141,7 @@ impl Session {
                 let timed_out = running.recv_timeout(MAX_SHORT_RUN) == Err(RecvTimeoutError::Timeout);
                 if timed_out { options.terminate() } else { Ok(()) }
             };
-            // If no thread can be started, the run goes unwatched.
+            // If no thread can be started, the run has no timeout.
             let _watching = thread::Builder::new().name("watch".into()).spawn_scoped(scope, watch);
             let logits = self.run(&tokens, 0, options);
             drop(finished);
@@ -220,7 +220,7 @@ impl Session {
     }
 }
 
-/// Sets options for short texts in a process that runs next to an editor.
+/// Sets options for short texts, in a process that shares the machine with an editor.
 fn options(
     environment: &Environment,
     source: &GraphSource<'_>,
@@ -236,16 +236,18 @@ fn options(
         .with_intra_threads(threads)?
         .with_thread_manager(intra_op.clone())?
         .with_inter_threads(1)?
-        // Waking a thread takes as long as many steps that it helps with, so within a run helper
-        // threads spin until the next step. After the run they sleep: a spinning thread takes a
-        // whole core from everything else on the machine.
+        // Waking a thread takes longer than many of the steps it helps with, so helper threads spin
+        // until the next step of a run. After the run they sleep, because a spinning thread takes a
+        // whole core from the rest of the machine.
         .with_intra_op_spinning(threads > 1)?
         .with_config_entry("session.intra_op.spin_duration_us", MAX_SPIN_US)?
         .with_config_entry("session.force_spinning_stop", "1")?
         .with_inter_op_spinning(false)?
-        // The runtime keeps one plan for each input length seen, and nearly every text has another.
+        // The runtime keeps one plan for each input length seen, and nearly every text has a new
+        // one.
         .with_memory_pattern(false)?
-        // By the file's name the runtime could choose its own format, which is not inspected.
+        // Otherwise the runtime could infer its own format from the file's name, and that format is
+        // not inspected.
         .with_config_entry("session.load_model_format", "ONNX")?
         .with_auto_device(AutoDevicePolicy::PreferCPU)?;
     let GraphSource::Preparing(graph) = source else { return Ok(builder) };
@@ -253,7 +255,7 @@ fn options(
         .with_optimized_model_path(graph)?
         .with_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)?
         .with_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "16384")?
-        // Packed for this processor, so that no session packs, and so copies, them again.
+        // Packed for this processor, so that no session packs (and copies) them again.
         .with_config_entry("session.save_external_prepacked_constant_initializers", "1")?)
 }
 

@@ -4,7 +4,7 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::error::Error;
 
-/// Longest fixed input that is accepted, in tokens. A longer one would only fill memory.
+/// Longest fixed input that is accepted, in tokens. A longer one would only waste memory.
 const MAX_FIXED_LENGTH: usize = 1 << 20;
 
 /// The role of an input.

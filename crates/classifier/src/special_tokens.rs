@@ -43,7 +43,7 @@ impl SpecialTokens {
         self.before.len()
     }
 
-    /// Returns the ids of a text alone, of ids that include the special tokens.
+    /// Returns `ids` without the special tokens.
     pub(crate) fn strip<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
         &ids[self.before.len()..ids.len() - self.after.len()]
     }

@@ -1,5 +1,5 @@
-//! The helper threads of one session, started here so that each run can keep them off its own
-//! processor.
+//! The helper threads of one session. They are started here so that each run can keep them off its
+//! own processor.
 //!
 //! The number of threads is set in `session`.
 
@@ -12,8 +12,8 @@ use ort::environment::ThreadManager;
 ///
 /// # Why are they not left to the scheduler?
 /// They are woken for each step of a run, dozens of times within milliseconds. Left to the
-/// scheduler of a virtual machine, two threads took as long as one up to 128 tokens; kept apart,
-/// two thirds of that (docs/performance.md).
+/// scheduler of a virtual machine, two threads took as long as one for up to 128 tokens; pinned
+/// apart, they took two thirds of that (docs/lab-notes.md).
 #[derive(Clone, Default)]
 pub(crate) struct IntraOpThreads {
     /// Why a thread could not be started. The runtime does not report it.
@@ -93,7 +93,7 @@ mod linux {
     }
 
     impl Placement {
-        /// Gives each thread a share of the process's processors, without one of them.
+        /// Gives each thread a share of the process's processors, excluding one.
         fn avoid(&mut self, processor: usize) {
             self.avoided = Some(processor);
             let Ok(allowed) = sched_getaffinity(None) else { return };

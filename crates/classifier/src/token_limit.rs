@@ -10,17 +10,17 @@ use crate::model_files::ModelFiles;
 const DEFAULT_MAX_TOKENS: u64 = 512;
 /// Larger limits mean "none" (transformers writes 10^30).
 const MAX_MEANT_LIMIT: u64 = 1 << 20;
-/// Attention costs the square of the length: a text of 8,192 tokens takes gigabytes. Longer limits
-/// must be asked for with `max_tokens` in `local-model.toml`.
+/// The cost of attention grows with the square of the length: a text of 8,192 tokens takes
+/// gigabytes. Higher limits must be set with `max_tokens` in `local-model.toml`.
 const MAX_DEFAULT_LIMIT: u64 = 4096;
-/// Models whose position ids begin after the padding id, so that the positions before are unused.
+/// Models whose position ids start after the padding id, so that earlier positions are unused.
 #[rustfmt::skip]
 const POSITIONS_AFTER_PADDING: [&str; 13] = [
     "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert",
     "longformer", "mpnet", "data2vec-text", "ibert", "xmod", "lilt", "luke", "esm",
 ];
 
-/// Returns the smallest meant limit that the folder names, special tokens included.
+/// Returns the smallest real limit that the folder names, special tokens included.
 pub(crate) fn max_tokens(files: &ModelFiles) -> usize {
     let config = &files.config;
     let unused = match &config.model_type {
@@ -48,7 +48,7 @@ pub(crate) fn check_vocabulary(tokenizer: &HfTokenizer, config: &Config) -> Resu
     let added = tokenizer.get_added_tokens_decoder().into_keys().max().map_or(0, end);
     let size = tokenizer.get_vocab_size(false);
     let model = tokenizer.get_model();
-    // Few vocabularies skip ids. Finding the largest id of those costs a copy of all tokens.
+    // Few vocabularies skip ids. For those, finding the largest id costs a copy of all tokens.
     let gapless = (0..size as u32).all(|id| model.id_to_token(id).is_some());
     let own = if gapless { size } else { model.get_vocab().into_values().max().map_or(0, end) };
     let tokens = added.max(own);

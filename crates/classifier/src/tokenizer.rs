@@ -1,6 +1,6 @@
 //! From text to token ids: the folder's tokenizer, and the treatment of texts over the limit.
 //!
-//! How the tokenizer is read is in `vocabulary`; which tensors the ids become, in `session`.
+//! `vocabulary` reads the tokenizer; `session` turns the ids into tensors.
 
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{AddedToken, Encoding, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
@@ -51,13 +51,13 @@ impl Tokenizer {
     pub(crate) fn new(files: &ModelFiles) -> Result<Self, Error> {
         let settings = &files.tokenizer_config;
         let invalid = |message: String| invalid_tokenizer(files, message);
-        // Texts are short and come from several threads, so a thread pool inside each call only
-        // costs time.
+        // Texts are short and come from several threads, so a thread pool inside each call would
+        // only add overhead.
         tokenizers::utils::parallelism::set_parallelism(false);
         let mut inner = read(files)?.map_err(|error| invalid(error.to_string()))?;
-        // Lengths in the file are left over from the last call before it was saved, and pipelines
-        // ignore them. The truncation side and the padding token count if `tokenizer_config.json`
-        // does not name them.
+        // The lengths in the file stem from the last call before it was saved, and pipelines ignore
+        // them. The truncation side and the padding token count if `tokenizer_config.json` does not
+        // name them.
         let left_over = inner.get_truncation().map(|truncation| truncation.direction);
         let padding = inner.get_padding().map(|padding| i64::from(padding.pad_id));
         inner.with_padding(None);
@@ -113,7 +113,7 @@ impl Tokenizer {
     /// Encodes a text, or a pair, with special tokens. The folder's overflow rule applies to texts
     /// over the limit.
     pub(crate) fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
-        // transformers treats an empty second text as none.
+        // transformers treats an empty second text as absent.
         let pair = pair.filter(|pair| !pair.is_empty());
         let whole = match pair {
             Some(pair) => self.inner.encode_fast((text, pair), true),
@@ -144,7 +144,7 @@ impl Tokenizer {
             return Ok(Encoded { runs: vec![token_ids(&whole)], tokens, tokens_read: tokens });
         }
         self.check_overflow(tokens)?;
-        // A hypothesis that fills the limit by itself is run whole, as in transformers. Most graphs
+        // A hypothesis that alone fills the limit is not truncated, as in transformers. Most graphs
         // fail on it.
         let cut = self.truncate_pair(text, hypothesis, TruncationStrategy::OnlyFirst).unwrap_or(whole);
         Ok(Encoded { tokens, tokens_read: cut.len(), runs: vec![token_ids(&cut)] })
@@ -159,7 +159,8 @@ impl Tokenizer {
             if Some(id) == self.unknown {
                 false
             } else if self.marks_continuation {
-                // Like transformers, by length: the mark makes the token longer than its text.
+                // Decided by length, as in transformers: the mark makes the token longer than its
+                // text.
                 token.chars().count() != end - start
             } else {
                 start > 0 && !characters[start - 1..characters.len().min(start + 1)].contains(&' ')
@@ -192,7 +193,7 @@ impl Tokenizer {
     fn truncate_pair(&self, text: &str, pair: &str, strategy: TruncationStrategy) -> Result<Encoding, Error> {
         let first = self.inner.encode_fast(text, false).map_err(tokenization)?;
         let mut second = self.inner.encode_fast(pair, false).map_err(tokenization)?;
-        // Encoded alone it has the type of a first text, and not every post-processor corrects
+        // Encoded alone, it has the type of a first text, and not every post-processor corrects
         // that.
         second.set_type_ids(vec![1; second.len()]);
         let added = self.inner.get_post_processor().map_or(0, |special| special.added_tokens(true));

@@ -1,7 +1,7 @@
 //! Limits on what a `tokenizer.json` may cost, checked before the tokenizer is built.
 //!
 //! A malicious file can expand a short text to gigabytes, or overflow the stack while the tokenizer
-//! is built. How a sound file is read is in `vocabulary` and `tokenizer`.
+//! is built. `vocabulary` and `tokenizer` read valid files.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -14,18 +14,18 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// How many times longer a normalizer may make a text. Many replace a space by `▁` (3 bytes), and
-/// one character of Unicode stands for a sentence of 33 bytes.
+/// one Unicode character expands to 33 bytes.
 const MAX_GROWTH: usize = 128;
 /// Steps of a normalizer, a pre-tokenizer or a post-processor. Each reads the whole text.
 const MAX_STEPS: usize = 64;
 /// WordPiece tries every end of a word, so its time grows with the square of this. BERT uses 100.
 const MAX_WORD_CHARS: u64 = 256;
 /// Tokenizers recurse as deep as the longest piece of a Unigram vocabulary. Each byte of a piece
-/// takes hundreds in memory; the 250,000 pieces of XLM-RoBERTa have 2.5 MB.
+/// takes hundreds of bytes in memory; the 250,000 pieces of XLM-RoBERTa total 2.5 MB.
 const MAX_PIECE_BYTES: usize = 1024;
 const MAX_PIECES_BYTES: usize = 4 << 20;
-/// All added tokens together. Searching for them takes about a hundred bytes of memory for each of
-/// theirs.
+/// Limit for all added tokens together. Searching for them takes about a hundred bytes of memory
+/// per byte.
 const MAX_ADDED_BYTES: usize = 1 << 20;
 
 /// The parts of a `tokenizer.json` that decide its cost.
@@ -50,7 +50,7 @@ struct AddedToken<'a> {
 
 #[derive(Deserialize)]
 struct ModelSection<'a> {
-    /// Missing in files of old versions.
+    /// Absent in files of old versions.
     #[serde(rename = "type")]
     kind: Option<String>,
     max_input_chars_per_word: Option<u64>,
@@ -99,7 +99,7 @@ impl TokenizerSummary<'_> {
 
 impl ModelSection<'_> {
     /// Returns the sizes of the longest piece and of all pieces of a Unigram vocabulary, which is a
-    /// list. Other vocabularies are maps, and take no more memory than space in the file.
+    /// list. Other vocabularies are maps, and take no more memory than they take space in the file.
     fn piece_bytes(&self) -> serde_json::Result<(usize, usize)> {
         let Some(list) = self.vocab.map(RawValue::get).filter(|vocab| vocab.starts_with('[')) else {
             return Ok((0, 0));
@@ -129,13 +129,13 @@ fn steps(value: &Value) -> usize {
 fn growth(value: &Value) -> Result<usize, String> {
     if let Some(content) = value["content"].as_str() {
         return Ok(match value["pattern"]["String"].as_str() {
-            // An empty match stands between any two characters.
+            // An empty pattern matches between any two characters.
             None | Some("") => 1 + content.len(),
             Some(pattern) => content.len().div_ceil(pattern.len()).max(1),
         });
     }
     if let Some(prefix) = value["prepend"].as_str() {
-        // It is added once, to a text that may be short itself.
+        // It is added once, but the text may be shorter than it.
         return Ok(1 + prefix.len() / 64);
     }
     if let Some(table) = value["precompiled_charsmap"].as_str() {

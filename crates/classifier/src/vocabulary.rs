@@ -1,8 +1,8 @@
 //! Builds a tokenizer from the files of a folder.
 //!
-//! There is one way in: `tokenizer.json`. For folders that have only a vocabulary, the file that
-//! transformers would write is made here as JSON. Settings of `tokenizer_config.json` that override
-//! the file are applied here too. How texts are cut is in `tokenizer`.
+//! Every tokenizer is built from a `tokenizer.json`. For folders that have only a vocabulary, the
+//! file that transformers would write is generated here. Settings of `tokenizer_config.json` that
+//! override the file are applied here too. `tokenizer` truncates texts.
 
 use std::path::Path;
 

@@ -10,8 +10,8 @@ const MAX_DEPTH: usize = 32;
 
 /// Domain and name of an operator or a function.
 ///
-/// The overload is left out: runtimes before ONNX 1.16 ignore it. Functions that differ in nothing
-/// else are counted together, so that no runtime sees more nodes than are counted here.
+/// The overload is left out: runtimes before ONNX 1.16 ignore it. Functions that differ only in it
+/// are counted together, so that no runtime sees more nodes than are counted here.
 pub(crate) type Key<'a> = (&'a str, &'a str);
 
 /// Operators, and how often each occurs.
@@ -24,7 +24,7 @@ pub(crate) struct Functions<'a>(HashMap<Key<'a>, Size<'a>>);
 enum Size<'a> {
     /// The nodes of the body, functions not yet replaced.
     Body(Nodes<'a>),
-    /// Being counted.
+    /// The count is in progress.
     Pending,
     /// The number of nodes after replacement.
     Counted(u64),
@@ -47,7 +47,7 @@ impl<'a> Functions<'a> {
     /// Returns the number of nodes once every call is replaced.
     ///
     /// # Errors
-    /// Part of a sentence, if functions call each other too deep or in a circle.
+    /// Part of a sentence, if functions call each other too deeply or in a cycle.
     pub(crate) fn count(&mut self, nodes: &Nodes<'a>) -> Result<u64, String> {
         self.count_at(nodes, 0)
     }

@@ -1,9 +1,9 @@
-//! What an ONNX file declares: opset, operators, external files, precision.
+//! Reads the declarations of an ONNX file: opset, operators, external files, precision.
 //!
 //! The file is read before ONNX Runtime opens it, so that paths outside the model's folder and
 //! graphs of absurd size are refused first. Only the protobuf fields that matter are read (numbers
-//! from onnx.proto3, ONNX 1.19); memory stays small whatever the file contains. Running a graph is
-//! the classifier's task.
+//! from onnx.proto3, ONNX 1.19); memory use stays small for any content. The classifier runs the
+//! graph.
 
 mod functions;
 mod protobuf;
@@ -18,7 +18,7 @@ use protobuf::{Fields, Value, text};
 /// Sub-graphs of real models nest two or three levels deep.
 const MAX_DEPTH: usize = 32;
 /// The largest transformers have some ten thousand nodes. Each costs the runtime kilobytes, and
-/// time that no deadline ends.
+/// load time that no deadline interrupts.
 const MAX_NODES: u64 = 1 << 17;
 /// `TensorProto.DataType.FLOAT16`.
 const FLOAT16: u64 = 10;
@@ -96,7 +96,7 @@ impl GraphFacts {
 
     /// Collects the facts of a message and of all messages in it, and counts the nodes.
     ///
-    /// Returns the key of a node's operator, or of a function; of others an empty one.
+    /// Returns the key of a node's operator or of a function; an empty key for other messages.
     fn walk<'a>(
         &mut self,
         message: &'a [u8],

@@ -1,6 +1,6 @@
 //! Reads protobuf messages field by field, without copying and without a schema.
 //!
-//! Everything that ONNX Runtime's parser could read differently is refused: groups, field number 0,
+//! Anything that ONNX Runtime's parser could read differently is rejected: groups, field number 0,
 //! and tags that do not fit 32 bits.
 
 /// The content of one field.
@@ -8,7 +8,7 @@ pub(crate) enum Value<'a> {
     Number(u64),
     /// A string, a message, or packed numbers.
     Bytes(&'a [u8]),
-    /// 32 or 64 bits of fixed length, which no field of interest has.
+    /// A fixed 32-bit or 64-bit value, which no field of interest uses.
     Fixed,
 }
 

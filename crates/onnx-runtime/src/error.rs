@@ -10,7 +10,7 @@ pub enum Error {
         "ONNX Runtime cannot be opened from `{path}`: {message}; expected version 1.22 or newer for this system; use another library, or the built-in one"
     )]
     LibraryUnusable { path: PathBuf, message: String },
-    /// There is no place from which the built-in library can be opened.
+    /// The built-in library can be opened neither from a directory nor from memory.
     #[error(
         "the built-in ONNX Runtime can neither be unpacked into `{cache_dir}` ({file}) nor opened from memory ({memory}); choose a cache directory that you can write to"
     )]

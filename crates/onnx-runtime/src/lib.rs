@@ -19,7 +19,7 @@ pub use error::Error;
 pub struct LibrarySettings {
     /// The operator's own library (`ORT_DYLIB_PATH`), used instead of the built-in one.
     pub path: Option<PathBuf>,
-    /// The directory of files that are made once: the unpacked library, prepared graphs.
+    /// The cache directory, for the unpacked library and prepared graphs.
     pub cache_dir: Option<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
 /// Opens the library in the first call. Later calls return the same environment.
 ///
-/// After a failure the next call tries again, so that the cause can be removed meanwhile.
+/// After a failure the next call tries again, so that the cause can be fixed in between.
 ///
 /// # Errors
 /// `LibraryUnusable` for a library that the operator named, `LibraryNowhere` if the built-in one

@@ -47,7 +47,7 @@ fn classifier(name: &str) {
         };
         let answer = label(&mut loaded, &input);
         compare(case, golden["tolerance"].as_f64().unwrap(), &answer);
-        // The number of tokens read is that of the golden's ids, which ends with the special ones.
+        // The golden's ids are the tokens that are read, special tokens included.
         let read = case["input_ids"].as_array().unwrap().len();
         assert!(answer.truncated.is_none_or(|cut| cut.limit as usize == read && cut.tokens > cut.limit), "{case}");
     }

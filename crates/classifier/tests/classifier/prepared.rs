@@ -62,7 +62,7 @@ fn a_damaged_prepared_graph_is_prepared_again() {
     }
 }
 
-/// As happens on another kind of processor with the same cache directory.
+/// This happens when another kind of processor uses the same cache directory.
 #[test]
 fn a_prepared_graph_with_other_scores_is_not_used() {
     let cache = tempfile::tempdir().unwrap();
