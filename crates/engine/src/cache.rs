@@ -27,7 +27,7 @@ pub(crate) struct Cache(moka::future::Cache<Key, Entry>);
 #[derive(Clone)]
 struct Entry {
     prediction: Arc<Prediction>,
-    /// How many calls it answered, earlier sessions included.
+    /// The number of calls that it answered, earlier sessions included.
     hits: Arc<AtomicU32>,
     precomputed: bool,
 }
@@ -67,7 +67,7 @@ impl Cache {
         self.0.contains_key(key)
     }
 
-    /// Returns the result of `run`, or of an identical call that is running already. The timing is
+    /// Returns the result of `run`, or of an identical call that is already running. The timing is
     /// `None` in the second case.
     ///
     /// If the call that runs is cancelled, one of those that joined it starts its own run.
@@ -89,7 +89,7 @@ impl Cache {
         Ok((entry.prediction, timing))
     }
 
-    /// Adds a result that no other call can wait for. `hits` are those of earlier sessions.
+    /// Adds a result that no call is waiting for. `hits` are those of earlier sessions.
     pub(crate) async fn insert(
         &self,
         key: Key,
@@ -102,8 +102,8 @@ impl Cache {
         entry.prediction
     }
 
-    /// Returns the results of a model that answered most calls, most first, without those that
-    /// answered one call only.
+    /// Returns the results of a model that answered the most calls, in descending order. Results
+    /// that answered only one call are omitted.
     pub(crate) fn hottest(&self, model: &[u8; 32], max: usize) -> Vec<SavedResult> {
         let saved = |(key, entry): (Arc<Key>, Entry)| SavedResult {
             input: key.input,
@@ -119,7 +119,7 @@ impl Cache {
 
     /// Returns the number of entries.
     pub(crate) async fn len(&self) -> u64 {
-        // moka counts the entries that it has processed, and postpones that work.
+        // moka counts only entries that it has processed, and defers that work.
         self.0.run_pending_tasks().await;
         self.0.entry_count()
     }

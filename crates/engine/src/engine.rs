@@ -18,8 +18,8 @@ use crate::settings::EngineSettings;
 use crate::slot::{ModelSlot, Ready, State};
 use crate::stats::{CacheCounts, Statistics, milliseconds};
 
-/// A row of a file may take this many times the deadline of a call: calls go first, and no person
-/// waits for a single row.
+/// A row of a file may take this many times the deadline of a call, because calls run first and no
+/// person waits for a single row.
 const BACKGROUND_DEADLINES: u32 = 60;
 
 /// The models of one process, their result cache and their counters.
@@ -30,8 +30,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts to load every model, each on a thread of its own, and returns at once. The first
-    /// model is the default one; there must be at least one.
+    /// Starts loading every model, each on its own thread, and returns at once. The first model is
+    /// the default. `models` must not be empty.
     ///
     /// Must be called inside a tokio runtime, which also carries the precomputing.
     pub fn start(models: Vec<(String, Arc<dyn ModelLoader>)>, settings: EngineSettings) -> Arc<Self> {
@@ -51,7 +51,7 @@ impl Engine {
     /// Answers one call within the deadline: from the cache, from an identical call in flight, or
     /// from the model.
     ///
-    /// Waits for a model that is loading, and loads a failed one again first. Dropping the future
+    /// Waits for a model that is loading, and reloads a failed one first. Dropping the future
     /// cancels the call.
     ///
     /// # Errors
@@ -80,7 +80,8 @@ impl Engine {
     async fn predict_once(&self, request: Request) -> Result<Answer, Error> {
         let started = Instant::now();
         let slot = self.slot(request.model.as_deref())?;
-        // transformers takes an empty second text for none. Here it must not be another cache key.
+        // transformers treats an empty second text as absent, so it must not make another cache
+        // key.
         let text_pair = request.input.text_pair.filter(|pair| !pair.is_empty());
         let input = Arc::new(Input { text_pair, ..request.input });
         let call = Call { engine: self, slot, input: &input, priority: request.priority, started };
@@ -114,7 +115,7 @@ impl Engine {
         self.slots.iter().map(|slot| slot.name.clone()).collect()
     }
 
-    /// Returns the state of a model without waiting; `None` if there is none of this name.
+    /// Returns the state of a model without waiting; `None` if no model has this name.
     pub fn state(&self, name: &str) -> Option<State> {
         self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.state())
     }
@@ -158,7 +159,8 @@ impl Engine {
     }
 }
 
-/// A call from its arrival to its entry in counts and log. Dropped before that, it was cancelled.
+/// A call from its arrival until it is counted and logged. If dropped earlier, it counts as
+/// cancelled.
 struct Call<'a> {
     engine: &'a Engine,
     slot: &'a ModelSlot,
@@ -228,7 +230,7 @@ impl Call<'_> {
 
     fn report(&self, outcome: &Result<Answer, Error>) {
         let total = self.started.elapsed();
-        // Rows wait for calls, so their latency says nothing about calls.
+        // Rows wait for calls, so their latency would distort that of calls.
         let latency = (self.priority != Priority::Background).then_some(total);
         self.slot.counters.record(latency, outcome);
         if !tracing::enabled!(tracing::Level::INFO) {

@@ -1,7 +1,7 @@
 //! Every way in which a call can fail, and whose problem it is.
 //!
-//! Variants hold facts; `Display` says what was found and what helps. Where a flag of the
-//! executable helps, the executable adds it.
+//! Variants hold facts; `Display` says what was found and what helps. The executable adds the flag
+//! that helps, if there is one.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ pub enum Error {
     Classifier(classifier::Error),
 }
 
-/// A cancelled call is the same wherever the cancellation was noticed.
+/// A cancelled call is the same error wherever the cancellation was noticed.
 impl From<classifier::Error> for Error {
     fn from(error: classifier::Error) -> Self {
         match error {

@@ -1,6 +1,6 @@
-//! Which words moved an answer: leaves each one out in turn and compares the scores.
+//! Finds the words that moved an answer: leaves out each word in turn and compares the scores.
 //!
-//! This needs nothing but predictions, so it works for every graph.
+//! This needs only predictions, so it works for every graph.
 
 use std::ops::Range;
 

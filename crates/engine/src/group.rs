@@ -1,8 +1,8 @@
 //! Threads that run a model for one kind of caller, and the queues in front of them.
 //!
-//! Threads of our own and not the runtime's blocking pool: background threads get a low priority,
-//! and a run that never ends costs its thread alone. One lock guards queues and sessions together,
-//! so that a job and a fitting session are taken in one step.
+//! The threads are not those of the runtime's blocking pool: background threads get a low priority,
+//! and a run that never ends costs only its own thread. One lock guards queues and sessions
+//! together, so that a job and a suitable session are taken in one step.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,19 +16,19 @@ use crate::job::{CancelledAt, Job, RunOutput, catch_panic};
 use crate::request::Priority;
 use crate::sessions::{Kind, Session, Sessions};
 
-/// A cancelled run that goes on for longer than this is stuck. The runtime library looks for a
+/// A cancelled run that continues for longer than this is stuck. The runtime library checks for
 /// cancellation between two nodes of the graph, and no node of a usable model takes this long.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 pub(crate) struct GroupLimits {
-    /// Threads at most. They start when jobs wait for them.
+    /// Maximum number of threads. They are started when jobs wait for them.
     pub workers: usize,
-    /// Single-threaded sessions at most.
+    /// Maximum number of single-threaded sessions.
     pub narrow_sessions: usize,
     /// Threads of the wide session.
     pub wide_threads: usize,
-    /// What each thread does first.
+    /// Called first on each thread.
     pub on_start: fn(),
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Group {
 }
 
 struct State {
-    /// One queue a priority, the most urgent first.
+    /// One queue per priority, the most urgent first.
     queues: [VecDeque<Job>; 3],
     sessions: Sessions,
     /// Number of the worker, and when its job was cancelled.
@@ -73,7 +73,7 @@ impl Group {
     /// Queues a job and waits for its answer. Dropping the future cancels the job.
     ///
     /// # Errors
-    /// `Stuck` at once if no worker is left; otherwise what the run gives.
+    /// `Stuck` at once if no worker is left; otherwise the error of the run.
     pub(crate) async fn run(self: &Arc<Self>, input: Arc<Input>, priority: Priority) -> Result<RunOutput, Error> {
         let (job, answer, _cancel_on_drop) = Job::new(input);
         self.push(job, priority)?;
@@ -87,7 +87,7 @@ impl Group {
             return Err(Error::Stuck { model: self.model.clone(), runs: state.running.len() });
         }
         let queue = &mut state.queues[priority as usize];
-        // Cancelled jobs are dropped at the front of their queue; here, so that none pile up.
+        // Cancelled jobs at the front of their queue are dropped here, so that they do not pile up.
         if queue.len() == queue.capacity() {
             queue.retain(|job| !job.is_cancelled());
         }
@@ -121,8 +121,8 @@ impl Group {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has one more worker look at the queues, if a job waits. Starts it if all others are running;
-    /// one that is neither running nor idle is about to look.
+    /// Makes one more worker check the queues if a job waits. Starts a new one if all others are
+    /// running. A worker that is neither running nor idle is about to check.
     fn wake(self: &Arc<Self>, state: &mut State) {
         if state.waiting() == 0 {
             return;
@@ -146,9 +146,9 @@ impl Group {
             let mut state = self.lock();
             state.running.retain(|(worker, _)| *worker != number);
             state.sessions.put(kind, model);
-            // Before the answer: its caller's next job has to find the session idle.
+            // Before the answer, so that the caller's next job finds the session idle.
             drop(state);
-            // Fails only if the caller has gone.
+            // Fails only if the caller is gone.
             let _ = job.reply.send(outcome);
         }
     }
@@ -180,7 +180,7 @@ impl Group {
         None
     }
 
-    /// Makes a session on a thread of its own, so that no worker is missing meanwhile.
+    /// Makes a session on a separate thread, so that it occupies no worker.
     fn make(self: &Arc<Self>, state: &mut State, kind: Kind) {
         let group = Arc::clone(self);
         let threads = if kind == Kind::Wide { self.limits.wide_threads } else { 1 };

@@ -30,10 +30,10 @@ pub(crate) struct Job {
     pub reply: oneshot::Sender<Result<RunOutput, Error>>,
 }
 
-/// Measured by tokio's clock, which tests can move.
+/// Uses tokio's clock, which tests can advance.
 pub(crate) type CancelledAt = Arc<OnceLock<tokio::time::Instant>>;
 
-/// Cancels a job when its caller drops this.
+/// Cancels the job when dropped by its caller.
 pub(crate) struct CancelOnDrop(Cancellation, CancelledAt);
 
 impl Drop for CancelOnDrop {

@@ -1,8 +1,8 @@
 //! Serves classifiers in one process: loads them in the background, caches results, shares runs
 //! between identical calls, and answers every call within its deadline.
 //!
-//! [`Engine::start`] takes named models; [`Engine::predict`] answers a [`Request`]. Models are
-//! reached through the traits of `classifier` only, so tests run a scripted one.
+//! [`Engine::start`] takes named models; [`Engine::predict`] answers a [`Request`]. Models are used
+//! only through the traits of `classifier`, so tests run a scripted one.
 //!
 //! # Files
 //! - `engine`: a call from its arrival to its answer; the public interface

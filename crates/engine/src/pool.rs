@@ -1,8 +1,8 @@
 //! The sessions and threads of one loaded model: a group for calls and one for rows of files.
 //!
-//! A call that is alone is computed on several threads at once. Calls that overlap are computed
-//! side by side, each on one thread. Rows of files have sessions of their own, on threads of low
-//! priority, so that a call waits for no row.
+//! A single call is computed on several threads. Overlapping calls are computed side by side, each
+//! on one thread. Rows of files have their own sessions, on threads of low priority, so that no
+//! call waits for a row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::job::RunOutput;
 use crate::request::Priority;
 use crate::settings::ProcessHooks;
 
-/// Memory is released when no job has come for this long.
+/// Memory is released after this time without a job.
 const IDLE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Pool {
     calls: Arc<Group>,
-    /// Absent where each session would copy all weights: rows then wait behind calls.
+    /// Absent if each session would copy all weights; rows then wait behind calls.
     rows: Option<Arc<Group>>,
     job_came: Arc<Notify>,
     releasing: AbortHandle,
@@ -48,7 +48,7 @@ impl Pool {
         let calls = Group::new(model, calls, Arc::clone(&replicas), Some(first));
         let rows = cheap.then(|| Group::new(model, rows, replicas, None));
         let job_came = Arc::new(Notify::new());
-        // Loading leaves memory to release as well.
+        // Loading also leaves memory to release.
         job_came.notify_one();
         let groups = [Some(&calls), rows.as_ref()].into_iter().flatten().cloned().collect();
         let releasing = tokio::spawn(release_when_idle(groups, Arc::clone(&job_came), hooks)).abort_handle();
@@ -74,7 +74,7 @@ impl Drop for Pool {
     }
 }
 
-/// Releases memory each time that no job has come for a while. Has a timer only until then.
+/// Releases memory whenever no job has come for a while. The timer runs only until then.
 async fn release_when_idle(groups: Vec<Arc<Group>>, job_came: Arc<Notify>, hooks: ProcessHooks) {
     loop {
         job_came.notified().await;

@@ -1,5 +1,5 @@
-//! Fills the cache before anyone asks: with results of earlier sessions, and with the model's
-//! frequent texts.
+//! Fills the cache in advance, with results of earlier sessions and with the model's frequent
+//! texts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) async fn run(slot: Arc<ModelSlot>, cache: Arc<Cache>, results_dir: Op
             cache.insert(key, saved.prediction, saved.hits, true).await;
         }
     }
-    // Clients start many sessions that never call.
+    // Clients start many sessions that never make a call.
     slot.counters.first_answer().await;
     let inputs = info.frequent_texts.iter().map(|text| Input::single(text.as_str()));
     for input in inputs.filter(|input| request::check(input, max_text_bytes).is_ok()) {
@@ -39,7 +39,7 @@ pub(crate) async fn run(slot: Arc<ModelSlot>, cache: Arc<Cache>, results_dir: Op
     }
 }
 
-/// Returns whether a saved result can be one of this model's: a damaged file may still parse.
+/// Returns whether a saved result is valid for this model. A damaged file may still parse.
 fn fits(saved: &SavedResult, info: &ModelInfo) -> bool {
     match &saved.prediction.outcome {
         Outcome::Scores(scores) => {

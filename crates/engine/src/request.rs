@@ -1,4 +1,4 @@
-//! What callers ask and get: requests, their priorities and checks, and answers.
+//! Requests, their priorities and checks, and answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
-/// Labels that a caller may bring: each costs a forward pass.
+/// Maximum number of candidate labels. Each costs a forward pass.
 const MAX_CANDIDATES: usize = 64;
 
 /// One call: an input, and the model that it is for.
@@ -30,10 +30,10 @@ pub enum Priority {
     /// A person or an assistant waits for this text.
     #[default]
     Interactive,
-    /// They wait for many texts at once.
+    /// A person or an assistant waits for many texts at once.
     Batch,
-    /// Rows of files and texts to precompute. They never make a call wait in a queue, and are
-    /// never refused because a queue is full.
+    /// Rows of files and texts to precompute. They never delay a call in a queue, and are never
+    /// rejected because a queue is full.
     Background,
 }
 
@@ -46,7 +46,7 @@ pub enum AnsweredBy {
     Cache,
     /// The run of an identical call.
     Joined,
-    /// A result that was there before the first call: of a frequent text, or kept by an earlier
+    /// A result that was cached before the first call: of a frequent text, or saved by an earlier
     /// session.
     Precomputed,
 }
@@ -109,11 +109,12 @@ pub(crate) fn check(input: &Input, max_text_bytes: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the SHA-256 of an input, each part with its length, so that no two inputs look the same.
+/// Returns the SHA-256 of an input. Each part is hashed with its length, so that different inputs
+/// have different encodings.
 ///
 /// # Why not a shorter or faster hash?
 /// The digest stands for the text in the cache: a second text with the same digest would get the
-/// first one's answer. Collisions of MD5 can be made at will. SHA-256 costs 0.1 µs more.
+/// first one's answer. MD5 collisions are easy to make. SHA-256 costs 0.1 µs more.
 pub(crate) fn digest(input: &Input) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let parts = [input.text.as_str(), input.text_pair.as_deref().unwrap_or_default()];

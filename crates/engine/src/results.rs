@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// Results kept per model; about 250 bytes each on disk.
 pub(crate) const MAX_RESULTS: usize = 1000;
-/// A text of a tagger may have hundreds of entities.
+/// A tagger's text may have hundreds of entities.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 const VERSION: u32 = 2;
 
@@ -32,8 +32,8 @@ struct Document {
     results: Vec<SavedResult>,
 }
 
-/// Reads the results of earlier sessions with this model. Halves their hits, so that texts that are
-/// no longer asked for fade out.
+/// Reads the results of earlier sessions with this model. Halves their hits, so that texts no
+/// longer requested drop out over time.
 pub(crate) fn load(folder: &Path, model: &[u8; 32]) -> Vec<SavedResult> {
     let results = read(folder, model).unwrap_or_default();
     results.into_iter().map(|result| SavedResult { hits: result.hits / 2, ..result }).collect()
@@ -60,7 +60,7 @@ pub(crate) fn save(folder: &Path, model: &[u8; 32], mut results: Vec<SavedResult
     Ok(())
 }
 
-/// Reads nothing from a folder that other users can write to: they could forge answers.
+/// Returns nothing from a folder that other users can write to, since they could forge answers.
 fn read(folder: &Path, model: &[u8; 32]) -> io::Result<Vec<SavedResult>> {
     private_dir::check(folder)?;
     let mut content = Vec::new();

@@ -1,4 +1,4 @@
-//! The sessions of one group: which exist, which are idle, and which one a job gets.
+//! Tracks the sessions of one group: which exist, which are idle, and which one a job gets.
 //!
 //! Plain data behind the group's lock. The threads that run jobs and make sessions are in `group`.
 
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use classifier::Model;
 
-/// While other sessions serve, one that could not be made is not tried again sooner.
+/// Pause before a failed session is tried again while other sessions serve.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// A model that one thread runs at a time.
@@ -47,8 +47,8 @@ impl Sessions {
         }
     }
 
-    /// Takes an idle session: the wide one for a job that is `alone`, a narrow one for others, and
-    /// whichever is idle rather than none.
+    /// Takes an idle session: preferably the wide one for a job that is `alone` and a narrow one
+    /// for others, otherwise any that is idle.
     pub(crate) fn take(&mut self, alone: bool) -> Option<(Kind, Session)> {
         let wide = self.idle_wide.take_if(|_| alone || self.idle_narrow.is_empty());
         let narrow = || self.idle_narrow.pop().map(|model| (Kind::Narrow, model));
@@ -65,8 +65,8 @@ impl Sessions {
         }
     }
 
-    /// Decides whether to make a session for a waiting job, one at a time. The result has to be
-    /// reported with [`made`](Self::made).
+    /// Decides whether to make a session for a waiting job, one at a time. The caller must report
+    /// the result with [`made`](Self::made).
     pub(crate) fn start_making(&mut self, alone: bool) -> Option<Kind> {
         let failed = self.failed_at.is_some_and(|at| at.elapsed() < RETRY_AFTER);
         if self.is_making || failed && self.exist() {
@@ -96,7 +96,8 @@ impl Sessions {
         self.exist()
     }
 
-    /// Removes the idle narrow sessions and lends the idle wide one, which has to be `put` back.
+    /// Removes the idle narrow sessions and takes the idle wide one, which the caller must `put`
+    /// back.
     pub(crate) fn release(&mut self) -> (Vec<Session>, Option<Session>) {
         self.narrow -= self.idle_narrow.len();
         (std::mem::take(&mut self.idle_narrow), self.idle_wide.take())

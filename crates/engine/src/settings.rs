@@ -1,4 +1,4 @@
-//! What the executable decides: limits, and its hooks into the process.
+//! Settings of the executable: limits, and hooks into the process.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,24 +11,24 @@ pub struct EngineSettings {
     /// Threads per model, at least 1. Together they compute a call that is alone; each one has a
     /// session of its own for calls that overlap.
     pub workers: usize,
-    /// Calls that may wait for one model. More are refused at once.
+    /// Calls that may wait for one model. Further calls are rejected at once.
     pub queue_capacity: usize,
     pub cache_capacity_bytes: u64,
     /// Largest text, with its pair and candidate labels.
     pub max_text_bytes: usize,
     /// Where results of frequent texts are kept between sessions; `None` keeps none.
     pub results_dir: Option<PathBuf>,
-    /// Whether to precompute the models' frequent texts. A waste in a process that answers once.
+    /// Whether to precompute the models' frequent texts. Wasteful in a process that answers once.
     pub precompute: bool,
-    /// How long after a failed load a call starts the next one.
+    /// Minimum time between a failed load and the next attempt.
     pub retry_after: Duration,
     /// Whether the log shows texts. Otherwise it shows their digests.
     pub log_inputs: bool,
     pub hooks: ProcessHooks,
 }
 
-/// What the executable does with the allocator and the scheduler, which are not a library's to
-/// change. The default does nothing.
+/// Hooks for the allocator and the scheduler, which a library should not change by itself. The
+/// default does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessHooks {
     /// Called on the loading thread after each load.

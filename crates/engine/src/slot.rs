@@ -1,5 +1,5 @@
-//! One model of the engine: loading and reloading it, admitting calls, and taking it out of
-//! service when it fails on every call.
+//! One model of the engine: loads and reloads it, admits calls, and disables it when it fails on
+//! every call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,10 +19,10 @@ use crate::stats::Counters;
 
 /// After this many failures in a row the fault is the model's, and it is loaded again.
 const MAX_FAILURES: u32 = 10;
-/// A model that got stuck is loaded again this many times at most: each stuck run keeps one
-/// processor busy until the process ends.
+/// A stuck model is reloaded at most this many times, because each stuck run keeps one processor
+/// busy until the process ends.
 const MAX_STUCK: u32 = 3;
-/// Rows of files that wait in the queue or run, for each worker. More wait for their turn.
+/// Rows of files per worker that may be queued or running. Further rows wait for their turn.
 const ROWS_PER_WORKER: usize = 4;
 
 pub(crate) struct ModelSlot {
@@ -31,12 +31,12 @@ pub(crate) struct ModelSlot {
     loader: Arc<dyn ModelLoader>,
     settings: EngineSettings,
     phase: Arc<watch::Sender<Phase>>,
-    /// One for each call that waits or runs.
+    /// One permit for each call that waits or runs.
     calls: Semaphore,
     rows: Semaphore,
     /// Failed calls in a row.
     failures: AtomicU32,
-    /// How often the model got stuck.
+    /// The number of times that the model got stuck.
     stuck: AtomicU32,
 }
 
@@ -77,7 +77,7 @@ impl ModelSlot {
         }
     }
 
-    /// Starts to load the model, unless it is loading, ready, or failed a moment ago. Must be
+    /// Starts loading the model, unless it is loading, ready, or failed a moment ago. Must be
     /// called inside a tokio runtime.
     pub(crate) fn start_loading(&self) {
         let starts = self.phase.send_if_modified(|phase| {
@@ -103,13 +103,13 @@ impl ModelSlot {
             let loaded = load(&name, &*loader, &settings);
             phase.send_replace(loaded.map_or_else(|error| failed(error, &settings), Phase::Ready));
         };
-        // Never joined: a process that is asked to exit must not wait for a load.
+        // Never joined, because a process that is asked to exit must not wait for a load.
         if let Err(error) = thread::Builder::new().name("load".into()).spawn(work) {
             self.phase.send_replace(failed(Error::no_thread(&error), &self.settings));
         }
     }
 
-    /// Waits until the model can be used. Loads it again first if it failed.
+    /// Waits until the model can be used. Reloads it first if it failed.
     ///
     /// # Errors
     /// `ModelFailed` with the reason.
@@ -125,7 +125,7 @@ impl ModelSlot {
         self.wait(settled).await
     }
 
-    /// Waits until the model has loaded, without asking for it and through any number of failures.
+    /// Waits until the model has loaded, without triggering a load, through any number of failures.
     pub(crate) async fn loaded(&self) -> Ready {
         self.wait(|phase| if let Phase::Ready(ready) = phase { Some(ready.clone()) } else { None }).await
     }
@@ -148,11 +148,11 @@ impl ModelSlot {
         }
     }
 
-    /// Takes a place among the jobs that wait or run; dropping the permit gives it back. A row
-    /// waits for its place.
+    /// Acquires a permit to wait or run; dropping it releases the place. A row waits for its
+    /// permit.
     ///
     /// # Errors
-    /// `Overloaded` at once if a call finds no place.
+    /// `Overloaded` at once if no place is free for a call.
     pub(crate) async fn admit(&self, priority: Priority) -> Result<SemaphorePermit<'_>, Error> {
         let permit = match priority {
             Priority::Interactive | Priority::Batch => self.calls.try_acquire().ok(),
@@ -162,12 +162,12 @@ impl ModelSlot {
         permit.ok_or_else(|| Error::Overloaded { model: self.name.clone(), limit })
     }
 
-    /// Takes the model out of service if it is stuck, or failed on many calls in a row.
+    /// Disables the model if it is stuck or failed on many calls in a row.
     pub(crate) fn observe(&self, ready: &Ready, priority: Priority, outcome: &Result<RunOutput, Error>) {
         match outcome {
             Ok(_) => self.failures.store(0, Ordering::Relaxed),
             Err(error @ Error::Stuck { .. }) => self.take_out(ready, error.clone()),
-            // Rows are many and alike, and each one reports its own error.
+            // Rows are many and similar, and each reports its own error.
             Err(error) if priority != Priority::Background && matches!(error.kind(), Kind::Internal | Kind::Model) => {
                 let failures = 1 + self.failures.fetch_add(1, Ordering::Relaxed);
                 if failures >= MAX_FAILURES {
@@ -200,7 +200,7 @@ fn load(name: &str, loader: &dyn ModelLoader, settings: &EngineSettings) -> Resu
     let load_ms = started.elapsed().as_millis() as u64;
     let crashed = |message| Err(Error::LoadPanicked { model: name.to_owned(), message });
     let loaded = loaded.map_or_else(crashed, |loaded| loaded.map_err(Error::from));
-    // An error is shown by the calls that wait for the model.
+    // The calls that wait for the model report the error.
     let loaded = loaded.inspect_err(|error| tracing::info!(model = name, load_ms, %error, "model_failed"))?;
     tracing::info!(model = name, load_ms, graph = loaded.info.graph.file, "model_loaded");
     (settings.hooks.after_load)();

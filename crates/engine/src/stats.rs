@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::error::{Error, Kind};
 use crate::request::{Answer, AnsweredBy};
 
-/// Latencies kept for the percentiles: enough that the 99th rests on ten calls.
+/// Latencies kept for the percentiles: enough that ten calls determine the 99th.
 const WINDOW: usize = 1000;
 
 #[derive(Default)]
@@ -73,12 +73,12 @@ pub struct CacheCounts {
 }
 
 impl Counters {
-    /// Completes when the first call has been answered. Has one waiter at most.
+    /// Completes when the first call has been answered. At most one task may wait.
     pub(crate) async fn first_answer(&self) {
         self.answered.notified().await;
     }
 
-    /// Counts a finished call; without a latency it does not count for the percentiles.
+    /// Counts a finished call. A call without a latency is left out of the percentiles.
     pub(crate) fn record(&self, latency: Option<Duration>, outcome: &Result<Answer, Error>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let statistics = &mut counts.statistics;

@@ -1,7 +1,7 @@
-//! A scripted model for tests: the text says what the model does with it, and the script counts.
+//! A scripted model for tests: each text determines what the model does, and the script counts.
 //!
-//! `panic` and `fail` do that. `held…` waits for [`Script::release`] or until it is cancelled.
-//! `stuck…` waits for the release alone. Any other text is answered at once, with scores by its
+//! `panic` panics and `fail` fails. `held…` waits for [`Script::release`] or until it is cancelled.
+//! `stuck…` waits only for the release. Any other text is answered at once, with scores by its
 //! number of words.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,10 +18,10 @@ use crate::{Engine, EngineSettings, ProcessHooks};
 /// See `group`.
 pub const STUCK_AFTER: Duration = crate::group::STUCK_AFTER;
 pub const LABELS: [&str; 3] = ["short", "middle", "long"];
-/// The scripted model reads one token a word.
+/// The scripted model reads one token per word.
 pub const MAX_TOKENS: usize = 8;
 
-/// How the scripted model behaves, and what it did.
+/// The script of the model, and a record of what it did.
 #[derive(Default)]
 pub struct Script {
     pub loads: AtomicUsize,
@@ -50,7 +50,7 @@ pub struct Script {
     pub gate: Gate,
 }
 
-/// What held texts and a held load wait behind.
+/// The gate that held texts and a held load wait for.
 #[derive(Default)]
 pub struct Gate {
     is_open: Mutex<bool>,
@@ -64,13 +64,13 @@ impl Gate {
 }
 
 impl Script {
-    /// Lets everything go on that waits for it, now and later.
+    /// Lets all held texts and loads continue, now and later.
     pub fn release(&self) {
         *self.gate.is_open() = true;
         self.gate.changed.notify_all();
     }
 
-    /// Makes texts wait again.
+    /// Makes held texts wait again.
     pub fn hold_again(&self) {
         *self.gate.is_open() = false;
     }

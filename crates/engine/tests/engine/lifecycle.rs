@@ -106,7 +106,7 @@ async fn frequent_texts_are_precomputed_after_the_first_call() {
     assert_eq!(script.runs(), 0, "clients start many sessions that never call");
     ask(&engine, "anything").await.unwrap();
     eventually(|| script.runs() == 3).await;
-    // One runs after the other, so the first is in the cache when the second runs.
+    // They run in sequence, so the first is in the cache when the second runs.
     assert_eq!(ask(&engine, "hello").await.unwrap().answered_by, AnsweredBy::Precomputed);
     assert_eq!(engine.cache_counts().await.precomputed_hits, 1);
 }

@@ -32,7 +32,7 @@ fn spawn_as(engine: &Arc<Engine>, text: &str, priority: Priority) -> JoinHandle<
     tokio::spawn(async move { ask_as(&engine, &text, priority).await })
 }
 
-/// Lets other tasks and threads go on until `condition` holds.
+/// Lets other tasks and threads run until `condition` holds.
 #[track_caller]
 fn eventually(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
     let started = Instant::now();
@@ -45,7 +45,7 @@ fn eventually(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
     }
 }
 
-/// Moves the clock of the runtime forward. It runs on as usual afterwards.
+/// Advances the runtime's clock, which runs as usual afterwards.
 async fn skip(duration: Duration) {
     tokio::time::pause();
     tokio::time::advance(duration).await;

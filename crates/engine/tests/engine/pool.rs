@@ -1,4 +1,4 @@
-//! Which session runs a job, in which order, and what a session or a worker that is lost costs.
+//! The session that runs each job, the order of jobs, and the loss of sessions and workers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::{ask, ask_as, eventually, skip, spawn, spawn_as};
 use engine::testing::{STUCK_AFTER, Script, WIDE, settings, start};
 use engine::{Engine, EngineSettings, Error, Priority, ProcessHooks};
 
-/// Longer than the pool waits before it releases memory.
+/// Longer than the pool's idle time before it releases memory.
 const IDLE: Duration = Duration::from_secs(11);
 
 fn workers(workers: usize) -> EngineSettings {
@@ -215,7 +215,7 @@ async fn memory_is_released_once_after_ten_idle_seconds() {
     assert_eq!((script.threads_of("wide again"), replicas(&script)), (Some(WIDE), made));
 }
 
-/// Leaves `runs` runs that do not end although their callers have gone.
+/// Starts `runs` runs that do not end although their callers are gone.
 async fn get_stuck(engine: &Arc<Engine>, script: &Script, runs: usize) {
     for number in 0..runs {
         let before = script.runs();

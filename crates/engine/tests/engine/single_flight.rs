@@ -67,7 +67,7 @@ async fn when_every_caller_is_cancelled_nothing_is_left() {
     engine.ready(None).await.unwrap();
     let calls: Vec<_> = (0..3).map(|_| spawn(&engine, "held")).collect();
     eventually(|| script.runs() == 1).await;
-    // The last first, so that none of those that joined starts a run of its own.
+    // In reverse order, so that no call that joined starts its own run.
     for call in calls.into_iter().rev() {
         call.abort();
         assert!(call.await.unwrap_err().is_cancelled());
