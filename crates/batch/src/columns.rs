@@ -1,4 +1,4 @@
-//! The columns that an output has in addition to the input's own, and their names.
+//! The columns that an output adds to those of the input, and their names.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(crate) enum Column {
     CorrectedFrom,
 }
 
-/// All columns in the order of the output, with their names and what they hold.
+/// All columns in the order of the output, with their names and types.
 const COLUMNS: [(Column, &str, ValueKind); 9] = [
     (Column::Prediction, "prediction", ValueKind::Text),
     (Column::Confidence, "confidence", ValueKind::Number),
@@ -43,14 +43,13 @@ impl Column {
     }
 }
 
-/// Precedes all our names if the input has a column with one of them.
+/// Prefix of all our names if the input has a column with one of them.
 const PREFIX: &str = "local_model_";
 
-/// What our columns are called in one output.
+/// The names of our columns in one output.
 ///
-/// The names depend on the columns of the input alone and not on what its rows turn out to contain.
-/// So the user's columns are never overwritten, and a column of theirs is never taken for one of
-/// ours.
+/// The names depend only on the columns of the input, not on what its rows contain. So the user's
+/// columns are never overwritten, and none of them is mistaken for one of ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ColumnNames {
     prefix: &'static str,
@@ -100,7 +99,7 @@ impl ColumnNames {
     }
 }
 
-/// Our columns of an output that is read again, as far as it has them.
+/// Those of our columns that an existing output has.
 pub(crate) struct OutputColumns {
     pub(crate) names: ColumnNames,
     present: Vec<Column>,
@@ -111,7 +110,7 @@ impl OutputColumns {
     /// Looks for these columns.
     ///
     /// # Errors
-    /// `NotAnOutput` if the file is none.
+    /// `NotAnOutput` if the file is not an output.
     pub(crate) fn new(output: &TableFile, columns: &[Column]) -> Result<Self, Error> {
         let names = ColumnNames::of_output(output.columns())
             .ok_or_else(|| Error::NotAnOutput { path: output.path().to_owned() })?;
@@ -125,7 +124,8 @@ impl OutputColumns {
         self.present.contains(&column)
     }
 
-    /// Returns what a row has in a column, if anything. `cells` begins with the cells of `wanted`.
+    /// Returns the value of a row in a column, if there is one. `cells` begins with the cells of
+    /// `wanted`.
     pub(crate) fn cell<'a>(&self, cells: &'a [Cell], column: Column) -> Option<&'a str> {
         let number = self.present.iter().position(|present| *present == column)?;
         cells.get(number)?.as_deref().ok().filter(|cell| !cell.is_empty())

@@ -1,4 +1,4 @@
-//! What a job needs to have its rows classified: the engine, the runtime, and its monitor.
+//! The context of a job that classifies rows: the engine, the runtime and its monitor.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Context<'_> {
     /// Waits until a model is loaded.
     ///
     /// # Errors
-    /// What keeps it from being loaded; [`Error::CANCELLED`].
+    /// The reason why it cannot be loaded; [`Error::CANCELLED`].
     pub(crate) fn wait_for_model(&mut self, model: Option<&str>) -> Result<Arc<ModelInfo>, Error> {
         self.monitor.report(Progress::new(Stage::Loading, 0))?;
         self.runtime.block_on(async {
@@ -36,7 +36,7 @@ impl Context<'_> {
     /// Classifies rows and hands each answer to `take`, which returns the progress to report.
     ///
     /// # Errors
-    /// That of `take`; one that every further row would meet; [`Error::CANCELLED`].
+    /// An error of `take`; an error that every further row would get; [`Error::CANCELLED`].
     pub(crate) fn classify<T>(
         &mut self,
         rows: impl Iterator<Item = (T, Result<Input, Error>)>,

@@ -1,4 +1,4 @@
-//! Decisions of a reviewer, written into an output: the answer becomes the decision, and a further
+//! Writes a reviewer's decisions into an output: the decision replaces the answer, and another
 //! column keeps the model's own answer.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tables::{Cell, CsvOptions, OutputFile, PartialFile, Projection, TableFile};
 
 /// Written for a row without any label, and in `corrected_from` where the model had no answer.
 const NONE: &str = "none";
-/// How long a correction waits for others of the same output, and how often it looks.
+/// How long a correction waits for others of the same output, and how often it checks.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// Labels that an error names.
@@ -35,7 +35,7 @@ enum Decision {
     Value(f64),
 }
 
-/// A reviewer's decisions, by row number from 1 on.
+/// A reviewer's decisions by row number, starting at 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Corrections(BTreeMap<u64, Decision>);
 
@@ -49,8 +49,8 @@ pub struct CorrectionReport {
 impl Corrections {
     /// Checks decisions, each a row number and a label, against the labels of the model.
     ///
-    /// Where several labels may apply, a decision names all of them with commas between, or `none`.
-    /// For a regression model it is a number.
+    /// For a multi-label model a decision names all labels, separated by commas, or `none`. For a
+    /// regression model it is a number.
     ///
     /// # Errors
     /// `Correction` for the first row that cannot be corrected as asked.
@@ -70,7 +70,7 @@ impl Corrections {
 }
 
 impl Decision {
-    /// Errors are what was found and what was expected.
+    /// Errors are pairs of what was found and what was expected.
     fn parse(label: &str, model: &ModelInfo) -> Result<Self, (String, String)> {
         if model.task == Task::Regression {
             let value = label.parse::<f64>().ok().filter(|value| value.is_finite());
@@ -97,7 +97,7 @@ impl Decision {
     }
 }
 
-/// Writes the output again with the decisions in it. They are on disk when this returns.
+/// Rewrites the output with the decisions. They are on disk when this returns.
 pub(crate) fn correct(
     job: &FileJob,
     corrections: Corrections,
@@ -105,7 +105,7 @@ pub(crate) fn correct(
 ) -> Result<CorrectionReport, Error> {
     let rows = corrections.0.len() as u64;
     let target = claim(job, monitor)?;
-    // Opened only after the claim, so that no other correction can come between reading and
+    // Opened only after the claim, so that no other correction can happen between reading and
     // writing.
     let mut output = TableFile::open_at(target.location(), CsvOptions { header: true, ..job.csv_options })?;
     let partial = write(&mut output, &target, corrections.0, monitor)?;
@@ -160,8 +160,8 @@ fn write<'t>(
     Ok(partial)
 }
 
-/// What a row has in a column after a decision, or without one. `Null` leaves the text that is
-/// there.
+/// Returns the value of a row in a column, with or without a decision. `Null` keeps the existing
+/// text.
 fn value(column: Column, decision: Option<&Decision>, columns: &OutputColumns, cells: &[Cell]) -> Value {
     let cell = |column| columns.cell(cells, column);
     match (column, decision) {
@@ -179,7 +179,7 @@ fn value(column: Column, decision: Option<&Decision>, columns: &OutputColumns, c
                 Decision::Value(_) => Column::Value,
                 Decision::Label(_) | Decision::Labels(_) => Column::Prediction,
             };
-            // A second decision on a row leaves the model's own answer where it is.
+            // A second decision on a row keeps the model's own answer.
             json!(cell(Column::CorrectedFrom).or_else(|| cell(answer)).unwrap_or(NONE))
         }
         _ => Value::Null,

@@ -1,7 +1,7 @@
 //! Every way in which a job on a file can fail.
 //!
-//! Variants hold facts; `Display` says what was found and what was expected. Where an argument of a
-//! tool or a flag helps, the executable adds it.
+//! Variants hold facts; `Display` says what was found and what was expected. The executable adds
+//! the flag or tool argument that helps, if there is one.
 
 use std::path::PathBuf;
 

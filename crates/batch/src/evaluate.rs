@@ -1,5 +1,5 @@
-//! Classifies the rows of a labelled file, for an evaluation of the model. What the predictions are
-//! worth is computed by the crate `evaluation`.
+//! Classifies the rows of a labelled file, to evaluate the model. The crate `evaluation` computes
+//! the metrics.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub struct EvaluationRun {
 }
 
 impl EvaluationRun {
-    /// Classifies every row with a label. Must be called inside a tokio runtime, which has to be
-    /// kept running until the job has ended.
+    /// Classifies every row with a label. Must be called inside a tokio runtime, which must keep
+    /// running until the job has ended.
     pub fn start(self, engine: Arc<Engine>) -> JobHandle<ScoredFile> {
         let runtime = Handle::current();
         Slots::new(1)
@@ -48,7 +48,7 @@ impl EvaluationRun {
     }
 }
 
-/// A run at work.
+/// A run in progress.
 struct Job<'a> {
     run: &'a EvaluationRun,
     context: Context<'a>,
@@ -151,7 +151,7 @@ impl Job<'_> {
 }
 
 impl EvaluationRun {
-    /// Finds the columns of texts, of labels and, if the run names one, of second texts.
+    /// Finds the columns for texts, labels and, if the run names one, second texts.
     fn columns(&self, table: &mut TableFile, info: &ModelInfo) -> Result<Vec<ColumnRef>, Error> {
         let label = match &self.label_column {
             Some(name) => table.column(name, CellKind::List)?,
@@ -174,7 +174,8 @@ impl EvaluationRun {
         Ok([text, label].into_iter().chain(pair).collect())
     }
 
-    /// Returns a row's label and input, or why it has none; `None` for a row without a label.
+    /// Returns a row's label and input, or the reason why it has none; `None` for a row without a
+    /// label.
     fn parse_row(
         &self,
         parser: &GoldParser,
@@ -198,7 +199,7 @@ impl EvaluationRun {
     }
 }
 
-/// Returns the labels that scores stand for: the candidates, or else the model's own.
+/// Returns the labels that the scores refer to: the candidates, otherwise the model's own.
 pub(crate) fn score_labels(info: &ModelInfo, candidates: &[String]) -> Vec<Arc<str>> {
     match candidates {
         [] => info.labels.clone(),
@@ -206,7 +207,7 @@ pub(crate) fn score_labels(info: &ModelInfo, candidates: &[String]) -> Vec<Arc<s
     }
 }
 
-/// Returns the content of a cell unless it is blank, null or not in its row.
+/// Returns the content of a cell unless it is blank, null or absent.
 fn present(cell: Cell) -> Result<Option<String>, tables::Error> {
     match cell {
         Ok(label) => Ok(Some(label).filter(|label| !label.trim().is_empty())),
@@ -215,7 +216,7 @@ fn present(cell: Cell) -> Result<Option<String>, tables::Error> {
     }
 }
 
-/// Returns the rows of a chunk. A chunk that cannot be read stands for one row.
+/// Returns the rows of a chunk. A chunk that cannot be read counts as one row.
 fn split_chunk(chunk: Result<Chunk, tables::Error>) -> Vec<Result<Vec<Cell>, tables::Error>> {
     match chunk {
         Ok(chunk) => chunk.rows.into_iter().map(|row| Ok(row.cells)).collect(),

@@ -1,7 +1,7 @@
-//! A job as its caller sees it: how far it is, how it ends, and how to stop it.
+//! A job as its caller sees it: progress, result, and stopping it.
 //!
-//! Every job blocks on files, so it runs on a thread of its own. How many do so at a time is
-//! limited; the rest wait.
+//! Every job blocks on files, so it runs on its own thread. A limited number run at a time; the
+//! rest wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::error::Error;
 
 /// Files that a process works on at a time. Each has a thread and some rows in the engine.
 const DEFAULT_SLOTS: usize = 4;
-/// A rate measured over less time says nothing.
+/// A rate measured over less time is meaningless.
 const MIN_RATE_SECONDS: f64 = 0.2;
 
 /// What a job is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// For one of the other jobs of this process to end.
+    /// Waiting for another job of this process to end.
     Waiting,
     #[default]
     Reading,
@@ -30,7 +30,7 @@ pub enum Stage {
     Writing,
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     pub stage: Stage,
@@ -38,7 +38,7 @@ pub struct Progress {
     pub done: u64,
     /// Known once the file has been read through.
     pub total: Option<u64>,
-    /// When the predictions began, and how many rows were finished then.
+    /// When the predictions began, and the number of rows finished by then.
     pub(crate) started: Option<(Instant, u64)>,
 }
 
@@ -47,7 +47,7 @@ impl Progress {
         Self { stage, done, ..Self::default() }
     }
 
-    /// Returns the rows predicted per second since the start, once that says something.
+    /// Returns the rows predicted per second since the start, once the rate is meaningful.
     fn rows_per_second(&self) -> Option<f64> {
         let (started, resumed) = self.started?;
         let seconds = started.elapsed().as_secs_f64();
@@ -84,13 +84,13 @@ fn format_duration(duration: Duration) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stop {
     No,
-    /// Finished rows stay for a later run.
+    /// Finished rows are kept for a later run.
     Keep,
-    /// Nothing stays that this run wrote.
+    /// Everything that this run wrote is removed.
     Discard,
 }
 
-/// A job at work. Dropping it stops the job as [`JobHandle::stop`] does.
+/// A job in progress. Dropping it stops the job as [`JobHandle::stop`] does.
 pub struct JobHandle<T> {
     pub progress: watch::Receiver<Progress>,
     stop: watch::Sender<Stop>,
@@ -101,7 +101,7 @@ impl<T> JobHandle<T> {
     /// Waits for the end of the job.
     ///
     /// # Errors
-    /// Whatever ended the job early.
+    /// The reason why the job ended early.
     pub async fn finished(&mut self) -> Result<T, Error> {
         let gone = || Error::JobFailed { message: "its task has ended".into() };
         (&mut self.outcome).await.unwrap_or_else(|_| Err(gone()))
@@ -118,7 +118,7 @@ impl<T> JobHandle<T> {
     }
 }
 
-/// The job's own side: where it reports its progress and learns that it has to stop.
+/// The job's side of the handle: reports progress and receives the request to stop.
 pub(crate) struct Monitor {
     progress: watch::Sender<Progress>,
     stop: watch::Receiver<Stop>,
@@ -128,7 +128,7 @@ impl Monitor {
     /// Reports the progress.
     ///
     /// # Errors
-    /// [`Error::CANCELLED`] if the job has to stop.
+    /// [`Error::CANCELLED`] if the job must stop.
     pub(crate) fn report(&mut self, progress: Progress) -> Result<(), Error> {
         if !matches!(self.stop.has_changed(), Ok(false)) {
             return Err(Error::CANCELLED);
@@ -137,7 +137,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Completes when the job has to stop.
+    /// Completes when the job must stop.
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + use<> {
         let mut stop = self.stop.clone();
         async move {
@@ -164,8 +164,7 @@ impl Monitor {
     }
 }
 
-/// Places for the jobs of one kind. Jobs that find none free wait, and say so in their
-/// progress.
+/// Slots for the jobs of one kind. If none is free, a job waits and its progress says so.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots(Arc<Semaphore>);
 
@@ -176,12 +175,12 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// Slots for this number of jobs at a time.
+    /// Returns slots for this number of concurrent jobs.
     pub(crate) fn new(jobs: usize) -> Self {
         Self(Arc::new(Semaphore::new(jobs)))
     }
 
-    /// Runs `work` on a thread of its own as soon as a slot is free.
+    /// Runs `work` on its own thread as soon as a slot is free.
     ///
     /// Must be called inside a tokio runtime.
     pub(crate) fn spawn<T: Send + 'static>(
@@ -197,7 +196,7 @@ impl Slots {
             let (sender, outcome) = oneshot::channel();
             let body = move || {
                 let _permit = permit;
-                // A damaged file may make a library panic. That ends this job and no other.
+                // A damaged file may make a library panic. That ends only this job.
                 let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut monitor)));
                 let crashed = |_| Err(Error::JobFailed { message: "reading or writing it crashed".into() });
                 let _ = sender.send(outcome.unwrap_or_else(crashed));

@@ -9,12 +9,12 @@ use crate::error::Error;
 use crate::record::Record;
 use tables::Cell;
 
-/// Rows that a kill may cost: what is written goes to the system after this many.
+/// Rows that a killed process may lose: the journal is flushed after this many.
 const FLUSH_ROWS: u64 = 64;
 
 pub(crate) struct Journal {
     file: BufWriter<File>,
-    /// Of the output, which errors name.
+    /// Path of the output, for errors.
     path: PathBuf,
     /// Where the first record begins.
     start: u64,
@@ -24,14 +24,14 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Starts a journal behind the first `start` bytes of a file, or takes over that of an earlier
+    /// Starts a journal after the first `start` bytes of a file, or takes over that of an earlier
     /// run.
     ///
-    /// `fingerprint` stands for all that decides an answer besides the text. What a kill left of
-    /// the last line is cut off.
+    /// `fingerprint` identifies everything that determines an answer besides the text. An
+    /// incomplete last line is cut off.
     ///
     /// # Errors
-    /// `ResumeOther` if the file is the journal of another run, or none; `NotWritten`.
+    /// `ResumeOther` if the file is the journal of another run or not a journal; `NotWritten`.
     pub(crate) fn open(mut file: File, start: u64, fingerprint: &str, output: &Path) -> Result<Self, Error> {
         let failed = |error: io::Error| not_written(output, &error);
         let header = format!("{{\"journal\":2,\"settings\":\"{fingerprint}\"}}\n");
@@ -67,7 +67,7 @@ impl Journal {
         if self.rows.is_multiple_of(FLUSH_ROWS) { self.file.flush() } else { Ok(()) }
     }
 
-    /// CellKind the records from the first one on.
+    /// Reads the records from the first one on.
     pub(crate) fn records(&mut self) -> Result<Records<'_>, Error> {
         self.was_read = true;
         self.file.seek(SeekFrom::Start(self.start)).map_err(|error| not_written(&self.path, &error))?;
@@ -90,8 +90,8 @@ impl Records<'_> {
     }
 }
 
-/// Counts the records that are whole and returns the byte position behind them; `start` for a file
-/// that is empty or holds a part of the header; `None` for one that begins otherwise.
+/// Counts the complete records and returns the byte position after them: `start` for a file that is
+/// empty or has only part of the header, `None` for one that begins otherwise.
 fn whole_records(file: &mut File, start: u64, header: &str) -> io::Result<Option<(u64, u64)>> {
     file.seek(SeekFrom::Start(start))?;
     let mut file = BufReader::new(file);
@@ -145,7 +145,7 @@ mod tests {
             let length = file.metadata().unwrap().len();
             let cut = cut.index(length as usize + 1) as u64;
             file.set_len(cut).unwrap();
-            // A failing disk may leave anything behind the cut.
+            // A failing disk may leave arbitrary bytes after the cut.
             file.seek(SeekFrom::End(0)).unwrap();
             if cut > 30 {
                 file.write_all(garbage.as_bytes()).unwrap();

@@ -2,15 +2,15 @@
 //! decisions.
 //!
 //! [`FileJob`] classifies a file, finds rows to review in its output, and corrects them there.
-//! [`EvaluationRun`] classifies the rows of a labelled file. Both run on a thread of their own and
-//! are seen through a [`JobHandle`]. [`classify_rows`] is the loop that all rows go through, those
-//! of a filter too. Nothing here knows the protocol or the terminal.
+//! [`EvaluationRun`] classifies the rows of a labelled file. Both run on their own thread and are
+//! controlled through a [`JobHandle`]. All rows, including those of the filter, go through the loop
+//! [`classify_rows`]. Nothing here depends on the protocol or the terminal.
 //!
 //! # Files
-//! - `rows`, `context`: rows through the engine, in order; with the monitor of a job
+//! - `rows`, `context`: sending rows through the engine, in order
 //! - `run`: one run over a file; `journal`: its finished rows, for the output and for resuming
-//! - `record`, `columns`: what becomes of a row, and the columns that the output gets from it
-//! - `summary`, `review`, `corrections`: what callers get, and what they send back
+//! - `record`, `columns`: the outcome of a row, and its columns in the output
+//! - `summary`, `review`, `corrections`: results for callers, and decisions from them
 //! - `handle`: progress, cancellation, and the slots that jobs wait for
 //! - `evaluate`: the rows of a labelled file with their scores
 
@@ -49,7 +49,7 @@ use run::Run;
 pub use summary::{RowSample, Summary};
 use tables::{CellKind, ColumnRef, CsvOptions, IfExists, Location, PathPolicy, TableFile, output_location};
 
-/// What holds for every job of a process.
+/// Settings for every job of a process.
 #[derive(Clone, Debug)]
 pub struct JobSettings {
     pub paths: PathPolicy,
@@ -61,8 +61,8 @@ pub struct JobSettings {
 }
 
 impl JobSettings {
-    /// Settings for a process; its jobs share four slots for runs, and four for reviews and
-    /// corrections.
+    /// Returns the settings for a process. Its jobs share four slots for runs, and four for reviews
+    /// and corrections.
     pub fn new(paths: PathPolicy, in_flight: usize) -> Self {
         Self { paths, in_flight, runs: Slots::default(), edits: Slots::default() }
     }
@@ -73,11 +73,11 @@ impl JobSettings {
     }
 }
 
-/// A file and what the caller wants done with it.
+/// A file and the caller's options for it.
 #[derive(Clone, Debug)]
 pub struct FileJob {
     pub path: PathBuf,
-    /// Beside the input as `NAME.predicted.csv` if left out.
+    /// `None` means `NAME.predicted.csv` next to the input.
     pub output: Option<PathBuf>,
     pub text_column: Option<String>,
     /// A column with the right labels, for the accuracy.
@@ -92,8 +92,8 @@ pub struct FileJob {
     pub settings: JobSettings,
 }
 
-/// All methods must be called inside a tokio runtime, which has to be kept running until the job
-/// has ended.
+/// All methods must be called inside a tokio runtime, which must keep running until the job has
+/// ended.
 impl FileJob {
     /// Classifies the file.
     pub fn start(self, engine: Arc<Engine>) -> JobHandle<Summary> {
@@ -111,7 +111,7 @@ impl FileJob {
         self.settings.edits.clone().spawn(move |monitor| corrections::correct(&self, corrections, monitor))
     }
 
-    /// Finds out whether there is an output already.
+    /// Checks whether the output exists.
     pub fn output_exists(self) -> JobHandle<bool> {
         self.settings.edits.clone().spawn(move |_| match self.open_output() {
             Ok(_) => Ok(true),
@@ -130,7 +130,7 @@ impl FileJob {
         Ok(std::iter::once(text).chain(label).collect())
     }
 
-    /// The output of this file: the one named, the one beside it, or the file itself if it is an
+    /// The output of this file: the one named, the one next to it, or the file itself if it is an
     /// output.
     fn output_location(&self) -> Result<Location, Error> {
         let source = TableFile::open(&self.path, &self.settings.paths, self.csv_options)?;
@@ -148,7 +148,7 @@ impl FileJob {
         Ok(TableFile::open_at(&self.output_location()?, CsvOptions { header: true, ..self.csv_options })?)
     }
 
-    /// A digest of all that the answers of a run depend on besides the texts.
+    /// A digest of everything that determines the answers of a run besides the texts.
     fn fingerprint(&self, model: &ModelInfo, text_column: &str) -> String {
         let settings = (hex(&model.digest), text_column, &self.text_pair, &self.labels, model.threshold);
         hex(&Sha256::digest(format!("{settings:?}"))[..12])

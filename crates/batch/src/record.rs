@@ -1,4 +1,4 @@
-//! What became of one row: a line of the journal, and the values that the output gets from it.
+//! The outcome of one row, as a line of the journal and as values for the output.
 
 use std::iter::once;
 
@@ -17,7 +17,7 @@ use tables::Cell;
 pub(crate) struct Record {
     /// Of the row's text.
     digest: String,
-    /// The answer, without slices of the text, or why there is none.
+    /// The answer without slices of the text, or the reason why there is none.
     pub(crate) outcome: Result<LabeledPrediction, String>,
 }
 
@@ -66,8 +66,7 @@ impl Record {
     }
 }
 
-/// Identifies a row's text in the journal. 96 bits of SHA-256, because they only have to reveal an
-/// accident.
+/// Identifies a row's text in the journal. 96 bits of SHA-256 suffice to detect accidental changes.
 pub(crate) fn digest(cell: &Cell) -> String {
     let digest = match cell {
         Ok(text) => Sha256::digest(text),

@@ -1,5 +1,5 @@
-//! The rows of an output to review: those that the model marked as uncertain, or else those with
-//! the least confidence.
+//! Finds the rows of an output to review: those that the model marked as uncertain, otherwise those
+//! with the lowest confidence.
 
 use std::path::PathBuf;
 
@@ -33,14 +33,14 @@ pub struct Review {
     pub output: PathBuf,
     /// Least certain first.
     pub rows: Vec<ReviewRow>,
-    /// All rows that are still to review, with those returned.
+    /// The number of rows still to review, including those returned.
     pub left: u64,
     /// Whether the model marked rows of this output as uncertain. If not, the rows are the least
     /// certain of all.
     pub uncertain: bool,
 }
 
-/// The least certain of the rows seen, in that order, and how many were seen.
+/// The least certain of the rows seen, in that order, and the number of rows seen.
 struct LeastCertain {
     limit: usize,
     seen: u64,
@@ -76,7 +76,7 @@ pub(crate) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Resu
         for cells in chunk?.rows.into_iter().map(|row| row.cells) {
             row += 1;
             let value = |column| columns.cell(&cells, column);
-            // A correction turns the mark into `false`.
+            // A correction sets the mark to `false`.
             any_marked |= value(Column::Uncertain).is_some();
             let uncertain = value(Column::Uncertain) == Some("true");
             let confidence = value(Column::Confidence).and_then(|confidence| confidence.parse().ok());

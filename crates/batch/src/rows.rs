@@ -12,10 +12,10 @@ use crate::error::Error;
 use classifier::Input;
 use engine::{self, Answer, Engine, Priority, Request};
 
-/// Pause before a row that met a full queue asks again.
+/// Pause before a row that found the queue full tries again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// What all rows of one run have in common.
+/// Options that all rows of one run share.
 #[derive(Clone, Debug, Default)]
 pub struct RowOptions {
     /// `None` means the first model.
@@ -31,11 +31,11 @@ pub struct RowOptions {
 
 /// Classifies a stream of rows. The answers come in the order of the rows.
 ///
-/// Each row is a pair: a value that is handed back with the answer, and the input, or why there is
-/// none. A row that fails does not affect the others. A row that meets a full queue waits and asks
-/// again, without a limit. Rows are taken from the stream only while fewer than `in_flight` are
-/// unanswered, so memory does not grow with the input. Dropping the stream cancels all rows in
-/// flight.
+/// Each row is a pair: a value that is returned with the answer, and the input or the reason why
+/// there is none. A row that fails does not affect the others. A row that finds the queue full
+/// waits and tries again, without a limit. Rows are taken from the stream only while fewer than
+/// `in_flight` are unanswered, so memory does not grow with the input. Dropping the stream cancels
+/// all rows in flight.
 pub fn classify_rows<T, E: From<engine::Error>>(
     engine: Arc<Engine>,
     rows: impl Stream<Item = (T, Result<Input, E>)>,
@@ -72,7 +72,7 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
     }
 }
 
-/// Returns whether every further row would meet this error, so that a run had better end with it.
+/// Returns whether every further row would get this error, so that a run should end with it.
 pub(crate) fn concerns_every_row(error: &Error) -> bool {
     matches!(
         error,
@@ -97,7 +97,7 @@ mod tests {
     async fn a_full_queue_costs_no_row_and_the_order_stays() {
         let texts = ["one", "one two three", "fail", "two", "three", "a b c d e f g"];
         for priority in [Priority::Interactive, Priority::Background] {
-            // The queue has places for two of the six rows in flight.
+            // The queue has room for two of the six rows in flight.
             let settings = EngineSettings { queue_capacity: 1, ..testing::settings() };
             let engine = testing::start(&Arc::new(Script::default()), settings);
             let rows = texts.into_iter().enumerate().map(|(row, text)| (row, Ok::<_, Error>(Input::single(text))));

@@ -1,9 +1,9 @@
-//! One run over a file: read it through, classify its rows, write the output.
+//! One run over a file: reads it through, classifies its rows, writes the output.
 //!
-//! The file is read three times. The first pass finds what cannot be read before the model works
-//! for hours, and the number of rows. The last one writes the output when it is known which columns
-//! it has. Both together take less than a hundredth of the time of the predictions, and an
-//! interrupted run needs nothing but its journal to be resumed.
+//! The file is read three times. The first pass counts the rows and finds unreadable parts before
+//! the model works for hours. The last pass writes the output, whose columns are known by then.
+//! Together they take less than a hundredth of the time of the predictions, and an interrupted run
+//! can be resumed from its journal alone.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -33,11 +33,11 @@ pub(crate) struct Run<'a> {
     columns: Vec<ColumnRef>,
     /// Rows that are in the journal.
     finished: u64,
-    /// Columns that at least one row has a value in.
+    /// Columns in which at least one row has a value.
     occurring: BTreeSet<Column>,
-    /// What our columns are called.
+    /// The names of our columns.
     names: ColumnNames,
-    /// Columns of the input; of JSON lines, fields called like one of ours that any row has.
+    /// Columns of the input; for JSON lines, fields of any row with one of our names.
     taken: BTreeSet<String>,
 }
 
@@ -93,12 +93,12 @@ impl<'a> Run<'a> {
     }
 
     /// Counts the rows, compares the first ones with the journal of an earlier run, and looks for
-    /// fields called like our columns. Also takes note of the labels in the label column.
+    /// fields called like our columns. Also collects the labels in the label column.
     fn read_through(&mut self, journal: &mut Journal, scan: &mut GoldScan) -> Result<u64, Error> {
         self.context.monitor.report(Progress::default())?;
         let mut records = journal.records()?;
         let mut done = 0;
-        // A line of JSON may have any field, and the columns are those of the first lines.
+        // A JSON line may have any field, and the known columns are those of the first lines.
         let ours = ColumnNames::candidates().filter(|name| !self.taken.contains(name));
         let ours: Vec<ColumnRef> = ours.filter_map(|name| self.source.optional(&name)).collect();
         let wanted = [self.columns.as_slice(), &ours].concat();
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Writes the output under a temporary name and sums it up.
+    /// Writes the output under a temporary name and returns its summary.
     fn write<'t>(
         &mut self,
         journal: &mut Journal,
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Returns whether a row of JSON has a field, whatever it holds.
+/// Returns whether a JSON row has a field, regardless of its value.
 fn is_in_row(cell: &Cell) -> bool {
     match cell {
         Ok(_) => true,
@@ -198,13 +198,13 @@ fn is_in_row(cell: &Cell) -> bool {
     }
 }
 
-/// Adds the columns that a row has a value in.
+/// Adds the columns in which a row has a value.
 fn note(occurring: &mut BTreeSet<Column>, record: &Record) {
     let fields = record.fields("");
     occurring.extend(Column::all().filter(|column| fields.contains_key(column.name())));
 }
 
-/// The first cell of every row of a chunk. A chunk that cannot be read stands for one row.
+/// The first cell of every row of a chunk. A chunk that cannot be read counts as one row.
 fn cells(chunk: Result<tables::Chunk, tables::Error>) -> Vec<Cell> {
     match chunk {
         Ok(chunk) => chunk.rows.into_iter().map(|mut row| row.cells.swap_remove(0)).collect(),

@@ -1,5 +1,5 @@
-//! The summary of a run. Its size does not depend on the file: counts, and the numbers of the first
-//! rows to look at.
+//! The summary of a run: counts, and the numbers of the first rows to look at. Its size does not
+//! depend on the file.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -53,12 +53,12 @@ pub struct Summary {
     pub mean_confidence: Option<f64>,
     pub uncertain: RowSample,
     pub failed: RowSample,
-    /// What was wrong with the first failed rows, each reason once.
+    /// The reasons why the first failed rows failed, each once.
     pub reasons: Vec<String>,
     pub truncated: RowSample,
-    /// Share of the rows with a right label whose prediction is that label.
+    /// Share of the labelled rows whose prediction is the label.
     pub accuracy: Option<f64>,
-    /// Rows with a right label.
+    /// Labelled rows.
     pub labelled: u64,
     pub duration: Duration,
     gold: Option<GoldParser>,
@@ -118,7 +118,7 @@ impl Summary {
         }
     }
 
-    /// Computes what depends on the last row.
+    /// Computes the figures that need all rows.
     pub(crate) fn finish(mut self) -> Self {
         self.labels = std::mem::take(&mut self.counts).into_iter().collect();
         self.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

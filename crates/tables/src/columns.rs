@@ -1,8 +1,8 @@
-//! Which column a caller means: by name, by number, or because no other one is likely.
+//! Finds the column that a caller means: by name, by number, or as the only likely one.
 
 use crate::error::Error;
 
-/// Usual names for a column of texts. If a file has several of them, the caller has to choose.
+/// Usual names for a column of texts. If a file has several of them, the caller must choose.
 const USUAL_NAMES: [&str; 12] = [
     "text",
     "texts",
@@ -22,11 +22,11 @@ const USUAL_NAMES: [&str; 12] = [
 const USUAL_LABELS: [&str; 9] =
     ["label", "labels", "gold", "target", "class", "category", "ner_tags", "tags", "entities"];
 
-/// Names that an error lists, and characters of each.
+/// Limits on the names that an error lists, and on the characters of each.
 const MAX_LISTED: usize = 12;
 const MAX_NAME_CHARACTERS: usize = 40;
 
-/// Returns the position of a column by its name, or by its number from 1 on if no column has that
+/// Returns the position of a column by its name, or by its number (from 1) if no column has that
 /// name.
 pub(crate) fn position(columns: &[String], name: &str) -> Result<usize, Error> {
     let found: Vec<usize> = (0..columns.len()).filter(|&position| columns[position] == name).collect();
@@ -40,7 +40,7 @@ pub(crate) fn position(columns: &[String], name: &str) -> Result<usize, Error> {
     }
 }
 
-/// Returns which of these columns is the only one with a usual name for texts.
+/// Returns the only one of these columns with a usual name for texts.
 pub(crate) fn usual_text(columns: &[String], candidates: &[usize]) -> Option<usize> {
     only(candidates, |position| USUAL_NAMES.contains(&columns[position].to_lowercase().as_str()))
 }
@@ -57,7 +57,7 @@ pub(crate) fn only(candidates: &[usize], fits: impl Fn(usize) -> bool) -> Option
     fitting.next().filter(|_| fitting.next().is_none())
 }
 
-/// Returns whether most of these values are several words.
+/// Returns whether most of these values have several words.
 pub(crate) fn look_like_text<'a>(values: impl Iterator<Item = &'a str>) -> bool {
     let (mut all, mut words) = (0, 0);
     for value in values.filter(|value| !value.trim().is_empty()) {
@@ -68,7 +68,7 @@ pub(crate) fn look_like_text<'a>(values: impl Iterator<Item = &'a str>) -> bool 
     2 * words > all
 }
 
-/// Lists column names in an error, the first ones and elided.
+/// Lists the first column names for an error, elided.
 pub(crate) fn listed(columns: &[String]) -> String {
     if columns.is_empty() {
         return "no columns".into();

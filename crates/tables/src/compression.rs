@@ -1,5 +1,5 @@
-//! gzip and zstd. An input is recognized by its first bytes, an output is compressed as its name
-//! says.
+//! gzip and zstd. An input is recognized by its first bytes; an output is compressed according to
+//! its name.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -20,7 +20,7 @@ impl Compression {
     pub(crate) fn from_bytes(first_bytes: &[u8]) -> Self {
         match first_bytes {
             [0x1F, 0x8B, ..] => Self::Gzip,
-            // A frame, or one to be skipped.
+            // A frame, or a skippable frame.
             [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Self::Zstd,
             _ => Self::None,
         }
@@ -66,7 +66,7 @@ impl Compression {
     }
 }
 
-/// Reads the members of a gzip file. What follows the last one is ignored, as `gzip` does.
+/// Reads the members of a gzip file. Like `gzip`, ignores what follows the last one.
 struct GzipMembers(Option<GzDecoder<BufReader<File>>>);
 
 impl Read for GzipMembers {
@@ -83,7 +83,7 @@ impl Read for GzipMembers {
     }
 }
 
-/// Fails with [`io::ErrorKind::FileTooLarge`] behind a number of bytes, because a small file may
+/// Fails with [`io::ErrorKind::FileTooLarge`] after a number of bytes, because a small file may
 /// unpack to a huge one.
 struct Limited {
     inner: Box<dyn Read + Send>,
@@ -98,7 +98,7 @@ impl Read for Limited {
     }
 }
 
-/// A file that is written. It must be finished; one that is dropped before is cut short.
+/// A file being written. It must be finished; otherwise it is truncated.
 pub(crate) enum Encoder {
     None(BufWriter<File>),
     Gzip(GzEncoder<BufWriter<File>>),

@@ -1,4 +1,4 @@
-//! CSV and TSV: columns by the names in the header. Fields are passed on as they are written.
+//! CSV and TSV, with columns named by the header. Fields are passed on verbatim.
 
 use std::io::{self, Read, Write};
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::limits::{BOM, CHUNK_BYTES, CHUNK_ROWS};
 use crate::rows::{Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, other_format};
 
-/// How a CSV file is written. Its output is written in the same way.
+/// The dialect of a CSV file, which its output uses too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub delimiter: u8,
@@ -46,7 +46,7 @@ impl LineEnd {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Header {
     pub names: Vec<String>,
-    /// As they are written.
+    /// Verbatim.
     fields: Vec<Vec<u8>>,
 }
 
@@ -98,8 +98,8 @@ impl Reader {
         Row { cells: self.columns.iter().map(cell).collect() }
     }
 
-    /// Makes a record as wide as the header: empty fields are added, and surplus ones joined into
-    /// the last.
+    /// Makes a record as wide as the header: adds empty fields, and joins surplus ones into the
+    /// last.
     fn fitted(&self, record: &Record) -> Record {
         let last = self.header.names.len().saturating_sub(1);
         let mut fitted = Record::default();

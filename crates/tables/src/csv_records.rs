@@ -1,8 +1,8 @@
-//! Records of CSV: where one ends, its fields as they are written, and what the fields mean.
+//! Splits CSV into records and verbatim fields, and converts fields to and from text.
 //!
-//! Why not `csv::Reader`? One quote that is never closed makes it read the rest of the file as one
-//! record, without an error and into memory. It also ends records at a carriage return inside a
-//! field, and does not keep the spelling of fields, which tells an empty string from a missing one.
+//! Why not `csv::Reader`? With one unclosed quote it reads the rest of the file into memory as one
+//! record, without an error. It also ends records at a carriage return inside a field, and drops
+//! the spelling of fields, which distinguishes an empty string from a missing one.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use crate::limits::{BOM, MAX_ROW_BYTES, too_long};
 
 const READ_BYTES: usize = 1 << 16;
 
-/// The fields of one record as they are written, quotes included.
+/// The fields of one record verbatim, quotes included.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Record {
     bytes: Vec<u8>,
@@ -42,7 +42,7 @@ impl Record {
         (0..self.len()).filter_map(|position| self.get(position))
     }
 
-    /// Splits a line. A quote matters only at the beginning of a field.
+    /// Splits a line. A quote is special only at the beginning of a field.
     fn split(line: &[u8], delimiter: u8) -> Self {
         let mut record = Self::default();
         let (mut state, mut start) = (State::FieldStart, 0);
@@ -57,7 +57,7 @@ impl Record {
         record
     }
 
-    /// Splits a line whose quotes have no meaning.
+    /// Splits a line whose quotes are ordinary characters.
     fn split_unquoted(line: &[u8], delimiter: u8) -> Self {
         let mut record = Self::default();
         line.split(|byte| *byte == delimiter).for_each(|field| record.push(&encode(field, delimiter)));
@@ -65,7 +65,7 @@ impl Record {
     }
 }
 
-/// Returns the text of a field as it is written.
+/// Returns the text of a verbatim field.
 pub(crate) fn decode(field: &[u8]) -> Cow<'_, [u8]> {
     let Some(inside) = field.strip_prefix(b"\"") else { return Cow::Borrowed(field) };
     let (mut text, mut quoted, mut bytes) = (Vec::with_capacity(inside.len()), true, inside.iter().copied().peekable());
@@ -79,7 +79,7 @@ pub(crate) fn decode(field: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// Returns how a text is written as a field: in quotes if it needs them.
+/// Returns a text as a field, in quotes if it needs them.
 pub(crate) fn encode(text: &[u8], delimiter: u8) -> Cow<'_, [u8]> {
     if !text.iter().any(|&byte| byte == delimiter || matches!(byte, b'"' | b'\r' | b'\n')) {
         return Cow::Borrowed(text);
@@ -95,7 +95,7 @@ pub(crate) fn encode(text: &[u8], delimiter: u8) -> Cow<'_, [u8]> {
     Cow::Owned(field)
 }
 
-/// Returns how a field that was read is written: as it was if that means the same to every reader.
+/// Returns a field for the output: verbatim if every reader understands it in the same way.
 pub(crate) fn rewrite(field: &[u8], delimiter: u8) -> Cow<'_, [u8]> {
     let plain = |byte: &u8| *byte != delimiter && !matches!(byte, b'\r' | b'\n');
     if field.first() == Some(&b'"') || field.iter().all(plain) {
@@ -111,7 +111,7 @@ pub(crate) struct Records {
     delimiter: u8,
     /// The last byte of a line.
     line_end: u8,
-    /// Bytes that were read and not yet returned, from `start` on.
+    /// Bytes read but not yet returned, from `start` on.
     buffer: Vec<u8>,
     start: usize,
     ended: bool,
@@ -123,7 +123,7 @@ enum State {
     FieldStart,
     Field,
     Quoted,
-    /// After a quote inside a quoted field: the end of the field, or the first one of two.
+    /// After a quote inside a quoted field: the end of the field, or the first of two quotes.
     QuoteInQuoted,
 }
 
@@ -139,7 +139,7 @@ impl State {
     }
 }
 
-/// The outcome of a scan from `start` on.
+/// The outcome of a scan from `start`.
 enum Found {
     /// A record of this length, its line end included.
     Record(usize),
@@ -150,8 +150,8 @@ enum Found {
 }
 
 impl Records {
-    /// Reads the records behind a byte order mark, if there is one. Lines end with `line_end`,
-    /// which is a line feed (with or without a carriage return before it) or a carriage return.
+    /// Reads the records, after a byte order mark if there is one. Lines end with `line_end`, which
+    /// is a line feed (with or without a carriage return before it) or a carriage return.
     pub(crate) fn new(inner: Box<dyn Read + Send>, delimiter: u8, line_end: u8) -> io::Result<Self> {
         let mut records = Self { inner, delimiter, line_end, buffer: Vec::new(), start: 0, ended: false };
         while records.buffer.len() < BOM.len() && records.fill()? {}
@@ -168,8 +168,8 @@ impl Records {
                 Found::Nothing => return Ok(None),
                 Found::Record(length) => (length, None),
                 Found::Unclosed => {
-                    // Only the line with the opening quote is given up. The lines after it may be
-                    // sound.
+                    // Only the line with the opening quote is rejected. The lines after it may be
+                    // valid.
                     let rest = &self.buffer[self.start..];
                     let end = rest.iter().position(|byte| *byte == self.line_end);
                     let found = "opens a quote that is never closed".to_owned();

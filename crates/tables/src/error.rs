@@ -1,4 +1,4 @@
-//! Every way in which reading or writing a table can fail, and its text.
+//! Every way in which reading or writing a table can fail, with its message.
 
 use std::path::PathBuf;
 

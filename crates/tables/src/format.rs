@@ -1,4 +1,4 @@
-//! The format of a file: recognized by its first bytes, and by its name where they leave a choice.
+//! Detects the format of a file by its first bytes, and by its name if they are ambiguous.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek};
@@ -14,7 +14,7 @@ use crate::limits::BOM;
 pub(crate) enum Format {
     Csv(Dialect),
     JsonLines,
-    /// Plain text, one row a line. Its output is CSV.
+    /// Plain text, one row per line. Its output is CSV.
     Text,
     Parquet,
 }
@@ -41,9 +41,9 @@ impl Default for CsvOptions {
 
 /// Bytes that are examined at the beginning of a file. A header is rarely longer.
 const SAMPLE_BYTES: u64 = 64 << 10;
-/// Records that are compared to detect the delimiter.
+/// Number of records compared to detect the delimiter.
 const SAMPLE_RECORDS: usize = 20;
-/// Delimiters that are detected, the most common first.
+/// Detectable delimiters, the most common first.
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 impl Layout {
@@ -85,7 +85,7 @@ impl Layout {
         Ok(Self { format, compression })
     }
 
-    /// Returns how an output of this name is written for an input of this layout.
+    /// Returns the format of an output with this name, for an input of this layout.
     ///
     /// # Errors
     /// `OutputFormat` if the name is that of another format.
@@ -138,7 +138,7 @@ fn split_name(path: &Path) -> (Compression, String) {
     (compression, Path::new(name).extension().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-/// Returns the compression of a file and the beginning of what is in it.
+/// Returns the compression of a file and the beginning of its content.
 fn sample(file: &mut File) -> io::Result<(Compression, Vec<u8>)> {
     let mut sample = Vec::new();
     file.rewind()?;
@@ -147,8 +147,7 @@ fn sample(file: &mut File) -> io::Result<(Compression, Vec<u8>)> {
     let compression = Compression::from_bytes(&sample);
     if compression != Compression::None {
         sample.clear();
-        // A stream that is cut short still has a beginning. The error comes when it is read to the
-        // end.
+        // A truncated stream still has a beginning. Reading it to the end reports the error.
         let _ = compression.decoder(file.try_clone()?, None)?.take(SAMPLE_BYTES).read_to_end(&mut sample);
         if sample.is_empty() {
             return Err(io::Error::other("it cannot be unpacked"));
@@ -157,7 +156,7 @@ fn sample(file: &mut File) -> io::Result<(Compression, Vec<u8>)> {
     Ok((compression, sample))
 }
 
-/// Recognizes files that cannot be read; returns what they are and what helps.
+/// Recognizes unsupported files; returns their kind and a remedy.
 fn foreign(sample: &[u8], compression: Compression) -> Option<(&'static str, &'static str)> {
     Some(match sample {
         [b'P', b'A', b'R', b'1', ..] if compression != Compression::None => {
@@ -203,7 +202,7 @@ fn dialect(sample: &[u8], tabs: bool, options: CsvOptions) -> Dialect {
 }
 
 /// Carriage returns end lines only if there are no line feeds outside quotes, because they also
-/// occur in fields.
+/// occur inside fields.
 fn line_end(text: &[u8]) -> LineEnd {
     let mut quoted = false;
     let mut carriage_return = false;
@@ -219,8 +218,8 @@ fn line_end(text: &[u8]) -> LineEnd {
     if carriage_return { LineEnd::Cr } else { LineEnd::Lf }
 }
 
-/// Returns the delimiter that splits the most records into as many fields as the header; of
-/// several, the one with the most fields. A comma if none splits the header.
+/// Returns the delimiter that splits the most records into as many fields as the header; among
+/// ties, the one with the most fields. A comma if none splits the header.
 fn detect_delimiter(text: &[u8], line_end: LineEnd) -> u8 {
     let fit = |delimiter: u8| {
         let records = Records::new(Box::new(Cursor::new(text.to_vec())), delimiter, line_end.last_byte());
@@ -232,7 +231,7 @@ fn detect_delimiter(text: &[u8], line_end: LineEnd) -> u8 {
         let share = if widths.is_empty() { 100 } else { 100 * agreeing / widths.len() };
         if width > 1 { (share, width) } else { (0, 0) }
     };
-    // `max_by_key` takes the last of equals, so the most common delimiter comes last.
+    // `max_by_key` returns the last of equal elements, so the most common delimiter comes last.
     DELIMITERS.into_iter().rev().max_by_key(|delimiter| fit(*delimiter)).unwrap_or(b',')
 }
 

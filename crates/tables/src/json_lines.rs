@@ -1,5 +1,4 @@
-//! JSON lines: one object a line. All fields but ours are passed on as they are written, digit for
-//! digit.
+//! JSON lines: one object per line. All fields but ours are passed on verbatim, digit for digit.
 
 use std::io::{self, BufReader, Read, Write};
 
@@ -15,8 +14,8 @@ use crate::rows::{Cell, CellKind, Chunk, ColumnRef, NewColumn, RawRows, Row, Row
 
 const EXPECTED_LINE: &str = "one JSON object a line, such as {\"text\": \"…\"}";
 
-/// An object whose fields keep their order and their spelling. Of fields with one name, the last
-/// one counts, as in Python and JavaScript.
+/// An object whose fields keep their order and spelling. If several fields have the same name, the
+/// last one counts, as in Python and JavaScript.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct JsonObject(IndexMap<String, Box<RawValue>>);
@@ -60,7 +59,7 @@ impl JsonObject {
     /// Returns the value of a field.
     ///
     /// # Errors
-    /// `BadCell` if it is missing or of another kind than asked for.
+    /// `BadCell` if it is missing or not of the requested kind.
     pub fn cell(&self, column: &ColumnRef) -> Cell {
         let bad = |found: &str, expected| {
             Err(Error::BadCell { column: column.column.clone(), found: found.to_owned(), expected })
@@ -78,7 +77,7 @@ impl JsonObject {
         }
     }
 
-    /// Sets a field. One that exists keeps its place.
+    /// Sets a field. An existing field keeps its place.
     pub fn set(&mut self, name: &str, value: &Value) {
         if let Ok(value) = serde_json::value::to_raw_value(value) {
             self.0.insert(name.to_owned(), value);
@@ -139,8 +138,8 @@ impl RowWriter for Writer {
         let RawRows::Lines(lines) = chunk.raw else { return Err(other_format()) };
         for (line, values) in lines.into_iter().zip(values) {
             let line = Line::Whole(line);
-            // A line that is not an object becomes a string, so that the output is JSON lines in
-            // any case.
+            // A line that is not an object becomes a string, so that the output is always valid
+            // JSON lines.
             let mut object = JsonObject::parse(&line).unwrap_or_else(|_| match &line {
                 Line::Whole(line) => JsonObject::with_text("line", &String::from_utf8_lossy(line)),
                 Line::TooLong(_) => JsonObject::default(),

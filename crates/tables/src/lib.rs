@@ -1,8 +1,8 @@
 //! Tables in files: CSV, TSV, JSON lines, plain text and Parquet, plain or compressed, in chunks of
 //! bounded size.
 //!
-//! [`TableFile`] reads the rows of a file and [`TableWriter`] writes them again with further
-//! columns, everything else as it was. [`PathPolicy`] says which paths may be used. [`OutputFile`]
+//! [`TableFile`] reads the rows of a file, and [`TableWriter`] writes them with added columns and
+//! everything else unchanged. [`PathPolicy`] restricts which paths may be used. [`OutputFile`]
 //! makes an output appear complete or not at all. This crate knows nothing of models or
 //! predictions.
 
@@ -44,7 +44,7 @@ pub mod fuzzing {
     use crate::rows::RowReader;
     use crate::{ColumnRef, JsonObject, Line, Lines, json_lines};
 
-    /// Reads to the end, in no more records than there are bytes.
+    /// Reads to the end. There are at most as many records as bytes.
     pub fn csv(bytes: &[u8]) {
         for (delimiter, line_end) in [(b',', b'\n'), (b'\t', b'\n'), (b';', b'\r')] {
             let records = Records::new(Box::new(Cursor::new(bytes.to_vec())), delimiter, line_end);
@@ -54,7 +54,7 @@ pub mod fuzzing {
         }
     }
 
-    /// Reads to the end. An object that is written again is the same.
+    /// Reads to the end. Rewriting an object leaves it unchanged.
     pub fn jsonl(bytes: &[u8]) {
         let columns = ["text", "in.text"].map(ColumnRef::text_field);
         let mut reader = json_lines::Reader::new(Box::new(Cursor::new(bytes.to_vec())), columns.to_vec());

@@ -1,4 +1,4 @@
-//! Lines of bounded length, of files and of stdin.
+//! Reads lines of bounded length from files and stdin.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -38,7 +38,7 @@ impl Line {
 }
 
 /// Reads lines that end with a line feed, with or without a carriage return before it. A byte order
-/// mark at the beginning is left out.
+/// mark at the beginning is dropped.
 pub struct Lines<R> {
     inner: R,
     first: bool,
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn lines(bytes: &[u8]) -> Vec<Line> {
-        // A tiny buffer, so that lines go over its edges.
+        // A tiny buffer, so that lines cross its edges.
         Lines::new(io::BufReader::with_capacity(3, bytes)).map(Result::unwrap).collect()
     }
 
@@ -127,7 +127,7 @@ mod tests {
             let found: Vec<Line> = Lines::new(io::BufReader::with_capacity(room, text.as_bytes())).map(Result::unwrap).collect();
             let marked = text.strip_prefix('\u{feff}').unwrap_or(&text);
             let mut expected: Vec<&str> = marked.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-            // What follows the last line end is a line only if there is something.
+            // Anything after the last line end is a line, unless it is empty.
             if text.is_empty() || text.ends_with('\n') {
                 expected.pop();
             }

@@ -1,19 +1,19 @@
-//! An output file: claimed by one process at a time, written under no name, and renamed when it is
+//! An output file: claimed by one process at a time, written without a name, and named once it is
 //! complete.
 //!
-//! How a caller uses it:
-//! 1. [`output_location`] says where the output goes; [`TableFile::check_output`] whether its name
-//!    fits the format.
+//! Usage:
+//! 1. [`output_location`] returns the location of the output; [`TableFile::check_output`] checks
+//!    that its name fits the format.
 //! 2. [`OutputFile::claim`] makes sure that the output may be written, and locks it.
-//!    [`OutputFile::claim_existing`] is for an output that is to be changed; open it with
-//!    [`TableFile::open_at`] after that and not before, because only then no other process can
-//!    exchange it.
+//!    [`OutputFile::claim_existing`] is for changing an existing output. Open the output with
+//!    [`TableFile::open_at`] only after the claim; before it, another process could replace the
+//!    file.
 //! 3. [`OutputFile::progress`] is the file `NAME.progress` next to the output. It is the lock, and
 //!    the caller keeps finished rows in it so that an interrupted run can be resumed. Its first
 //!    line belongs to this module.
-//! 4. [`OutputFile::create`] gives the file to write to, and [`OutputFile::commit`] gives that file
-//!    its name. [`OutputFile::discard`] leaves nothing. An `OutputFile` that is dropped before
-//!    leaves the progress file, except after [`OutputFile::claim_existing`].
+//! 4. [`OutputFile::create`] returns the file to write to, and [`OutputFile::commit`] gives that
+//!    file its name. [`OutputFile::discard`] removes everything. Dropping an `OutputFile` earlier
+//!    keeps the progress file, except after [`OutputFile::claim_existing`].
 //!
 //! A file that this program did not create is never emptied, replaced or removed, except an output
 //! that the caller wants to overwrite.
@@ -30,28 +30,28 @@ use crate::error::Error;
 use crate::path_policy::{Location, PathPolicy, same_file};
 use crate::table_file::TableFile;
 
-/// How a run treats an output that exists, or an interrupted run.
+/// The treatment of an existing output or an interrupted run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfExists {
-    /// Refuse if there is either.
+    /// Refuse if either exists.
     Refuse,
-    /// Replace the output, and start again.
+    /// Replace the output and start again.
     Overwrite,
-    /// Continue the interrupted run. Replaces an output only if that run was to overwrite it.
+    /// Continue the interrupted run. Replace an output only if that run was allowed to.
     Resume,
 }
 
-/// First lines of progress files. The second one is for runs that may replace the output.
+/// First lines of progress files. The second is for runs that may replace the output.
 const HEADERS: [&[u8]; 2] = [
     b"{\"local_model_mcp_progress\":1,\"overwrite\":false}\n",
     b"{\"local_model_mcp_progress\":1,\"overwrite\":true}\n",
 ];
 
-/// A lock that is lost this often belongs to processes that do nothing else.
+/// Attempts to lock. Losing the lock this often means that other processes do nothing but lock.
 const MAX_LOCK_ATTEMPTS: usize = 1000;
 
-/// Returns where the output of an input goes: to the path given, or next to the input as
-/// `NAME.predicted.csv`.
+/// Returns the location of an input's output: the given path, or `NAME.predicted.csv` next to the
+/// input.
 ///
 /// # Errors
 /// A path that is not allowed, or a folder that does not exist.
@@ -66,13 +66,13 @@ pub fn output_location(input: &TableFile, given: Option<&Path>, policy: &PathPol
     policy.locate(&input.path().with_file_name(name))
 }
 
-/// An output that this process alone may write.
+/// An output that only this process may write.
 #[derive(Debug)]
 pub struct OutputFile {
     location: Location,
     progress: ProgressFile,
     overwrite: bool,
-    /// Whether nothing is kept of a change that is not completed.
+    /// Whether an incomplete change is discarded.
     is_change: bool,
 }
 
@@ -83,7 +83,7 @@ pub struct ProgressFile {
     file: File,
     /// Where the caller's part begins. The line before it must be left as it is.
     pub start: u64,
-    /// Whether an interrupted run left something behind `start`.
+    /// Whether an interrupted run left records after `start`.
     pub begun: bool,
 }
 
@@ -91,8 +91,8 @@ impl OutputFile {
     /// Claims an output for a new run, or for one that is resumed.
     ///
     /// # Errors
-    /// `OutputExists`, `OutputIsInput`, `Unfinished` or `AlreadyRunning`; `NotOurProgress` if there
-    /// is a file of that name which is none of ours.
+    /// `OutputExists`, `OutputIsInput`, `Unfinished` or `AlreadyRunning`; `NotOurProgress` if a
+    /// file with that name exists that this program did not create.
     pub fn claim(location: Location, input: &TableFile, if_exists: IfExists) -> Result<Self, Error> {
         let refused = || Error::OutputExists { path: location.path().to_owned() };
         if let Some(found) = location.metadata() {
@@ -106,7 +106,7 @@ impl OutputFile {
         }
         let (mut progress, created) = ProgressFile::lock(&location)?;
         let earlier = progress.read_header(&location)?;
-        // An empty file is what a run leaves that is killed while it gives the output its name.
+        // A run killed while it gives the output its name leaves an empty file.
         let exists = location.metadata().is_some_and(|found| earlier.is_none() || found.len() > 0);
         let problem = match (if_exists, earlier) {
             (IfExists::Refuse, Some(_)) => Some(progress.unfinished()),
@@ -126,13 +126,13 @@ impl OutputFile {
         Ok(Self { location, progress, overwrite, is_change: false })
     }
 
-    /// Claims an output that exists, to change it.
+    /// Claims an existing output, to change it.
     ///
     /// The progress file of an interrupted change is cleared, because such a change leaves the
     /// output as it was.
     ///
     /// # Errors
-    /// `AlreadyRunning`; `Unfinished` if a run that is to overwrite this output was interrupted;
+    /// `AlreadyRunning`; `Unfinished` if a run that overwrites this output was interrupted;
     /// `NotOurProgress`.
     pub fn claim_existing(location: Location) -> Result<Self, Error> {
         let (mut progress, created) = ProgressFile::lock(&location)?;
@@ -142,7 +142,7 @@ impl OutputFile {
             }
             return Err(error);
         }
-        // A run that may not overwrite has nothing to do with an output that exists.
+        // A run that may not overwrite cannot be about an existing output.
         if progress.read_header(&location)? == Some(true) {
             return Err(progress.unfinished());
         }
@@ -155,7 +155,7 @@ impl OutputFile {
         self.location.path()
     }
 
-    /// Returns where the output is, to open one that was claimed.
+    /// Returns the location of the output, to open one that was claimed.
     pub fn location(&self) -> &Location {
         &self.location
     }
@@ -165,7 +165,7 @@ impl OutputFile {
         &self.progress
     }
 
-    /// Returns another handle of the progress file, open for reading and writing.
+    /// Returns another handle to the progress file, open for reading and writing.
     ///
     /// # Errors
     /// `NotWritten`.
@@ -173,7 +173,7 @@ impl OutputFile {
         self.progress.file.try_clone().map_err(|error| not_written(self.path(), &error))
     }
 
-    /// Creates the file to write the output to. It is deleted if it is dropped.
+    /// Creates the file to write the output to. Dropping it deletes it.
     ///
     /// # Errors
     /// `NotWritten`.
@@ -191,7 +191,7 @@ impl OutputFile {
     /// Gives a complete output its name and the permissions of `input`, and removes the progress
     /// file.
     ///
-    /// When this returns, the output is on the disk.
+    /// When this returns, the output is on disk.
     ///
     /// # Errors
     /// `NotWritten`; `OutputExists` if another program created a file of this name meanwhile.
@@ -200,8 +200,8 @@ impl OutputFile {
         let failed = |error: io::Error| not_written(self.path(), &error);
         input.permissions().and_then(|allowed| partial.file.set_permissions(allowed)).map_err(failed)?;
         partial.file.sync_all().map_err(failed)?;
-        // Renaming would replace a file that another program has created meanwhile; creating the
-        // name first does not.
+        // Renaming would replace a file that another program created meanwhile; creating the name
+        // first does not.
         let reserved = !self.overwrite;
         if reserved && self.location.metadata().is_none_or(|found| found.len() > 0) {
             self.location.open_with(OpenOptions::new().write(true).create_new(true)).map_err(|error| {
@@ -217,8 +217,8 @@ impl OutputFile {
             }
             return Err(failed(error));
         }
-        // After a power cut the output or the progress file must be there. Some file systems cannot
-        // do this.
+        // After a power cut either the output or the progress file must exist. Some file systems do
+        // not support this.
         if let Err(error) = folder.open(".").and_then(|folder| folder.sync_all()) {
             tracing::debug!(%error, "the folder could not be written to the disk");
         }
@@ -226,7 +226,7 @@ impl OutputFile {
         Ok(())
     }
 
-    /// Removes the progress file, so that nothing is left of the run.
+    /// Removes the progress file, so that nothing remains of the run.
     pub fn discard(&self) {
         self.progress.remove();
     }
@@ -264,10 +264,11 @@ impl ProgressFile {
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::AlreadyRunning { path: output.path().to_owned() });
                 }
-                // Some network drives have no locks.
+                // Some network drives do not support locks.
                 Err(TryLockError::Error(error)) => tracing::debug!(%error, "the progress file could not be locked"),
             }
-            // The run before may have removed the file between opening and locking it here.
+            // The previous run may have removed the file after it was opened here and before it was
+            // locked.
             if location.is_name_of(&file) {
                 return Ok((Self { location, file, start: 0, begun: false }, created));
             }
@@ -275,7 +276,8 @@ impl ProgressFile {
         Err(Error::AlreadyRunning { path: output.path().to_owned() })
     }
 
-    /// Returns whether an interrupted run was to overwrite the output; `None` if there was none.
+    /// Returns whether an interrupted run was allowed to overwrite the output; `None` if there was
+    /// no such run.
     fn read_header(&mut self, output: &Location) -> Result<Option<bool>, Error> {
         let failed = |error: io::Error| not_written(output.path(), &error);
         let foreign = || Error::NotOurProgress { path: self.location.path().to_owned() };
@@ -310,7 +312,7 @@ impl ProgressFile {
         Error::Unfinished { path: self.location.path().to_owned() }
     }
 
-    /// Removes the file while it is still locked, so that no other run can take it over.
+    /// Removes the file while it is locked, so that no other run can take it over.
     fn remove(&self) {
         if !self.location.is_name_of(&self.file) {
             return;
@@ -334,7 +336,7 @@ impl PartialFile<'_> {
     }
 }
 
-/// Options to create a file that others cannot read.
+/// Options to create a file that other users cannot read.
 fn private(options: OpenOptions) -> OpenOptions {
     #[cfg(unix)]
     let options = cap_std::fs::OpenOptionsExt::mode(&mut options.clone(), 0o600).clone();

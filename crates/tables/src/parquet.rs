@@ -1,7 +1,7 @@
-//! Parquet: the selected columns as text, and all columns passed on with their types and the
-//! metadata of the file.
+//! Parquet: reads the selected columns as text, and passes on all columns with their types and the
+//! file's metadata.
 //!
-//! A few bytes of Parquet can stand for gigabytes: a long value is stored once and used by every
+//! A few bytes of Parquet can expand to gigabytes: a long value is stored once and used by every
 //! row. So strings are read as views, which share their bytes, and chunks end where their values
 //! would take too much memory.
 
@@ -24,27 +24,27 @@ use crate::error::Error;
 use crate::limits::{CHUNK_BYTES, CHUNK_ROWS, MAX_ROW_BYTES, too_long};
 use crate::rows::{Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, ValueKind, other_format};
 
-/// A row group is held in memory until it has this size, or this number of rows.
+/// A row group is held in memory until it reaches this size or number of rows.
 const GROUP_BYTES: usize = 16 << 20;
 const GROUP_ROWS: usize = 128 << 10;
 /// Limits of one decoded batch.
 const MAX_BATCH_BYTES: i64 = 16 << 20;
 const MAX_BATCH_CELLS: usize = 1 << 16;
 
-/// The declarations of a file, and how it is read.
+/// The schema of a file, and how it is read.
 #[derive(Debug)]
 pub(crate) struct Description {
-    /// The types of the columns, as an output has them.
+    /// The types of the columns in an output.
     pub schema: SchemaRef,
     /// The types in which the columns are read.
     read_as: SchemaRef,
-    /// The codec of the first column, which the output has for all.
+    /// The codec of the first column, which the output uses for all columns.
     codec: Compression,
     /// Metadata of other programs, such as the index of pandas.
     metadata: Vec<KeyValue>,
     /// Rows that are decoded at a time.
     batch_rows: usize,
-    /// As declared for all columns together.
+    /// The declared size of all columns together.
     pub unpacked_bytes: u64,
 }
 
@@ -61,7 +61,7 @@ impl Description {
             true if has_int96(metadata, root) => with_type(field, &in_microseconds),
             _ => Arc::clone(field),
         });
-        // Some readers look for metadata in the stored schema only, and others in the file only.
+        // Some readers look for metadata only in the stored schema, others only in the file.
         let in_schema = pairs.iter().filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)));
         let in_schema: HashMap<String, String> = in_schema.collect();
         let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), in_schema));
@@ -89,8 +89,8 @@ fn batch_rows(metadata: &ParquetMetaData, columns: usize) -> usize {
     CHUNK_ROWS.min(MAX_BATCH_CELLS / columns.max(1)).min(usize::try_from(by_bytes).unwrap_or(CHUNK_ROWS)).max(1)
 }
 
-/// Dictionaries of values that the reader does not support. It can read the values without a
-/// dictionary.
+/// Dictionaries with value types that the reader does not support. It can read those values without
+/// a dictionary.
 fn is_odd_dictionary(kind: &DataType) -> bool {
     matches!(kind, DataType::Dictionary(_, values) if !values.is_string() && !values.is_binary() && !values.is_integer())
 }
@@ -145,9 +145,9 @@ pub(crate) fn is_text(kind: &DataType) -> bool {
 
 pub(crate) struct Reader {
     inner: ParquetRecordBatchReader,
-    /// The selected columns, with their positions among those that are read.
+    /// The selected columns, with their positions among the columns that are read.
     columns: Vec<(usize, ColumnRef)>,
-    /// Rows that were decoded and not yet returned.
+    /// Rows decoded but not yet returned.
     pending: Option<RecordBatch>,
 }
 
@@ -155,7 +155,7 @@ impl Reader {
     /// Opens the rows. With `all`, every column is read, otherwise the selected ones.
     pub(crate) fn new(file: &File, description: &Description, columns: Vec<ColumnRef>, all: bool) -> io::Result<Self> {
         let views = ArrowReaderOptions::new().with_schema(Arc::clone(&description.read_as));
-        // A type that cannot be read as asked for is read as the file declares it.
+        // A type that cannot be read as requested is read as the file declares it.
         let builder = open(file, views).or_else(|_| open(file, ArrowReaderOptions::new()))?;
         let mut roots: Vec<usize> = columns.iter().map(|column| column.position).collect();
         roots.sort_unstable();

@@ -1,9 +1,9 @@
-//! Which paths may be used, and files that are reached without following a link.
+//! Restricts paths, and opens files without following links.
 //!
 //! A tool call may name files below the allowed directories only. Each of these directories is
 //! opened once. From there every folder of a path is opened by its name in the folder before it,
-//! and no link is followed. So nothing that happens to the names in between can lead out: all later
-//! work is done in the folder that was opened.
+//! and no link is followed. So renaming folders in between cannot lead out: all later work is done
+//! in the folder that was opened.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use cap_std::fs::{Dir, FileType, Metadata, OpenOptions};
 
 use crate::error::Error;
 
-/// Which paths a caller may name.
+/// The paths that a caller may name.
 #[derive(Clone, Debug)]
 pub enum PathPolicy {
     /// Any path. Links are followed. For a person at a terminal.
@@ -30,7 +30,7 @@ pub enum PathPolicy {
 #[derive(Clone, Debug)]
 pub struct AllowedDir {
     path: PathBuf,
-    /// The same path without links. A client may use either.
+    /// The same path with links resolved. A client may use either.
     canonical: PathBuf,
     folder: Arc<Dir>,
 }
@@ -77,8 +77,7 @@ impl PathPolicy {
             match part {
                 Component::Normal(name) => names.push(name),
                 Component::CurDir => {}
-                // A Windows path such as `\name` or `C:name` is relative and leaves the root
-                // nevertheless.
+                // A Windows path such as `\name` or `C:name` is relative but still leaves the root.
                 _ => return Err(refused("is outside")),
             }
         }
@@ -102,7 +101,7 @@ fn is_link(folder: &Dir, name: &OsStr) -> bool {
     folder.symlink_metadata(name).is_ok_and(|found| found.is_symlink())
 }
 
-/// A file name in an open folder, whether there is such a file or not.
+/// A file name in an open folder. The file need not exist.
 #[derive(Debug)]
 pub struct Location {
     pub(crate) folder: Dir,
@@ -128,7 +127,7 @@ impl Location {
         &self.path
     }
 
-    /// Returns whether there is something of this name.
+    /// Returns whether this name exists.
     pub fn exists(&self) -> bool {
         self.metadata().is_some()
     }
@@ -137,7 +136,7 @@ impl Location {
         self.folder.symlink_metadata(&self.name).ok()
     }
 
-    /// Returns whether this name is still that of an open file.
+    /// Returns whether this name still refers to an open file.
     pub(crate) fn is_name_of(&self, file: &File) -> bool {
         self.metadata().is_some_and(|found| same_file(&found, file))
     }
@@ -153,8 +152,8 @@ impl Location {
     /// Opens the file for reading.
     pub(crate) fn open(&self) -> Result<File, Error> {
         let failed = |error: io::Error| not_opened(&self.path, &error);
-        // The kind is checked before opening, because opening some devices has an effect, and again
-        // afterwards.
+        // The kind is checked before opening, because opening some devices has side effects, and
+        // again afterwards.
         let file = if self.max_file_bytes.is_none() {
             let found = fs::metadata(&self.path).map_err(failed)?;
             self.check_kind(Metadata::from_just_metadata(found).file_type())?;
@@ -174,7 +173,7 @@ impl Location {
         }
     }
 
-    /// Opens the file without following a link and without waiting for the other end of a pipe.
+    /// Opens the file without following links and without waiting for the other end of a pipe.
     pub(crate) fn open_with(&self, options: &mut OpenOptions) -> io::Result<File> {
         options.follow(FollowSymlinks::No).nonblock(true);
         self.folder.open_with(&self.name, options).map(cap_std::fs::File::into_std)
@@ -262,7 +261,7 @@ mod tests {
         assert_eq!(io::read_to_string(location.open().unwrap()).unwrap(), "mine");
     }
 
-    /// Another process exchanges a folder with a link to the outside, again and again.
+    /// Another process repeatedly swaps a folder for a link to the outside.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_folder_that_is_exchanged_with_a_link_never_leads_outside() {

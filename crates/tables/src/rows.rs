@@ -1,4 +1,4 @@
-//! Rows as they go from readers to writers, in chunks of bounded size.
+//! Rows in chunks of bounded size, which readers produce and writers take.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::csv_records::Record;
 use crate::error::Error;
 
-/// The value of a row in one of the selected columns, or why there is none.
+/// The value of a row in one of the selected columns, or the reason why there is none.
 pub type Cell = Result<String, Error>;
 
 /// A column to be read.
@@ -27,12 +27,12 @@ impl ColumnRef {
     }
 }
 
-/// Which values are accepted in a column, in formats that have types.
+/// The values accepted in a column, in formats that have types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CellKind {
     /// Strings only.
     Text,
-    /// Also numbers and truth values, as they are written.
+    /// Also numbers and booleans, as they are written.
     Value,
     /// Also lists, as JSON.
     List,
@@ -44,14 +44,14 @@ pub struct Row {
     pub cells: Vec<Cell>,
 }
 
-/// Consecutive rows, with all that a writer needs to write them again.
+/// Consecutive rows, with everything that a writer needs to write them again.
 #[derive(Debug)]
 pub struct Chunk {
     pub rows: Vec<Row>,
     pub(crate) raw: RawRows,
 }
 
-/// The rows of a chunk as they are in the file.
+/// The rows of a chunk, verbatim.
 #[derive(Debug)]
 pub(crate) enum RawRows {
     Records(Vec<Record>),
@@ -65,7 +65,7 @@ pub enum ValueKind {
     Text,
     Number,
     Flag,
-    /// Any JSON value; its text in formats that cannot hold one.
+    /// Any JSON value; written as text in formats without JSON values.
     Json,
 }
 
@@ -84,15 +84,15 @@ pub(crate) trait RowReader: Send {
 
 /// Writes the rows of one format.
 pub(crate) trait RowWriter {
-    /// Writes the chunk's rows with a value for each new column. `Null` leaves the value that the
-    /// row has, if any.
+    /// Writes the chunk's rows with a value for each new column. `Null` keeps the row's existing
+    /// value, if any.
     fn write(&mut self, chunk: Chunk, values: Vec<Vec<Value>>) -> io::Result<()>;
 
     /// Writes what is still buffered.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
-/// The error of a writer that is given rows of another format, which would be a defect.
+/// The error of a writer that receives rows of another format, which would be a bug.
 pub(crate) fn other_format() -> io::Error {
     io::Error::other("rows of another format")
 }

@@ -1,7 +1,6 @@
-//! An open input file: its format, its columns, and its rows from the first one on, as often as
-//! needed.
+//! An open input file: its format and columns, and its rows, which can be read any number of times.
 //!
-//! All reading is done on the file that was opened, even if another one gets its name meanwhile.
+//! Everything is read from the file that was opened, even if another file takes its name.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Seek};
@@ -31,9 +30,9 @@ pub struct TableFile {
 /// Which columns are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Projection {
-    /// The selected ones, if the format can read them alone.
+    /// Only the selected columns, if the format supports it.
     Selected,
-    /// All, so that the rows can be written again.
+    /// All columns, so that the rows can be written again.
     All,
 }
 
@@ -97,7 +96,8 @@ impl TableFile {
         &self.file
     }
 
-    /// Returns the permissions for an output: those of this file, but the owner may always write.
+    /// Returns the permissions for an output: those of this file, plus write permission for the
+    /// owner.
     pub(crate) fn permissions(&self) -> io::Result<Permissions> {
         let own = self.file.metadata()?.permissions();
         #[cfg(unix)]
@@ -111,7 +111,7 @@ impl TableFile {
     /// Returns a column by its name or its number.
     ///
     /// # Errors
-    /// `ColumnUnknown`, `ColumnAmbiguous`; `ColumnNotText` if text is asked for and the column has
+    /// `ColumnUnknown`, `ColumnAmbiguous`; `ColumnNotText` if text is requested and the column has
     /// another type.
     pub fn column(&self, name: &str, kind: CellKind) -> Result<ColumnRef, Error> {
         let columns = self.columns();
@@ -158,8 +158,8 @@ impl TableFile {
     }
 
     /// Returns the column that holds the texts: the only one that can, else the only one with a
-    /// usual name, else the only one whose first rows look like text. The columns in `except` do
-    /// not count.
+    /// usual name, else the only one whose first rows look like text. The columns in `except` are
+    /// ignored.
     ///
     /// # Errors
     /// `ColumnUnclear`, or `FileBroken`.
@@ -188,7 +188,7 @@ impl TableFile {
         Ok(only(&text_like, |_| true))
     }
 
-    /// Reads the rows, from the first one on.
+    /// Reads the rows from the beginning.
     ///
     /// # Errors
     /// `FileBroken`.

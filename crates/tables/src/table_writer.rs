@@ -1,4 +1,4 @@
-//! Writes the rows of an input again, with further columns, in the format of the input.
+//! Writes the rows of an input with added columns, in the format of the input.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::rows::{Chunk, NewColumn, RowWriter};
 use crate::table_file::TableFile;
 use crate::{csv, json_lines, parquet};
 
-/// An output that is being written.
+/// An output being written.
 pub struct TableWriter {
     inner: Box<dyn RowWriter>,
     path: PathBuf,
@@ -27,8 +27,8 @@ impl TableFile {
         self.layout.for_output(output).map(|_| ())
     }
 
-    /// Creates a writer for the rows of this file and new columns. Those that the file has already
-    /// get new values.
+    /// Creates a writer for the rows of this file with new columns. Columns that the file already
+    /// has get new values.
     ///
     /// # Errors
     /// `OutputFormat`, `NotWritten`.
@@ -59,7 +59,7 @@ impl TableFile {
 
 impl TableWriter {
     /// Writes the rows of a chunk that was read with [`Projection::All`](crate::Projection::All),
-    /// each with one value for every new column. `Null` leaves the value that the row has, if any.
+    /// each with one value for every new column. `Null` keeps the row's existing value, if any.
     ///
     /// # Errors
     /// `NotWritten`.

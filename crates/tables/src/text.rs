@@ -1,4 +1,4 @@
-//! Plain text: a row is a line. The output is CSV, because a line has no place for a second column.
+//! Plain text, one row per line. The output is CSV, because a line cannot hold a second column.
 
 use std::io::{self, BufReader, Read};
 

@@ -1,5 +1,5 @@
-//! Files that are read and written again with one more column. The values are some that are easily
-//! changed on the way.
+//! Reads files and writes them with one more column. The values are ones that are easily altered on
+//! the way.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 

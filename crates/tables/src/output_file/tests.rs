@@ -142,7 +142,7 @@ fn resuming_never_replaces_an_output_unless_the_run_was_to_overwrite_it() {
     interrupt(project.claim(IfExists::Overwrite).unwrap());
     project.finish(&project.claim(IfExists::Resume).unwrap()).unwrap();
     assert_eq!(project.read(OUTPUT), "text,prediction\nhello,new\n");
-    // A run that was not to overwrite meets an output that appeared later.
+    // A run without permission to overwrite finds an output that appeared later.
     fs::remove_file(project.path(OUTPUT)).unwrap();
     interrupt(project.claim(IfExists::Refuse).unwrap());
     project.write(OUTPUT, "mine");
@@ -165,11 +165,11 @@ fn a_file_that_appears_during_the_run_is_not_replaced() {
 fn an_interrupted_change_is_cleared_and_no_decision_is_lost() {
     let project = Project::new();
     project.write(OUTPUT, "decided");
-    // A killed process drops nothing.
+    // A killed process runs no destructors.
     std::mem::forget(OutputFile::claim_existing(project.location()).unwrap());
     let left = fs::read(project.path(PROGRESS)).unwrap();
     assert!(matches!(OutputFile::claim_existing(project.location()).unwrap_err(), Error::AlreadyRunning { .. }));
-    // Its lock is gone with it.
+    // Its lock is released.
     fs::remove_file(project.path(PROGRESS)).unwrap();
     fs::write(project.path(PROGRESS), left).unwrap();
     assert!(matches!(project.claim(IfExists::Resume).unwrap_err(), Error::OutputExists { .. }));
