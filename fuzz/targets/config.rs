@@ -1,4 +1,4 @@
-//! The same bytes as `config.json`, `tokenizer_config.json` and `local-model.toml`.
+//! Parses the same bytes as `config.json`, `tokenizer_config.json` and `local-model.toml`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Records of a CSV file.
+//! Splits CSV into records.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What an ONNX file declares.
+//! Reads the declarations of an ONNX file.
 
 #![no_main]
 

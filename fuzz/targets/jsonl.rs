@@ -1,4 +1,4 @@
-//! JSON lines: splitting into lines, and parsing each as an object.
+//! JSON lines: splits into lines and parses each as an object.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! A `tokenizer.json` that is loaded and used on a text.
+//! Loads a `tokenizer.json` and tokenizes a text with it.
 //!
-//! Panics do not count, because the engine catches them. Only what ends or hangs a process does: stack
-//! overflows, memory, time.
+//! Panics are ignored, because the engine catches them. Findings are faults that end or hang a
+//! process: stack overflow, memory, time.
 
 #![no_main]
 

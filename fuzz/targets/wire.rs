@@ -1,5 +1,5 @@
-//! Arbitrary lines to a server over the scripted fake. A request after them is always answered, and
-//! everything that the server writes is JSON.
+//! Sends arbitrary lines to a server over the scripted model. A request after them is always
+//! answered, and all output of the server is JSON.
 
 #![no_main]
 

@@ -1,7 +1,8 @@
-//! Unusual files, and what each gets: an output in which bad rows have an error, or one clear
+//! Unusual files and the result of each: an output in which bad rows have an error, or one clear
 //! error.
 //!
-//! The scripted model calls a text of up to two words `short`, of up to five `middle`, else `long`.
+//! The scripted model labels a text of up to two words `short`, of up to five `middle`, otherwise
+//! `long`.
 
 use std::fs;
 use std::path::Path;
@@ -18,9 +19,10 @@ use crate::place::{Place, gunzip, gzip, parquet, zstd};
 enum Gets {
     /// This output, under this name.
     Output(&'static str, &'static str),
-    /// An output with this many rows, of which these failed, the first for a reason that begins so.
+    /// An output with this number of rows, the rows that failed, and the beginning of the first
+    /// reason.
     Rows(u64, &'static [u64], &'static str),
-    /// No output, and an error that holds this.
+    /// No output, and an error that contains this.
     Error(&'static str),
 }
 use Gets::{Error, Output, Rows};
@@ -34,7 +36,7 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// Name, content, what it gets.
+/// Name, content and expected result.
 fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
     let plain = "id,text\n1,hello\n";
     let predicted = "id,text,prediction,confidence\n1,hello,short,0.7\n";

@@ -1,5 +1,5 @@
-//! A broken model, library or directory as the executable reports it: one sentence, exit status 2,
-//! and a server that stays up.
+//! The executable with a broken model, library or directory: one sentence, exit status 2, and a
+//! server that stays up.
 //!
 //! The error of each broken folder is tested in the classifier's crate.
 
@@ -42,7 +42,7 @@ fn a_missing_model_is_loaded_once_it_exists_while_others_serve() {
     assert!(status["models"][0]["problem"].as_str().unwrap().ends_with("check the path, set by `--model`"));
 
     fs::rename(built_in_copy().keep(), &later).unwrap();
-    // A failed load is repeated a second after the last attempt at the earliest.
+    // A failed load is retried after one second at the earliest.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(server.ask(&predict(4, "I love this"))["result"]["structuredContent"]["prediction"], "positive");
 }

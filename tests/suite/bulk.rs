@@ -177,7 +177,7 @@ async fn fields_of_the_user_are_never_overwritten_and_never_steer_a_review() {
         let review = place.job(name).review(500).finished().await.unwrap();
         assert!(review.rows.iter().all(|row| row.text == "one two three"), "{name}");
     }
-    // A file with a column called like ours is not an output.
+    // A file that merely has a column with one of our names is not an output.
     place.write("human.csv", "text,prediction\nhello,HUMAN\n");
     let error = place.correct(place.job("human.csv"), &[("1", "long")]).await.unwrap_err();
     assert!(error.to_string().contains("classify the file first"), "{error}");
@@ -210,7 +210,7 @@ async fn corrections_side_by_side_are_all_kept() {
     let rows: Vec<String> = (0..12).map(|row| format!("{row},one two three\n")).collect();
     place.write("in.csv", format!("id,text\n{}", rows.concat()));
     place.run(place.job("in.csv")).await.unwrap();
-    // Each job has settings of its own, as in another process.
+    // Each job has its own settings, as in another process.
     let place = &place;
     let correct = async |row: usize| {
         let row = row.to_string();

@@ -29,7 +29,7 @@ pub(crate) fn predict(id: impl Into<Value>, text: &str) -> Value {
 pub(crate) const EXECUTABLE: &str = env!("CARGO_BIN_EXE_local-model-mcp");
 
 /// The cache directory that most tests share, so that the library is unpacked once. It also keeps
-/// results between sessions: a test that counts runs of the model brings a directory of its own.
+/// results between sessions, so a test that counts runs of the model uses its own directory.
 pub(crate) fn shared_cache() -> &'static Path {
     static CACHE: OnceLock<PathBuf> = OnceLock::new();
     CACHE.get_or_init(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
@@ -66,7 +66,7 @@ impl Server {
         Self::over(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
     }
 
-    /// Uses the pipes that the command has.
+    /// Uses the pipes that the command already has.
     pub(crate) fn over(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         // The command keeps copies of the child's ends, which would hide that they are closed.
@@ -88,8 +88,7 @@ impl Server {
         let (writer, stdin) = UnixStream::pair().unwrap();
         let (reader, stdout) = UnixStream::pair().unwrap();
         let child = command.stdin(OwnedFd::from(stdin)).stdout(OwnedFd::from(stdout)).spawn().unwrap();
-        // The child's ends are still open in `command`; the end of its output could not be seen
-        // otherwise.
+        // `command` still holds the child's ends open, which would hide the end of its output.
         drop(command);
         Self {
             child,

@@ -13,7 +13,7 @@ use crate::client::{run, text};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 const MAX_README_LINES: usize = 160;
-/// Flags that the documents name and that belong to other programs.
+/// Flags in the documents that belong to other programs.
 const FOREIGN_FLAGS: [&str; 2] = ["--task", "--self-test"];
 
 fn document(name: &str) -> String {

@@ -1,5 +1,5 @@
-//! `eval`: a labelled file through a model, metrics of every task, the report, calibration, and the
-//! words that moved an answer. The metrics themselves are tested in the crate `evaluation`.
+//! `eval` on labelled files: metrics of every task, the report, calibration, and the words that
+//! moved an answer. The metrics themselves are tested in the crate `evaluation`.
 
 use std::fs;
 use std::path::Path;
@@ -76,8 +76,8 @@ fn texts() -> Vec<String> {
     (0..200).map(text).collect()
 }
 
-/// Writes `labelled.csv`, in which every third row has another label than the model predicts.
-/// Returns the number of correct predictions.
+/// Writes `labelled.csv`, in which every third label differs from the model's prediction. Returns
+/// the number of correct predictions.
 fn write_labelled(place: &Place, model: &Path) -> usize {
     let texts = texts();
     let mut rows = String::from("text,label\n");

@@ -50,7 +50,7 @@ async fn the_model_labels_the_bulk_and_the_assistant_reviews_the_rest() {
         json!([{ "row": 2, "text": "one two three", "prediction": "middle", "confidence": 0.55 }])
     );
     assert_eq!(rows["undecided"], 2);
-    // Deciding one row and getting the next is one call.
+    // One call decides a row and returns the next.
     let arguments = json!({ "path": "in.csv", "only": "uncertain", "corrections": { "2": "long" } });
     let next = ask(&mut session, arguments).await["structuredContent"].take();
     assert_eq!((&next["corrected"], &next["undecided"], &next["review"][0]["row"]), (&json!(1), &json!(1), &json!(4)));
@@ -69,7 +69,8 @@ async fn a_review_classifies_the_file_first_if_there_is_no_output() {
     let result =
         ask(&mut session(&place), json!({ "path": "in.csv", "only": "uncertain" })).await["structuredContent"].take();
     assert_eq!((&result["rows"], &result["undecided"], &result["review"][0]["row"]), (&json!(2), &json!(1), &json!(1)));
-    // The other row is certain, so it is only seen by asking for what the model never said.
+    // The other row is certain, so it appears only in a request for a label that the model never
+    // predicted.
     let review = place.job("in.csv").review(9).finished().await.unwrap();
     assert!(review.rows.iter().all(|row| row.text.chars().count() <= 301));
 }

@@ -1,5 +1,5 @@
-//! Jobs on whole files: what is written and when, what is classified, and how an interrupted run is
-//! resumed.
+//! Jobs on whole files: the files they write and when, the rows they classify, and resuming an
+//! interrupted run.
 
 use std::fs;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     place.write("in.csv", numbered(300).replace("text 200\n", "held\n"));
     let engine = start(&place.script, settings());
     let running = in_turn(place.job("in.csv")).start(engine);
-    // Rows before the held one are finished; behind it none is begun.
+    // Rows before the held one are finished; none after it has started.
     until(&running, 199).await;
     drop(running);
     while !place.names().contains(&"in.predicted.csv.progress".to_owned()) || still_locked(&place) {
@@ -102,7 +102,7 @@ async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     place.script.release();
     let again = Arc::new(Script::default());
     again.release();
-    // What a kill leaves of the line that was being written is of no use.
+    // An incomplete last line, as a killed process leaves it, is ignored.
     fs::write(place.path("in.predicted.csv.progress"), format!("{journal}{{\"d\":\"12")).unwrap();
     let job = FileJob { if_exists: IfExists::Resume, ..place.job("in.csv") };
     let summary = job.start(start(&again, settings())).finished().await.unwrap();
@@ -116,7 +116,7 @@ async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     assert_eq!(place.names(), ["in.csv", "in.predicted.csv"]);
 }
 
-/// The job with one row in flight, so that no row can be queued behind a later one that is held.
+/// A job with one row in flight, so that no row can be queued behind a later one that is held.
 fn in_turn(mut job: FileJob) -> FileJob {
     job.settings.in_flight = 1;
     job
@@ -231,7 +231,7 @@ async fn a_model_without_a_threshold_shows_its_least_certain_rows() {
     let review = place.job("in.csv").review(2).finished().await.unwrap();
     let rows: Vec<u64> = review.rows.iter().map(|row| row.row).collect();
     assert_eq!((review.left, review.uncertain, rows), (3, false, vec![2, 1]));
-    // The output itself can be named as well.
+    // The output itself can also be named.
     let review = place.job("in.predicted.csv").review(1).finished().await.unwrap();
     assert_eq!(review.rows[0].row, 2);
 }

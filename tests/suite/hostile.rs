@@ -22,11 +22,11 @@ use serde_json::{Value, json};
 
 use crate::client::{Server, call, command, predict, shared_cache};
 
-/// For the slowest machine; all but the endless loops take a second.
+/// Long enough for the slowest machine; all cases except the endless loops take a second.
 const MAX_DURATION: Duration = Duration::from_secs(120);
-/// The memory of a refusal: the library, and files of the largest size that is read.
+/// The memory of a rejection: the library, and files of the largest size that is read.
 const MAX_REFUSAL_MB: u64 = 400;
-/// The limit given to the process, and what it takes at most.
+/// The limit given to the process, and its maximum memory.
 const LIMIT_BYTES: &str = "1073741824";
 const MAX_LIMITED_MB: u64 = 1200;
 
@@ -137,7 +137,7 @@ fn other_models_answer_while_one_does_not_end() {
     assert_eq!(server.finish(), (Some(0), String::new()));
 }
 
-/// The graph turns 2^62 times if the text holds `!`, token 5, and not at all otherwise.
+/// The graph loops 2^62 times if the text contains `!` (token 5), otherwise not at all.
 #[tokio::test]
 async fn a_loop_that_only_some_texts_start_costs_their_deadline_and_no_other_call() {
     let nodes = [

@@ -1,35 +1,36 @@
-//! Table of contents of the tests. Unit tests of pure logic stand beside the code; everything that needs more than one
-//! room is here, in one executable so that it links once.
+//! Tests of the whole program, in one executable so that it links once. Unit tests are next to the
+//! code, and tests of a single crate are in that crate.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-/// A minimal client: raw lines of JSON over any pair of streams, and the built executable as a child.
+/// A minimal client: raw lines of JSON over any pair of streams, and the executable as a child
+/// process.
 mod client;
 
 /// A folder of files for one test, and jobs on them.
 mod place;
 
-/// Files as they come, and what each gets.
+/// Unusual files and the result of each.
 mod awkward_files;
-/// A broken model, library or directory as the executable reports it.
+/// The executable with a broken model, library or directory.
 mod broken;
 /// Whole files and the filter with the executable and the real model.
 mod bulk;
-/// README and models/README.md against the program.
+/// The documents compared with the program.
 mod documentation;
-/// `eval` with the executable: measures, page, calibration, and what the server makes of it.
+/// `eval`: metrics, report and calibration, and their effect on the server.
 mod evaluation;
 /// The executable over real pipes and sockets with the real model.
 mod executable;
-/// Whatever a client, a model or a machine does.
+/// Faults of clients, models and machines.
 mod faults;
 /// The tools for files and batches through the protocol.
 mod file_tool;
-/// Whole files: what is written and when, and how a run goes on.
+/// Jobs on whole files, and resuming them.
 mod files;
 /// Malicious folders against the executable.
 mod hostile;
-/// The wire with any lines on it.
+/// The server with arbitrary lines on its wire.
 mod properties;
 /// Protocol eras, tools, argument errors, progress: the server over the fake, in memory.
 mod protocol;
@@ -39,9 +40,9 @@ mod reference;
 mod register;
 /// rmcp's own client.
 mod rmcp_client;
-/// The skill, as the server hands it out and as it lies in the plugin.
+/// The skill in the server and in the plugin.
 mod skill;
 /// The executable alone in an empty directory.
 mod starts;
-/// Rules about the sources themselves: imports, module docs, printing.
+/// Rules about the sources that neither the compiler nor Clippy checks.
 mod tidy;

@@ -54,7 +54,7 @@ impl Place {
         names
     }
 
-    /// A job on a file of this folder, which is all that it may touch.
+    /// A job on a file of this folder, which may access nothing else.
     pub(crate) fn job(&self, name: &str) -> FileJob {
         FileJob {
             path: name.into(),

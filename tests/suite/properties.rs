@@ -1,5 +1,5 @@
-//! The server with any lines on its wire, over the scripted model. Properties of single parsers are
-//! in their crates.
+//! The server with arbitrary lines on its wire, over the scripted model. Properties of single
+//! parsers are in their crates.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::client::{call, request};
 use crate::protocol::Session;
 use engine::testing::{Script, settings};
 
-/// JSON of any kind, some of it under names that the tools know.
+/// Arbitrary JSON, some of it under names that the tools know.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -30,7 +30,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A line with a request that has an id of its own, or one with anything else.
+/// A line with a valid request and its own id, or an arbitrary line.
 #[derive(Clone, Debug)]
 enum Sent {
     Request(Value),
@@ -92,7 +92,7 @@ proptest! {
                     ours += 1;
                 }
             }
-            // One more, behind which nothing may come that was answered already.
+            // One more request. After its answer, no earlier request may be answered again.
             session.send(&request("last", "server/discover", json!({}))).await;
             loop {
                 let message = session.receive().await;

@@ -1,5 +1,4 @@
-//! docs/reference.md is generated here, from the definitions of the command line and the tools'
-//! schemas.
+//! Generates docs/reference.md from the definitions of the command line and the tools' schemas.
 
 use std::fmt::Write;
 use std::fs;
@@ -125,11 +124,11 @@ fn tool_sections(tools: &Value) -> String {
     page
 }
 
-/// Adds a row for each property of a schema, those of nested objects with their path.
+/// Adds a row for each property of a schema. Nested properties are shown with their path.
 fn property_rows(schema: &Value, path: &str, rows: &mut Vec<String>) {
     let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        // The fields of an item of a batch are those of a single result.
+        // An item of a batch has the fields of a single result.
         if path == "results[]." && name != "error" {
             continue;
         }

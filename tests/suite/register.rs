@@ -1,4 +1,4 @@
-//! `register` with the executable: what it prints and what it runs. Variables and colours.
+//! `register` with the executable: its output and the commands it runs. Also variables and colours.
 
 use crate::client::{EXECUTABLE, command, run, shared_cache, text};
 use crate::place::Place;

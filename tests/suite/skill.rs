@@ -146,7 +146,7 @@ fn server_json_fits_the_registry() {
     }
 }
 
-/// Checks what some clients cannot read, beyond the rules of JSON Schema.
+/// Checks restrictions of some clients beyond the rules of JSON Schema.
 #[tokio::test]
 async fn every_schema_is_one_that_all_clients_read() {
     fn check(schema: &Value, path: &str) {

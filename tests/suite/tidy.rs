@@ -1,6 +1,6 @@
 //! Rules about the sources that neither the compiler nor Clippy checks.
 //!
-//! Which crate may use which dependency is said by each `Cargo.toml`, not here.
+//! The dependencies of each crate are restricted by its `Cargo.toml`, not here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn sources() -> Vec<(String, String)> {
     files
 }
 
-/// Whether a line of code, comments aside, contains `word`.
+/// Returns whether a line of code, excluding comments, contains `word`.
 fn contains(content: &str, word: &str) -> bool {
     content.lines().map(str::trim_start).any(|line| !line.starts_with("//") && line.contains(word))
 }

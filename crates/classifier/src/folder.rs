@@ -1,5 +1,5 @@
-//! Finds the files of a model folder. No reference leads outside the folder, and the size of each
-//! file is checked before it is read.
+//! Finds the files of a model folder. Files that lie outside the folder are never read, and the
+//! size of each file is checked before it is read.
 //!
 //! The content of the files is parsed in `config`, `vocabulary` and `tokenizer`.
 

@@ -9,15 +9,15 @@ use serde::Serialize;
 use crate::probability::{LabelProbabilities, coverage_curve};
 use crate::{Coverage, Probability};
 
-/// The least number of rows to fit a temperature on. Fewer fit noise.
+/// Minimum number of rows to fit a temperature. With fewer, the fit follows noise.
 pub const MIN_ROWS: usize = 100;
-/// Cross-validation folds: each is measured with what was fitted on the others.
+/// Cross-validation folds. Each is measured with a fit on the others.
 const FOLDS: usize = 5;
-/// Inverse temperatures considered. No usable classifier needs one outside this range.
+/// Range of inverse temperatures. No usable classifier needs one outside it.
 const INVERSE_RANGE: std::ops::Range<f64> = 0.05..20.0;
-/// Bisection steps. What remains of the range is far below the precision of a score.
+/// Bisection steps. The remaining interval is far below the precision of a score.
 const BISECTIONS: u32 = 40;
-/// The least relative gain in log loss on held-out rows for a temperature to be used.
+/// Minimum relative gain in log loss on held-out rows for a temperature to be used.
 const MIN_GAIN: f64 = 1e-4;
 
 /// A temperature fitted by minimizing log loss, and its effect on rows it was not fitted on.
@@ -141,7 +141,7 @@ fn outside<T: Clone>(rows: &[T], fold: usize) -> Vec<T> {
     rows.map(|(_, row)| row.clone()).collect()
 }
 
-/// Returns `scores^power`, normalized to sum 1. A score of 0 is one too small for a float.
+/// Returns `scores^power`, normalized to sum 1. A score of 0 is one that underflowed.
 fn normalized_power(scores: &[f64], power: f64) -> Box<[f64]> {
     let log = |score: &f64| power * score.max(f64::from(f32::MIN_POSITIVE)).ln();
     let logs: Vec<f64> = scores.iter().map(log).collect();
@@ -178,7 +178,7 @@ fn fit_temperature(rows: &[(usize, Box<[f64]>)]) -> f64 {
     1.0 / (low * high).sqrt()
 }
 
-/// A few hundred rows determine no more than three decimals.
+/// A few hundred rows determine at most three decimals.
 fn round_temperature(temperature: f64) -> f64 {
     (temperature * 1e3).round() / 1e3
 }

@@ -25,7 +25,7 @@ pub struct Classification {
     pub macro_f1: f64,
     /// Mean over labels, weighted by their rows.
     pub weighted_f1: f64,
-    /// One entry a label, in the model's order.
+    /// One entry per label, in the model's order.
     pub classes: Vec<Class>,
     /// Row counts by correct label (outer index) and predicted label (inner index).
     pub confusion: Vec<Vec<u64>>,
@@ -108,7 +108,7 @@ fn classes(labels: &[Arc<str>], confusion: &[Vec<u64>]) -> Vec<Class> {
     labels.iter().enumerate().map(class).collect()
 }
 
-/// Labels that occur neither in the file nor among the predictions do not count.
+/// Labels that occur neither in the file nor among the predictions are ignored.
 fn macro_f1(classes: &[Class], confusion: &[Vec<u64>]) -> f64 {
     let occurs = |(index, class): &(usize, &Class)| class.support > 0 || confusion.iter().any(|row| row[*index] > 0);
     let occurring: Vec<(usize, &Class)> = classes.iter().enumerate().filter(occurs).collect();
@@ -120,7 +120,7 @@ pub(super) fn weighted_f1(classes: &[Class], total: f64) -> f64 {
     ratio(classes.iter().map(|class| class.support as f64 * class.f1).sum(), total)
 }
 
-/// How often a label, or several together, was predicted and correct.
+/// Counts of predictions and correct predictions, of one label or several together.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LabelCounts {
     /// Correct predictions.
@@ -165,7 +165,7 @@ impl std::iter::Sum for LabelCounts {
     }
 }
 
-/// Wilson (1927). Unlike the usual interval it also holds for few rows and near 0 and 1.
+/// Wilson (1927). Unlike the normal approximation, it also holds for few rows and near 0 and 1.
 fn wilson_interval(correct: f64, rows: f64) -> [f64; 2] {
     if rows == 0.0 {
         return [0.0, 1.0];

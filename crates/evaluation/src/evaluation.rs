@@ -28,7 +28,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Computes everything there is to know about the file.
+    /// Computes all metrics of the file.
     pub fn new(model: String, file: ScoredFile, target_accuracy: f64) -> Self {
         let measures = measure(&file.info, &file.labels, &file.rows);
         Self {

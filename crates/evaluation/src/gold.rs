@@ -1,4 +1,5 @@
-//! Correct answers as files hold them: one label, several, a number, entities, or one tag a word.
+//! Parses correct answers in files: one label, several labels, a number, entities, or one tag per
+//! word.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::labels::{label_by_name, label_by_number, parse_multi_hot, split_label
 use crate::tags::{entities_from_tags, parse_tags, split_tag, word_bounds};
 use crate::{Error, GoldEntity};
 
-/// What a correct answer looks like for a model.
+/// The kind of correct answer that a model needs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GoldKind {
     /// One of these labels.
@@ -38,7 +39,7 @@ pub enum Gold {
 }
 
 impl GoldKind {
-    /// Returns what a correct answer looks like for this model. `labels` as in
+    /// Returns the kind of correct answer that this model needs. `labels` as in
     /// [`measure`](crate::measure).
     pub fn for_model(info: &ModelInfo, labels: &[Arc<str>]) -> Self {
         let candidates = labels != info.labels;
@@ -59,11 +60,11 @@ impl GoldKind {
     }
 }
 
-/// Distinct label names remembered while a file is scanned. A file with more is not a file of
-/// labels, and what has been seen by then already shows that.
+/// Distinct label names remembered while a file is scanned. A file with more has no labels in this
+/// column, and the names seen by then already show that.
 const MAX_NAMES: usize = 10_000;
 
-/// Collects the label names in a file, to decide whether the file names labels or numbers them.
+/// Collects the labels in a file, to decide whether the file gives them by name or by number.
 pub struct GoldScan {
     kind: GoldKind,
     names: BTreeSet<String>,
@@ -90,7 +91,7 @@ impl GoldScan {
         Self { kind, names: BTreeSet::new() }
     }
 
-    /// Takes note of the labels in one cell.
+    /// Collects the labels in one cell.
     pub fn observe(&mut self, cell: &str) {
         let names = match &self.kind {
             GoldKind::Number => return,
@@ -109,8 +110,8 @@ impl GoldScan {
         }
     }
 
-    /// Decides whether the file gives labels by name or by number. Names win: `1` is the label
-    /// called `1` if all cells are names of labels.
+    /// Decides whether the file gives labels by name or by number. Names take precedence: `1` is
+    /// the label called `1` if all cells are names of labels.
     ///
     /// # Errors
     /// `LabelsUnknown` if some cells are neither.
@@ -126,7 +127,7 @@ impl GoldScan {
         Err(Error::LabelsUnknown { unknown, known })
     }
 
-    /// As [`finish`](Self::finish), for files that may have unknown labels; those fail to parse.
+    /// Like [`finish`](Self::finish), for files that may have unknown labels, which fail to parse.
     pub fn finish_with_unknown(self) -> GoldParser {
         let by_number = self.is_by_number(&self.known_names());
         GoldParser { kind: self.kind, by_number }

@@ -1,10 +1,10 @@
-//! How a file writes labels: by name or by number, several in one cell, or a 0 or 1 for each.
+//! Parses labels in a file: by name or by number, several in one cell, or a 0 or 1 for each.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-/// Returns the label with this name. Ignores case if only one label fits then.
+/// Returns the label with this name. Ignores case if that leaves only one match.
 pub(super) fn label_by_name(labels: &[Arc<str>], name: &str) -> Option<usize> {
     let name = name.trim();
     let exact = labels.iter().position(|label| **label == *name);

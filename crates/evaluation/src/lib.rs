@@ -1,5 +1,5 @@
-//! Measures how good a model's predictions are on rows whose correct answer is known: metrics by
-//! task, calibration, the worst mistakes, and an HTML report.
+//! Evaluates a model's predictions on labelled rows: metrics by task, calibration, the worst
+//! mistakes, and an HTML report.
 //!
 //! Everything here is pure: rows and scores go in, numbers and HTML come out. Reading the file and
 //! running the model happen elsewhere.

@@ -31,7 +31,7 @@ impl Measures {
     }
 }
 
-/// Computes the metrics of the model's task. `labels` are the labels the scores stand for: the
+/// Computes the metrics of the model's task. `labels` are the labels that the scores refer to: the
 /// model's own, or the candidate labels of the call.
 pub fn measure(info: &ModelInfo, labels: &[Arc<str>], rows: &[ScoredRow]) -> Measures {
     match GoldKind::for_model(info, labels) {

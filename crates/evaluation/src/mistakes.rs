@@ -1,4 +1,4 @@
-//! The worst predictions, for a person to look at.
+//! The worst predictions, for a person to inspect.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::tagging::contains;
 use crate::{Gold, ScoredFile, ScoredRow};
 
-/// Mistakes that are reported.
+/// Maximum number of reported mistakes.
 const MAX_MISTAKES: usize = 20;
 
 /// One wrong prediction.

@@ -22,7 +22,7 @@ pub struct MultiLabel {
     pub macro_f1: f64,
     /// Mean average precision over the labels that occur. Does not depend on the threshold.
     pub mean_average_precision: f64,
-    /// One entry a label, in the model's order.
+    /// One entry per label, in the model's order.
     pub classes: Vec<Class>,
     /// Average precision of each label; absent for a label that no row has.
     pub average_precision: Vec<Option<f64>>,
@@ -77,7 +77,7 @@ fn count_decisions(scored: &[(&[usize], &[f32])], labels: usize, threshold: f32)
     (counts, exact)
 }
 
-/// Sums, over thresholds, the precision times the recall gained. Equal scores are one threshold.
+/// Sums, over thresholds, the precision times the recall gained. Equal scores share one threshold.
 fn average_precision(mut rows: Vec<(f32, bool)>) -> Option<f64> {
     let positives = rows.iter().filter(|(_, applies)| *applies).count() as f64;
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -11,8 +11,8 @@ pub const BINS: usize = 15;
 /// Thresholds are tried in steps of a thousandth.
 const STEPS: usize = 1000;
 
-/// Rows with probabilities: the index of the correct label, and one probability a label, which sum
-/// to 1.
+/// Rows with probabilities: the index of the correct label, and one probability per label, which
+/// sum to 1.
 #[derive(Clone)]
 pub(super) struct LabelProbabilities {
     pub rows: Vec<(usize, Box<[f64]>)>,
@@ -43,10 +43,10 @@ pub struct Bin {
     pub accuracy: f64,
 }
 
-/// What remains if predictions below a threshold are left to a person.
+/// The predictions that remain if those below a threshold are left to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Coverage {
-    /// The least confidence of the rows that remain.
+    /// The lowest confidence of the rows that remain.
     pub threshold: f64,
     /// Share of the rows that remain.
     pub coverage: f64,
@@ -92,7 +92,7 @@ impl LabelProbabilities {
     }
 }
 
-/// Returns the label with the highest score; the first of equal ones.
+/// Returns the label with the highest score; the first one if several are equal.
 pub(super) fn best_label(scores: &[f64]) -> usize {
     (0..scores.len()).rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A labelled file with the model's predictions: what an evaluation measures.
+//! A labelled file with the model's predictions, the input of an evaluation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct ScoredFile {
     pub label_column: String,
     /// The model that made the predictions.
     pub info: Arc<ModelInfo>,
-    /// The labels the scores stand for, in their order: the model's own, or candidate labels.
+    /// The labels that the scores refer to, in order: the model's own, or candidate labels.
     pub labels: Vec<Arc<str>>,
     /// The rows with a correct answer and a prediction.
     pub rows: Vec<ScoredRow>,
@@ -36,7 +36,7 @@ pub struct ScoredFile {
     pub reasons: Vec<String>,
     /// Scored rows whose text exceeds the model's limit.
     pub truncated: u64,
-    /// The time all this took.
+    /// The duration of the run.
     pub duration: Duration,
 }
 
@@ -54,7 +54,7 @@ pub struct ScoredRow {
 }
 
 impl ScoredRow {
-    /// Returns the scores, one a label. Taggers have none.
+    /// Returns the scores, one per label. Taggers have none.
     pub(crate) fn scores(&self) -> &[f32] {
         match &self.prediction.outcome {
             Outcome::Scores(scores) => scores,

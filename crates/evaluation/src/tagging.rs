@@ -24,7 +24,7 @@ pub struct Tagging {
     pub macro_f1: f64,
     /// Mean over labels, weighted by their entities.
     pub weighted_f1: f64,
-    /// One entry a label, by name. Support counts entities.
+    /// One entry per label, by name. Support counts entities.
     pub classes: Vec<Class>,
 }
 

@@ -1,4 +1,4 @@
-//! Tags of a tagger's training data (`B-PER I-PER O`, one a word) as entities of the text.
+//! Converts tags of training data (`B-PER I-PER O`, one per word) to entities of the text.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) fn split_tag(tag: &str) -> (char, &str) {
 }
 
 /// Returns the entities of a row of tags by the rules of conlleval, which seqeval follows: a tag
-/// that continues no entity begins one.
+/// that does not continue an entity begins one.
 pub(super) fn entities_from_tags(tags: &[String], words: &[(usize, usize)]) -> Vec<GoldEntity> {
     let mut entities = Vec::new();
     let mut open: Option<(usize, &str)> = None;

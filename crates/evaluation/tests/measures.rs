@@ -10,7 +10,7 @@ use evaluation::{Class, Classification, Gold, GoldKind, GoldScan, Measures, Scor
 use serde_json::Value;
 
 const GOLDEN: &str = include_str!("../../../tests/fixtures/measures.json");
-/// Sums of a few hundred doubles in another order.
+/// Tolerance for sums of a few hundred doubles in another order.
 const TOLERANCE: f64 = 1e-9;
 
 fn golden(name: &str) -> Value {
@@ -119,7 +119,7 @@ fn the_fitted_temperature_equals_scipy_and_helps_held_out_rows() {
         let Measures::Classification(found) = measure_case(case, &info, gold) else { panic!() };
         let temperature = case["temperature"].as_f64().unwrap();
         let fit = found.fit.unwrap();
-        // Three decimals are kept.
+        // Temperatures have three decimals.
         let distance = (fit.temperature - temperature).abs();
         assert!(distance < 6e-4, "{}, expected {temperature}", fit.temperature);
         assert!(fit.held_out.log_loss < fit.before.log_loss);
@@ -163,8 +163,8 @@ fn parse_tags(labels: &[Arc<str>], row: &Value) -> Gold {
     scan.finish().unwrap().parse(&cell, &text).unwrap()
 }
 
-/// The tags are random, and many continue no entity. Gold tags and predictions are both parsed as
-/// those of a file.
+/// The tags are random, and many do not continue an entity. Gold tags and predictions are both
+/// parsed as tags of a file.
 #[test]
 fn entity_metrics_equal_seqeval() {
     let case = golden("tagging");

@@ -1,5 +1,5 @@
-//! How the process ends, and what it tolerates on a machine: other servers, damaged or missing
-//! files, a full disk, little memory.
+//! The end of the process, and conditions of the machine that it tolerates: other servers, damaged
+//! or missing files, a full disk, little memory.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ fn assert_predicts(server: &mut Server, id: &str) {
     assert_eq!(answer["result"]["structuredContent"]["prediction"], "positive", "{answer}");
 }
 
-/// Sends long and different texts, which keep all workers busy and fill the queue.
+/// Sends long, distinct texts, which keep all workers busy and fill the queue.
 fn send_long_texts(server: &mut Server, count: usize) {
     let lines: String =
         (0..count).map(|id| format!("{}\n", predict(id, &format!("{id} {}", "word ".repeat(500))))).collect();
@@ -222,7 +222,7 @@ fn a_full_disk_fails_only_a_first_start_and_the_error_names_the_cache_directory(
     let error = answer["result"]["content"][0]["text"].as_str().unwrap();
     assert!(error.contains("can neither be unpacked into") && error.contains("--cache-dir"), "{error}");
     assert_eq!(first.finish(), (Some(0), String::new()));
-    // With room, the library is unpacked; after that nothing has to be written.
+    // With free space, the library is unpacked; after that nothing needs to be written.
     assert_predicts(&mut server_in(cache.path(), &[]), "a");
     let mut later = on_full_disk(cache.path());
     (0..3).for_each(|id| assert_predicts(&mut later, &id.to_string()));

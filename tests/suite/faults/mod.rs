@@ -1,10 +1,10 @@
-//! Faults of clients, models and machines: every request gets one answer, and the server goes on or
-//! ends as documented.
+//! Faults of clients, models and machines: every request gets one answer, and the server continues
+//! or ends as documented.
 //!
-//! Most tests use the scripted fake, in memory. The executable is started only where the process or
-//! its pipes are meant.
+//! Most tests use the scripted fake, in memory. The executable is started only to test the process
+//! or its pipes.
 
-/// How the process ends, and what it tolerates on a machine.
+/// The end of the process, and conditions of the machine that it tolerates.
 mod life;
 /// Runs that end early, crash or are shared.
 mod runs;
@@ -44,5 +44,5 @@ fn ended(server: &mut Server) -> (Option<i32>, Duration) {
     }
 }
 
-/// Ending takes a few milliseconds; the rest is for busy machines.
+/// Exiting takes a few milliseconds; the rest is for busy machines.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Cancelled runs over the wire and of the real model. The engine's own tests are in its crate.
+//! Cancelled runs over the wire and with the real model. The engine's own tests are in its crate.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

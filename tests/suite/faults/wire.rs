@@ -1,5 +1,5 @@
-//! Unusual lines from clients, and clients that leave: over the scripted fake in memory, except
-//! where the process itself is meant.
+//! Unusual lines from clients, and clients that disconnect: over the scripted model in memory,
+//! except where the process itself is tested.
 
 use std::io::{Seek, Write};
 use std::process::Stdio;
@@ -340,7 +340,7 @@ fn a_client_that_dies_ends_the_server_at_once_while_it_computes() {
         let mut server = over(command(&["serve", "--workers", "1"]));
         server.ask(&predict("first", "hello"));
         (0..100).for_each(|id| server.send(&predict(id, &format!("{id} {}", "word ".repeat(500)))));
-        // Leaves the input open: the server has to notice that nobody reads.
+        // Keeps the input open, so the server must notice that its output is not read.
         server.close_output();
         let (status, took) = ended(&mut server);
         assert_eq!(status, Some(0));

@@ -1,5 +1,5 @@
-//! The same model in this process: tokenized and run without server, queue or cache. The only file
-//! that calls the product's library for it.
+//! The same model in this process, without server, queue or cache. The only file that calls the
+//! product's library for this.
 
 use std::path::Path;
 use std::thread;
@@ -55,7 +55,7 @@ impl Baseline {
         Ok(started.elapsed())
     }
 
-    /// Returns texts per second with one replica per worker, each on a thread of its own.
+    /// Returns texts per second with one replica per worker, each on its own thread.
     pub(crate) fn throughput(&self, texts: &[String]) -> anyhow::Result<f64> {
         let replicas = (0..self.workers).map(|_| self.loaded.replicas.replica(1)).collect::<Result<Vec<_>, _>>()?;
         let started = Instant::now();

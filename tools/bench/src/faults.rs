@@ -1,8 +1,7 @@
 //! A soak with faults: calls mixed with cancellations, invalid lines, repeated ids and clients that
 //! disconnect. Every answer is accounted for.
 //!
-//! One server lives through all of it and is watched for its memory; others are started and left in
-//! the middle.
+//! One server runs throughout, and its memory is sampled; others are started and abandoned midway.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,11 +16,11 @@ use crate::percentiles::{MemorySample, memory_slope};
 use crate::server::{Candidate, Server, Wire, id, tool_call};
 use crate::{markdown_table, system};
 
-/// Unanswered requests at which the client waits.
+/// Number of unanswered requests at which the client waits.
 const WINDOW: usize = 48;
 /// Calls between two checks that no answer is missing.
 const ROUND: usize = 500;
-/// Rounds between two looks at the memory, and between two clients that disconnect.
+/// Rounds between two memory samples, and between two clients that disconnect.
 const ROUNDS_PER_LOOK: usize = 40;
 const REPEATED_TEXTS: usize = 50;
 
@@ -37,7 +36,7 @@ pub(crate) struct FaultReport {
     invalid_lines: usize,
     disconnects: usize,
     lost: usize,
-    /// Answers to nothing that was asked, or more than one.
+    /// Answers without a request, and second answers.
     unexpected: usize,
     slope_mb_per_min: Option<f64>,
 }
@@ -103,7 +102,7 @@ fn disconnect(mut client: Client, random: &mut Rng, report: &mut FaultReport) ->
 struct Client {
     server: Server,
     open: HashMap<usize, Open>,
-    /// Answers still due, without those of cancelled calls.
+    /// Answers still due, excluding those of cancelled calls.
     due: usize,
     last_id: usize,
     repeated_texts: Vec<String>,
@@ -204,7 +203,8 @@ impl Client {
         Ok(())
     }
 
-    /// Reads until every answer has arrived; those missing after seconds are lost.
+    /// Reads until every answer has arrived. Answers that are still missing after a timeout count
+    /// as lost.
     fn settle(&mut self, report: &mut FaultReport) -> anyhow::Result<()> {
         for attempt in 0..100 {
             // Everything that precedes its answer was sent before it.

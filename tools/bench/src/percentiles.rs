@@ -32,7 +32,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// One look at a server's memory.
+/// One sample of a server's memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MemorySample {
     pub calls: usize,

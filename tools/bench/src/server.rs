@@ -1,4 +1,4 @@
-//! A server executable as a child process, and a client that costs as little time as possible.
+//! A server executable as a child process, and a client with minimal overhead.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Target;
 
-/// An executable to measure, with a cache directory of its own.
+/// An executable to measure, with its own cache directory.
 pub(crate) struct Candidate {
     /// The path as given, which names the column in tables.
     pub name: String,
@@ -64,7 +64,7 @@ pub(crate) struct Server {
     pub started: Instant,
 }
 
-/// What came of requests that were sent with several in flight.
+/// The results of requests sent with several in flight.
 pub(crate) struct Batch {
     pub times: Vec<Duration>,
     pub duration: Duration,
@@ -137,7 +137,7 @@ impl Server {
         Ok(answers.lines().map(str::to_owned).collect())
     }
 
-    /// Closes both ends, whatever is in flight, and waits for the process.
+    /// Closes both ends, regardless of calls in flight, and waits for the process.
     pub(crate) fn disconnect(mut self) -> anyhow::Result<()> {
         drop(self.writer.take());
         self.reader = BufReader::new(Box::new(std::io::empty()));

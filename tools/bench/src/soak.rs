@@ -1,4 +1,4 @@
-//! A long run of mixed texts: latencies, errors, and what happens to the memory.
+//! A long run of mixed texts: latencies, errors and memory growth.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::percentiles::{MemorySample, Percentiles, memory_slope};
 use crate::server::{Candidate, Server, Wire, predictions};
 use crate::{markdown_table, progress, system};
 
-/// Calls between two looks at the memory.
+/// Calls between two memory samples.
 const ROUND: usize = 200;
 const IN_FLIGHT: usize = 4;
 
@@ -26,7 +26,7 @@ pub(crate) struct SoakReport {
     slope_mb_per_min: Option<f64>,
 }
 
-/// Soaks one server after the other.
+/// Soaks the servers one after the other.
 pub(crate) fn run(candidates: &[Candidate], duration: Duration) -> anyhow::Result<Vec<SoakReport>> {
     let soaks = candidates.iter().map(|candidate| {
         progress(&format!("mixed texts with {}", candidate.name));
@@ -59,8 +59,8 @@ fn soak(name: String, server: &mut Server, duration: Duration) -> anyhow::Result
     })
 }
 
-/// Returns texts of all lengths, long and short ones mixed; one in three is one of fifty that come
-/// again and again.
+/// Returns texts of all lengths, long and short ones mixed; one in three comes from a set of fifty
+/// that repeats.
 fn mixed_texts(series: u64) -> Vec<String> {
     const LENGTHS: [usize; 10] = [8, 16, 24, 40, 64, 12, 128, 20, 256, 480];
     let repeated = distinct_texts(50, 20, 5000);

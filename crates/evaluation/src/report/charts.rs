@@ -1,5 +1,5 @@
 //! Charts as SVG. They are drawn in four colors that the report's style sheet replaces, so that one
-//! drawing serves light and dark mode. Shades are made by opacity.
+//! drawing serves light and dark mode. Shades use opacity.
 
 use std::ops::Range;
 
@@ -15,14 +15,14 @@ const INK: RGBColor = RGBColor(0x10, 0x10, 0x10);
 const GRID: RGBColor = RGBColor(0xD0, 0xD0, 0xD0);
 /// The subject of a chart.
 const ACCENT: RGBColor = RGBColor(0x20, 0x60, 0xD0);
-/// What the subject is compared with.
+/// The comparison with the subject.
 const OTHER: RGBColor = RGBColor(0xD0, 0x60, 0x20);
 
 const SIZE: (u32, u32) = (440, 360);
 const FONT: (&str, u32) = ("sans-serif", 13);
-/// Labels of a confusion matrix. A larger one is not readable as a chart.
+/// Maximum number of labels in a confusion matrix. A larger one is unreadable as a chart.
 pub(super) const MAX_LABELS: usize = 25;
-/// Characters of a label in a confusion matrix.
+/// Maximum length of a label in a confusion matrix, in characters.
 const MAX_LABEL_CHARACTERS: usize = 18;
 /// Opacity of the fullest cell, low enough that its text stays readable.
 const FULL: f64 = 0.7;

@@ -1,10 +1,10 @@
-//! What text and HTML share: the most important metrics, the table by label, and sentences about
-//! the file and the calibration.
+//! Content that the text and HTML reports share: the main metrics, the table by label, and
+//! sentences about the file and the calibration.
 
 use crate::error::count;
 use crate::{Class, Coverage, Evaluation, Fit, Measures, Threshold};
 
-/// A head and rows. The first column is text, the others are numbers.
+/// A header and rows. The first column is text, the others are numbers.
 pub(super) type Table = Vec<Vec<String>>;
 
 impl Evaluation {

@@ -5,7 +5,8 @@ use crate::{Classification, Coverage, Evaluation, Measures};
 
 /// Thresholds in the coverage table.
 const THRESHOLDS: [f64; 8] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
-/// Labels of a confusion matrix. A larger one is wider than a terminal; JSON and HTML have it.
+/// Maximum number of labels in a confusion matrix. A larger one is wider than a terminal; JSON and
+/// HTML include it.
 const MAX_LABELS: usize = 10;
 
 impl Evaluation {

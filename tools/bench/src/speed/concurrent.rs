@@ -18,11 +18,11 @@ pub(crate) struct ConcurrentLoad {
     pub servers: Vec<Throughput>,
 }
 
-/// Of one turn, or the medians over all turns.
+/// Figures of one turn, or the medians over all turns.
 #[derive(Serialize)]
 pub(crate) struct Throughput {
     pub per_s: f64,
-    /// To the baseline of the same turn.
+    /// Ratio to the baseline of the same turn.
     pub ratio: f64,
     pub p95_ms: f64,
     /// The sum over all turns.

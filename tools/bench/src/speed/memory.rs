@@ -23,7 +23,7 @@ pub(crate) struct MemoryUse {
     pub idle_seconds: u64,
 }
 
-/// Starts two sessions of each server. `None` where the system does not tell.
+/// Starts two sessions of each server. `None` if the system does not report memory.
 pub(crate) fn measure(candidates: &[Candidate], idle_seconds: u64) -> anyhow::Result<Vec<Option<MemoryUse>>> {
     let requests = predictions(&distinct_texts(1, 12, 77));
     let mut pairs: Vec<[Server; 2]> = Vec::new();

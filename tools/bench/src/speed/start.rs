@@ -1,5 +1,5 @@
-//! How long a server takes from its start to its answers, and from the end of its input to its
-//! exit.
+//! Measures the time from a server's start to its first answers, and from the end of its input to
+//! its exit.
 
 use serde::Serialize;
 use serde_json::json;

@@ -15,7 +15,7 @@ use crate::server::{Candidate, Server, Wire, predictions};
 /// not come within microseconds of each other, so a run starts on a processor that slept and takes
 /// 0.1 to 0.3 ms longer.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Not counted: a server may need some texts to settle.
+/// Uncounted texts at the start, because a server may need some to settle.
 const WARM_UP: usize = 8;
 /// Cached texts that one server answers before the next server's turn.
 const CACHED_TURN: usize = 500;
