@@ -135,7 +135,8 @@ impl Options {
     pub fn jobs(&self) -> JobSettings {
         let project = project(std::env::var_os("CLAUDE_PROJECT_DIR"), std::env::current_dir().ok());
         if project.is_some() && project == dirs::home_dir() {
-            tracing::warn!("the project is the home directory: tool calls may read and write files in all of it");
+            // Clients show stderr as errors, and a home directory may be meant.
+            tracing::info!("the project is the home directory: tool calls may read and write files in all of it");
         }
         let allowed = self.allow_dir.iter().filter(|folder| **folder != Path::new(""));
         let roots = project.into_iter().chain(allowed.cloned());
