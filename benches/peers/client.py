@@ -110,8 +110,8 @@ class Server:
     def fail(self, what):
         """Ends the run and prints the end of the server's stderr."""
         self.stderr.seek(0)
-        said = self.stderr.read().decode(errors="replace")[-2000:]
-        raise SystemExit(f"{' '.join(map(str, self.command))}: {what}\n{said}")
+        stderr = self.stderr.read().decode(errors="replace")[-2000:]
+        raise SystemExit(f"{' '.join(map(str, self.command))}: {what}\n{stderr}")
 
 
 def stop(process):

@@ -32,7 +32,7 @@ BUILD = HERE / "build"
 OURS = ROOT / "target/release/local-model-mcp"
 SAME_FILE = "the model file"
 TRANSFORMERS = "Python, transformers"
-# Two builds of one runtime may round differently, which flips texts at the edge of two labels.
+# Two builds of one runtime may round differently, which flips texts at the boundary of two labels.
 SAME_LABEL_AT_LEAST = 0.98
 
 

@@ -1,4 +1,4 @@
-"""Tests of the official Python SDK, in both of its ways to find the protocol era: handshake and discovery. The SDK
+"""Tests of the official Python SDK, in both of its ways to negotiate the protocol era: handshake and discovery. The SDK
 validates every answer against the tool's output schema. `python.test.mjs` runs this file; expected.json has the answers."""
 
 import json
@@ -105,18 +105,18 @@ class Essentials:
 
     async def test_a_file_job_reports_progress(self):
         self.world.write_long(f"python, {self.mode}")
-        told = []
+        reports = []
 
         async def report(progress, total, message):
-            told.append((progress, total, message))
+            reports.append((progress, total, message))
 
         async with self.world.client() as client:
             result = await client.call_tool("local_model_predict_file", {"path": LONG["path"]}, progress_callback=report)
         self.assertEqual(result.structured_content["rows"], LONG["rows"])
-        self.assertGreaterEqual(len(told), 2)
-        self.assertTrue(all(before[0] < after[0] for before, after in zip(told, told[1:])), told)
+        self.assertGreaterEqual(len(reports), 2)
+        self.assertTrue(all(before[0] < after[0] for before, after in zip(reports, reports[1:])), reports)
         # The last notification may report the writing stage.
-        self.assertTrue(any(total == LONG["rows"] and "rows" in message for _, total, message in told), told)
+        self.assertTrue(any(total == LONG["rows"] and "rows" in message for _, total, message in reports), reports)
 
 
 class Legacy(Essentials, unittest.IsolatedAsyncioTestCase):

@@ -1,4 +1,4 @@
-// Runs the tests with the locked versions of Node and the Python packages, whatever the machine has.
+// Runs the tests with the locked versions of Node and the Python packages, regardless of those installed.
 // It creates the environment if it is missing or outdated, and needs only Python with pip.
 
 import { spawnSync } from "node:child_process";

@@ -1,4 +1,4 @@
-// The official TypeScript SDK, version 2, in both of its ways to find the protocol era: handshake and discovery.
+// The official TypeScript SDK, version 2, in both of its ways to negotiate the protocol era: handshake and discovery.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

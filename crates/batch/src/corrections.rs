@@ -61,7 +61,7 @@ impl Corrections {
         let decide = |(row, label): (&String, &String)| {
             let wrong = |found, expected| Error::Correction { row: row.clone(), found, expected };
             let number = row.parse::<u64>().ok().filter(|number| *number > 0);
-            let number = number.ok_or_else(|| wrong("it is not a row number".into(), "a number from 1 on".into()))?;
+            let number = number.ok_or_else(|| wrong("it is not a row number".into(), "a positive number".into()))?;
             let decision = Decision::parse(label.trim(), model).map_err(|(found, expected)| wrong(found, expected))?;
             Ok((number, decision))
         };
@@ -236,7 +236,7 @@ mod tests {
         let known = "one of `spam`, `rude, loud`, `kind`";
         for (row, label, task, expected) in [
             ("0", "spam", Task::SingleLabel, "row 0 cannot be corrected: it is not a row number".to_owned()),
-            ("x", "spam", Task::SingleLabel, "expected a number from 1 on".to_owned()),
+            ("x", "spam", Task::SingleLabel, "expected a positive number".to_owned()),
             ("1", "x", Task::SingleLabel, format!("`x` is not a label of the model; expected {known}")),
             ("1", "spam, x", Task::MultiLabel, format!("`x` is not a label of the model; expected {known}")),
             ("1", "", Task::MultiLabel, "`` is not a label".to_owned()),

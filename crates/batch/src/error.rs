@@ -20,7 +20,7 @@ pub enum Error {
     FileChanged { path: PathBuf, row: u64 },
     #[error("cannot resume `{path}`: it was begun with a different model or other arguments")]
     ResumeOther { path: PathBuf },
-    #[error("the file has columns named like `{name}` already, as an output of this program has")]
+    #[error("the file already has columns such as `{name}`, like an output of this program")]
     OutputColumns { name: String },
     #[error("there is no output `{path}`; classify the file first")]
     OutputMissing { path: PathBuf },

@@ -13,7 +13,7 @@ pub enum Error {
     )]
     TextTooLong { tokens: usize, limit: usize },
     #[error(
-        "`text_pair` is set, but model `{model}` reads a single text, as taggers do and NLI models with `labels`; leave it out"
+        "`text_pair` is set, but model `{model}` reads a single text, as taggers and NLI models with `labels` do; leave it out"
     )]
     PairNotTaken { model: String },
     #[error(

@@ -25,7 +25,7 @@ pub enum Error {
 
     #[error("no column is called `{name}`; the file has {columns}")]
     ColumnUnknown { name: String, columns: String },
-    #[error("{found} columns are called `{name}`; rename one, or give its number from 1 on; the file has {columns}")]
+    #[error("{found} columns are called `{name}`; rename one, or give its number (from 1); the file has {columns}")]
     ColumnAmbiguous { name: String, found: usize, columns: String },
     #[error("cannot tell which column holds the text; the file has {columns}; name one")]
     ColumnUnclear { columns: String },
@@ -44,7 +44,7 @@ pub enum Error {
     OutputIsInput { path: PathBuf },
     #[error("the output `{path}` is named as {found}; expected {expected}, the format of the input")]
     OutputFormat { path: PathBuf, found: &'static str, expected: String },
-    #[error("`{path}` cannot be written: {message}; what was there before is untouched")]
+    #[error("`{path}` cannot be written: {message}; the previous content is untouched")]
     NotWritten { path: PathBuf, message: String },
     #[error("`{path}` is left over from an interrupted run; continue it or start again")]
     Unfinished { path: PathBuf },
