@@ -24,7 +24,7 @@ class Peer:
     weights: str
     tool: str = "predict"
     env: dict = field(default_factory=dict)
-    service: object = None  # the process that answers behind the one started here
+    service: object = None  # the backend of the process started here
     cache_dir: str | None = None
 
     def start(self, cache_dir=None):

@@ -34,11 +34,11 @@ export async function essentials(t, client, home, who) {
   const long = { name: "local_model_predict_file", arguments: { path, overwrite: true } };
 
   await t.test("a cancelled file job leaves no files, and the session continues", async () => {
-    writeLong(home, `${who}, withdrawn`);
+    writeLong(home, `${who}, cancelled`);
     const before = readdirSync(home).sort();
-    const withdrawn = new AbortController();
-    const call = client.call(long, { signal: withdrawn.signal, onprogress: () => withdrawn.abort(new Error("withdrawn")) });
-    await assert.rejects(call, /withdrawn/);
+    const cancelled = new AbortController();
+    const call = client.call(long, { signal: cancelled.signal, onprogress: () => cancelled.abort(new Error("cancelled")) });
+    await assert.rejects(call, /cancelled/);
     const { isError } = await client.call(expected.calls[0]);
     assert.ok(!isError);
     for (let waits = 0; waits < 100 && readdirSync(home).length > before.length; waits += 1) await pause(100);

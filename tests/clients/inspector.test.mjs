@@ -41,7 +41,7 @@ for (const era of ["legacy", "modern"]) {
     assert.equal(result.content[0].text, expected.mistake.message);
   });
 
-  test(`inspector, ${era}: a tool that is not there is told apart`, () => {
+  test(`inspector, ${era}: an unknown tool is reported as such`, () => {
     const { status, stderr } = inspect(era, ...call({ name: "local_model_train", arguments: {} }));
     assert.equal(status, 5);
     assert.match(stderr, /local_model_train/);

@@ -85,7 +85,7 @@ class Essentials:
             self.assertEqual(result.content[0].text, mistake["message"])
 
     async def test_a_cancelled_file_job_leaves_no_files_and_the_session_continues(self):
-        self.world.write_long(f"python, {self.mode}, withdrawn")
+        self.world.write_long(f"python, {self.mode}, cancelled")
         first = EXPECTED["calls"][0]
         async with self.world.client() as client:
             await client.call_tool(first["name"], first["arguments"])

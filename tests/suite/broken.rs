@@ -33,8 +33,8 @@ fn a_missing_model_is_loaded_once_it_exists_while_others_serve() {
     });
     let answer = server.ask(&predict(1, "hello"))["result"].take();
     assert_eq!(answer["isError"], true);
-    let said = answer["content"][0]["text"].as_str().unwrap();
-    assert!(said.starts_with("model `later` cannot be used: model folder"), "{said}");
+    let message = answer["content"][0]["text"].as_str().unwrap();
+    assert!(message.starts_with("model `later` cannot be used: model folder"), "{message}");
     let other = call(2, "local_model_predict", json!({ "text": "I love this", "model": "good" }));
     assert_eq!(server.ask(&other)["result"]["structuredContent"]["prediction"], "positive");
     let status = server.ask(&call(3, "local_model_status", json!({})))["result"]["structuredContent"].take();
@@ -54,9 +54,9 @@ fn an_unusable_library_is_named_with_a_remedy() {
     fs::write(&not_a_library, "not a library").unwrap();
     for path in [PathBuf::from("/nowhere/libonnxruntime.so"), not_a_library] {
         let output = command(&["predict", "hello"]).env("ORT_DYLIB_PATH", &path).output().unwrap();
-        let said = text(&output.stderr);
-        assert!(said.contains(&format!("ONNX Runtime cannot be opened from `{}`", path.display())), "{said}");
-        assert!(said.contains("use another library, or the built-in one"), "{said}");
+        let message = text(&output.stderr);
+        assert!(message.contains(&format!("ONNX Runtime cannot be opened from `{}`", path.display())), "{message}");
+        assert!(message.contains("use another library, or the built-in one"), "{message}");
         assert_eq!(output.status.code(), Some(2));
     }
 }

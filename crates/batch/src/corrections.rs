@@ -53,7 +53,7 @@ impl Corrections {
     /// regression model it is a number.
     ///
     /// # Errors
-    /// `Correction` for the first row that cannot be corrected as asked.
+    /// `Correction` for the first decision that is not valid.
     pub fn parse<'a>(
         given: impl IntoIterator<Item = (&'a String, &'a String)>,
         model: &ModelInfo,

@@ -65,7 +65,7 @@ impl<'a> Run<'a> {
                 Ok(summary)
             }
             // A cancelled call leaves nothing. After any other end, finished rows are kept for a
-            // later run, and those of an earlier run are kept in any case.
+            // later run, and those of an earlier run are always kept.
             Err(error) => {
                 if !begun_before && (self.finished == 0 || self.context.monitor.is_discarded()) {
                     target.discard();
@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
     }
 
     /// Counts the rows, compares the first ones with the journal of an earlier run, and looks for
-    /// fields called like our columns. Also collects the labels in the label column.
+    /// fields with the names of our columns. Also collects the labels in the label column.
     fn read_through(&mut self, journal: &mut Journal, scan: &mut GoldScan) -> Result<u64, Error> {
         self.context.monitor.report(Progress::default())?;
         let mut records = journal.records()?;

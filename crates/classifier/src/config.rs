@@ -239,7 +239,7 @@ fn natural(number: Option<i64>) -> Option<u64> {
     number.and_then(|number| u64::try_from(number).ok())
 }
 
-/// Returns the position of the first label whose name starts with `entail`, in any case.
+/// Returns the position of the first label whose name starts with `entail`, ignoring case.
 ///
 /// Like transformers, it looks in `label2id` if there is one, unless the owner named the labels.
 fn entailment(raw: &RawConfig, settings: &Settings, labels: &[Arc<str>]) -> Option<usize> {

@@ -33,7 +33,7 @@ impl Input {
 pub enum Task {
     /// Exactly one label applies: scores sum to 1.
     SingleLabel,
-    /// Any number of labels applies: each score is a probability of its own.
+    /// Any number of labels applies: each score is an independent probability.
     MultiLabel,
     /// Scores are numbers, not probabilities.
     Regression,

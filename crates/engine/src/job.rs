@@ -1,4 +1,4 @@
-//! One job: a text on its way to a session, and its outcome.
+//! One job: an input for a session, and its outcome.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};

@@ -77,7 +77,7 @@ pub struct Answer {
     pub inference: Duration,
     /// Time from the call's arrival to its answer.
     pub total: Duration,
-    /// The words that moved the answer most, the strongest first, if the caller asked for them.
+    /// The words that moved the answer most, the strongest first, if requested.
     pub explanation: Option<Vec<WordWeight>>,
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 pub struct EngineSettings {
     /// Longest time from a call's arrival to its answer.
     pub deadline: Duration,
-    /// Threads per model, at least 1. Together they compute a call that is alone; each one has a
-    /// session of its own for calls that overlap.
+    /// Threads per model, at least 1. Together they compute a call that is alone; each has its own
+    /// session for overlapping calls.
     pub workers: usize,
     /// Calls that may wait for one model. Further calls are rejected at once.
     pub queue_capacity: usize,

@@ -38,7 +38,7 @@ pub struct Fit {
 /// The confidence from which predictions reach the target accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Threshold {
-    /// The accuracy asked for, 0 to 1.
+    /// The target accuracy, 0 to 1.
     pub target_accuracy: f64,
     /// The lowest confidence that reaches it.
     pub threshold: f64,

@@ -18,7 +18,7 @@ pub struct Evaluation {
     pub measures: Measures,
     /// The worst mistakes, worst first.
     pub mistakes: Vec<Mistake>,
-    /// The accuracy asked for, 0 to 1.
+    /// The target accuracy, 0 to 1.
     pub target_accuracy: f64,
     /// The threshold that reaches it, or the best point if none does; absent without a fitted
     /// temperature.

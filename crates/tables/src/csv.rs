@@ -56,7 +56,7 @@ impl Header {
         Self { names: record.iter().map(name).collect(), fields: record.iter().map(<[u8]>::to_vec).collect() }
     }
 
-    /// Columns without names of their own.
+    /// Columns without names.
     pub(crate) fn from_names(names: Vec<String>) -> Self {
         Self { fields: names.iter().map(|name| name.as_bytes().to_vec()).collect(), names }
     }

@@ -194,7 +194,7 @@ impl OutputFile {
     /// When this returns, the output is on disk.
     ///
     /// # Errors
-    /// `NotWritten`; `OutputExists` if another program created a file of this name meanwhile.
+    /// `NotWritten`; `OutputExists` if another program created a file with this name meanwhile.
     pub fn commit(&self, partial: PartialFile<'_>, input: &TableFile) -> Result<(), Error> {
         let (folder, name) = (&self.location.folder, &self.location.name);
         let failed = |error: io::Error| not_written(self.path(), &error);

@@ -14,8 +14,8 @@ pub type Cell = Result<String, Error>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnRef {
     pub column: String,
-    /// Its position among the columns of the file, several of which may have one name. Unused in
-    /// JSON lines.
+    /// Its position among the columns of the file, several of which may have the same name. Unused
+    /// in JSON lines.
     pub position: usize,
     pub kind: CellKind,
 }

@@ -19,7 +19,7 @@ pub struct TableWriter {
 }
 
 impl TableFile {
-    /// Checks that an output of this name can have the format of this file.
+    /// Checks that an output with this name can have the format of this file.
     ///
     /// # Errors
     /// `OutputFormat` if the name is that of another format.

@@ -190,7 +190,7 @@ struct Progress {
     message: String,
 }
 
-/// Sends progress to a client that asked for it, until `next` returns `None`. Never completes.
+/// Sends progress to a client that requested it, until `next` returns `None`. Never completes.
 async fn report_progress(context: &Context, mut next: impl FnMut() -> Option<Progress>) -> std::convert::Infallible {
     if let Some(token) = context.meta.get_progress_token() {
         loop {

@@ -6,7 +6,7 @@
 //! target/release/bench-tool speed --server OLD --server NEW
 //! ```
 //!
-//! Several servers are measured in turns, so that the machine's other work affects all of them
+//! Several servers are measured alternately, so that other load on the machine affects all of them
 //! alike. Nothing here is part of the product; `local-model-mcp bench` is for users.
 
 mod baseline;
@@ -84,7 +84,7 @@ fn main() -> anyhow::Result<()> {
     // The baseline gets malloc's settings of the servers.
     local_model_mcp::process::prepare();
     let Cli { command, target } = Cli::parse();
-    // Directories of their own: a user's cache keeps results of earlier sessions, which would
+    // Separate directories, because a user's cache keeps results of earlier sessions, which would
     // answer for the model.
     let folder = tempfile::tempdir().context("cannot create a temporary directory")?;
     let candidates: Vec<Candidate> = (target.server.iter().enumerate())
