@@ -158,8 +158,8 @@ impl Options {
     }
 }
 
-/// Chooses the folder that the client names, or the working directory. Some clients start servers in
-/// the root directory, which is not a project: it would allow every file.
+/// Chooses the folder that the client names, or the working directory. Some clients start servers
+/// in the root directory, which is not a project and would allow every file.
 fn project(named: Option<OsString>, working: Option<PathBuf>) -> Option<PathBuf> {
     [named.map(PathBuf::from), working].into_iter().flatten().find(|folder| folder.parent().is_some())
 }

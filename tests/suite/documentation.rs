@@ -1,4 +1,4 @@
-//! Checks of the documents against the program and the repository: links, flags, examples and digests.
+//! Checks the documents against the program and the repository: links, flags, examples and digests.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -70,8 +70,8 @@ impl ColumnNames {
         }
     }
 
-    /// Recognises an output by its columns: `prediction` and at least one more that every answer or
-    /// failure has.
+    /// Recognizes an output by its columns: `prediction` and at least one other that every answer
+    /// or failure has.
     pub(crate) fn of_output(columns: &[String]) -> Option<Self> {
         let has = |names: &Self, column| columns.contains(&names.full(column));
         let others = [Column::Confidence, Column::Value, Column::Entities, Column::Error];

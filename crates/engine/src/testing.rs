@@ -1,8 +1,8 @@
 //! A scripted model for tests: each text determines what the model does, and the script counts.
 //!
-//! `panic` panics and `fail` fails. `held…` waits for [`Script::release`] or until it is cancelled.
-//! `stuck…` waits only for the release. Any other text is answered at once, with scores by its
-//! number of words.
+//! `panic` panics and `fail` fails. `held…` waits for [`Script::release`] or cancellation. `stuck…`
+//! waits only for the release. Any other text is answered at once, with scores by its number of
+//! words.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

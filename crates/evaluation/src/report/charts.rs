@@ -96,7 +96,7 @@ pub(super) fn reliability(bins: &[Bin]) -> String {
     })
 }
 
-/// Rows by confidence.
+/// The number of rows by confidence.
 pub(super) fn histogram(bins: &[Bin]) -> String {
     let most = bins.iter().map(|bin| bin.rows).max().unwrap_or_default().max(1);
     draw_svg(SIZE, |area| {
