@@ -14,7 +14,7 @@ use batch::FileJob;
 use parquet::basic::Compression;
 use tables::{IfExists, MAX_ROW_BYTES};
 
-use crate::place::{Place, gunzip, gzip, parquet, zstd};
+use crate::support::project::{Project, gunzip, gzip, parquet, zstd};
 
 enum Gets {
     /// This output, under this name.
@@ -208,13 +208,13 @@ async fn every_awkward_file_gets_an_output_or_a_clear_error() {
     let files = files();
     assert!(files.len() >= 40);
     for (name, content, gets) in files {
-        let place = Place::new();
+        let place = Project::new();
         place.write(name, content);
         check(&place, place.job(name), name, gets).await;
     }
 }
 
-async fn check(place: &Place, job: FileJob, name: &str, gets: Gets) {
+async fn check(place: &Project, job: FileJob, name: &str, gets: Gets) {
     let outcome = place.run(job).await;
     match (gets, outcome) {
         (Output(output, expected), Ok(summary)) => {
@@ -247,7 +247,7 @@ async fn text_columns_of_every_kind_of_string_are_read_from_parquet() {
     for (kind, texts) in kinds {
         for codec in [Compression::SNAPPY, Compression::ZSTD(Default::default()), Compression::GZIP(Default::default())]
         {
-            let place = Place::new();
+            let place = Project::new();
             let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
             parquet(&place.path("in.parquet"), vec![("id", ids.clone()), ("body", Arc::clone(&texts))], codec);
             let summary = place.run(place.job("in.parquet")).await.unwrap();
@@ -271,7 +271,7 @@ fn read_parquet(path: &Path) -> arrow_array::RecordBatch {
 
 #[tokio::test]
 async fn a_parquet_column_without_text_is_refused() {
-    let place = Place::new();
+    let place = Project::new();
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let text: ArrayRef = Arc::new(StringArray::from(vec!["hello"]));
     parquet(&place.path("in.parquet"), vec![("id", ids), ("a", text.clone()), ("b", text)], Compression::SNAPPY);
@@ -284,11 +284,11 @@ async fn a_parquet_column_without_text_is_refused() {
 
 #[tokio::test]
 async fn nested_fields_numbers_of_columns_and_files_without_a_header() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("nested.jsonl", "{\"a\":{\"b\":\"hello\"}}\n{\"a\":5}\n");
     let job = FileJob { text_column: Some("a.b".into()), ..place.job("nested.jsonl") };
     check(&place, job, "nested", Rows(2, &[2], "`a.b` is not in the row")).await;
-    let place = Place::new();
+    let place = Project::new();
     place.write("bare.csv", "1,hello\n2,well hello you\n");
     let mut job = FileJob { text_column: Some("2".into()), ..place.job("bare.csv") };
     job.csv_options.header = false;
@@ -299,7 +299,7 @@ async fn nested_fields_numbers_of_columns_and_files_without_a_header() {
         Output("bare.predicted.csv", "1,2,prediction,confidence\n1,hello,short,0.7\n2,well hello you,middle,0.55\n"),
     )
     .await;
-    let place = Place::new();
+    let place = Project::new();
     place.write("odd.csv", "id^text\n1^hello, you\n");
     let mut job = place.job("odd.csv");
     job.csv_options.delimiter = Some(b'^');
@@ -309,7 +309,7 @@ async fn nested_fields_numbers_of_columns_and_files_without_a_header() {
 
 #[tokio::test]
 async fn compression_goes_by_the_name_of_the_output() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text\nhello\n");
     place.run(FileJob { output: Some("out.tsv.gz".into()), ..place.job("in.csv") }).await.unwrap();
     assert_eq!(gunzip(&place.path("out.tsv.gz")), "text\tprediction\tconfidence\nhello\tshort\t0.7\n");
@@ -321,9 +321,9 @@ async fn compression_goes_by_the_name_of_the_output() {
 #[tokio::test]
 async fn paths_outside_the_project_are_refused_with_the_rule() {
     use std::os::unix::fs::symlink;
-    let outside = Place::new();
+    let outside = Project::new();
     outside.write("secret.csv", "text\nhello\n");
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text\nhello\n");
     fs::create_dir(place.path("folder.csv")).unwrap();
     symlink(outside.path("secret.csv"), place.path("link.csv")).unwrap();

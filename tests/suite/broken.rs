@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use classifier::testing::built_in_copy;
 use serde_json::json;
 
-use crate::client::{Server, call, command, predict, run, text};
+use crate::support::client::{Server, call, command, predict, run, text};
 
 const SENTIMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/sentiment");
 

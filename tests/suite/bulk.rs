@@ -9,10 +9,10 @@ use engine::testing::Script;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command, text};
-use crate::place::Place;
+use crate::support::client::{Server, call, command, text};
+use crate::support::project::Project;
 
-fn predict(place: &Place, arguments: &[&str]) -> Command {
+fn predict(place: &Project, arguments: &[&str]) -> Command {
     let mut command = command(&["predict"]);
     command.args(arguments).current_dir(place.root());
     command
@@ -33,8 +33,8 @@ fn filter(arguments: &[&str], input: &[u8]) -> (Vec<Value>, Option<i32>) {
 
 #[test]
 fn the_command_line_takes_any_path_and_a_failed_row_is_status_1() {
-    let place = Place::new();
-    let elsewhere = Place::new();
+    let place = Project::new();
+    let elsewhere = Project::new();
     let input = elsewhere.write("in.csv", "id,text\n1,I love this\n2,\n");
     let output = predict(&place, &["--file", input.to_str().unwrap(), "-o", "out.csv"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
@@ -49,7 +49,7 @@ fn the_command_line_takes_any_path_and_a_failed_row_is_status_1() {
 
 #[test]
 fn a_killed_run_leaves_no_output_and_can_be_resumed() {
-    let place = Place::new();
+    let place = Project::new();
     let rows: Vec<String> = (0..3000).map(|row| format!("{row},sentence number {row} says this and that\n")).collect();
     place.write("in.csv", format!("id,text\n{}", rows.concat()));
     let journal = place.path("in.predicted.csv.progress");
@@ -135,7 +135,7 @@ fn a_closed_stdout_ends_the_filter_quietly() {
 
 #[test]
 fn tool_calls_read_files_below_the_project_folder() {
-    let (project, started_in, allowed) = (Place::new(), Place::new(), Place::new());
+    let (project, started_in, allowed) = (Project::new(), Project::new(), Project::new());
     for place in [&project, &started_in, &allowed] {
         place.write("in.txt", "I love this\n");
     }
@@ -155,7 +155,7 @@ fn tool_calls_read_files_below_the_project_folder() {
 
 #[tokio::test]
 async fn fields_of_the_user_are_never_overwritten_and_never_steer_a_review() {
-    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let place = Project::with(Script { threshold: Some(0.6), ..Script::default() });
     let mut lines = vec!["{\"text\":\"one two three\"}\n".to_owned(); 300];
     lines.push("{\"text\":\"hello\",\"prediction\":\"HUMAN\",\"corrected_from\":\"x\"}\n".into());
     place.write("in.jsonl", lines.concat());
@@ -195,7 +195,7 @@ async fn corrections_of_every_task_change_what_belongs_together() {
         (Task::MultiLabel, "none", "middle,0.55,\"[\"\"middle\"\"]\",", "none,0.55,[],middle"),
         (Task::Regression, "0.25", "middle,0.55,", "middle,0.25,0.55"),
     ] {
-        let place = Place::with(Script { task: Some(task), ..Script::default() });
+        let place = Project::with(Script { task: Some(task), ..Script::default() });
         place.write("in.csv", "text\none two three\nthree four five\n");
         place.run(place.job("in.csv")).await.unwrap();
         place.correct(place.job("in.csv"), &[("2", label)]).await.unwrap();
@@ -206,7 +206,7 @@ async fn corrections_of_every_task_change_what_belongs_together() {
 }
 #[tokio::test]
 async fn corrections_side_by_side_are_all_kept() {
-    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let place = Project::with(Script { threshold: Some(0.6), ..Script::default() });
     let rows: Vec<String> = (0..12).map(|row| format!("{row},one two three\n")).collect();
     place.write("in.csv", format!("id,text\n{}", rows.concat()));
     place.run(place.job("in.csv")).await.unwrap();

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use local_model_mcp::commands::Cli;
 use serde_json::Value;
 
-use crate::client::{run, text};
+use crate::support::client::{run, text};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];

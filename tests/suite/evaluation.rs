@@ -21,8 +21,8 @@ use parquet::basic::Compression;
 use serde_json::{Value, json};
 use tables::CsvOptions;
 
-use crate::client::{Server, call, command, predict, run, shared_cache, text};
-use crate::place::{Place, parquet};
+use crate::support::client::{Server, call, command, predict, run, shared_cache, text};
+use crate::support::project::{Project, parquet};
 
 fn start(model: Location) -> Arc<Engine> {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
@@ -34,7 +34,7 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Evaluates a model on a file, in this process.
-fn evaluate_with(place: &Place, file: &str, model: &Path, labels: &[&str]) -> Result<Evaluation, Error> {
+fn evaluate_with(place: &Project, file: &str, model: &Path, labels: &[&str]) -> Result<Evaluation, Error> {
     let run = EvaluationRun {
         path: place.path(file),
         text_column: None,
@@ -51,12 +51,12 @@ fn evaluate_with(place: &Place, file: &str, model: &Path, labels: &[&str]) -> Re
 }
 
 #[track_caller]
-fn evaluate(place: &Place, file: &str, model: &Path) -> Evaluation {
+fn evaluate(place: &Project, file: &str, model: &Path) -> Evaluation {
     evaluate_with(place, file, model, &[]).unwrap()
 }
 
 /// Runs `eval` with the executable.
-fn eval(place: &Place, arguments: &[&str]) -> Output {
+fn eval(place: &Project, arguments: &[&str]) -> Output {
     command(&["eval"]).args(arguments).current_dir(place.root()).output().unwrap()
 }
 
@@ -78,7 +78,7 @@ fn texts() -> Vec<String> {
 
 /// Writes `labelled.csv`, in which every third label differs from the model's prediction. Returns
 /// the number of correct predictions.
-fn write_labelled(place: &Place, model: &Path) -> usize {
+fn write_labelled(place: &Project, model: &Path) -> usize {
     let texts = texts();
     let mut rows = String::from("text,label\n");
     for (number, (text, answer)) in texts.iter().zip(predictions(model, &texts)).enumerate() {
@@ -97,7 +97,7 @@ fn calibrate(evaluation: &Evaluation, model: &Path) {
 
 #[test]
 fn correct_predictions_are_counted() {
-    let place = Place::new();
+    let place = Project::new();
     let model = fixture("wordpiece-pairs");
     let correct = write_labelled(&place, &model) as f64;
     let found = evaluate(&place, "labelled.csv", &model).json();
@@ -110,7 +110,7 @@ fn correct_predictions_are_counted() {
 
 #[test]
 fn unknown_labels_are_reported_before_the_model_runs() {
-    let place = Place::new();
+    let place = Project::new();
     let rows = "{\"text\":\"good\",\"label\":\"pos\"}\n{\"text\":\"bad\",\"label\":\"negative\"}\n";
     place.write("in.jsonl", rows);
     let output = eval(&place, &["in.jsonl"]);
@@ -127,7 +127,7 @@ fn unknown_labels_are_reported_before_the_model_runs() {
 
 #[test]
 fn failed_rows_are_counted_and_left_out() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text,label\nI love it,2\n  ,0\nfine,\nI hate it,0\n");
     let output = eval(&place, &["in.csv", "--json"]);
     assert_eq!(output.status.code(), Some(1));
@@ -140,7 +140,7 @@ fn failed_rows_are_counted_and_left_out() {
 
 #[test]
 fn a_missing_label_is_not_a_failure() {
-    let place = Place::new();
+    let place = Project::new();
     let rows = ["{\"text\":\"a\",\"label\":null}", "{\"text\":\"b\"}", "{\"text\":\"c\",\"label\":0}"];
     place.write("in.jsonl", rows.join("\n"));
     let file = evaluate(&place, "in.jsonl", &fixture("wordpiece-pairs")).file;
@@ -149,7 +149,7 @@ fn a_missing_label_is_not_a_failure() {
 
 #[test]
 fn a_calibration_changes_confidence_but_no_label() {
-    let place = Place::new();
+    let place = Project::new();
     let model = with_settings("wordpiece-pairs", "");
     write_labelled(&place, model.path());
     let before = predictions(model.path(), &texts());
@@ -172,7 +172,7 @@ fn a_calibration_changes_confidence_but_no_label() {
 
 #[test]
 fn a_calibrated_model_is_measured_as_if_it_were_not() {
-    let place = Place::new();
+    let place = Project::new();
     let model = with_settings("wordpiece-pairs", "");
     write_labelled(&place, model.path());
     let first = evaluate(&place, "labelled.csv", model.path());
@@ -188,7 +188,7 @@ fn a_calibrated_model_is_measured_as_if_it_were_not() {
 
 #[test]
 fn eval_calibrate_writes_the_settings_that_check_and_serve_report() {
-    let place = Place::new();
+    let place = Project::new();
     let model = with_settings("wordpiece-pairs", "description = \"mine\" # stays\n");
     write_labelled(&place, model.path());
     let folder = model.path().to_str().unwrap();
@@ -219,7 +219,7 @@ fn eval_calibrate_writes_the_settings_that_check_and_serve_report() {
 
 #[test]
 fn a_target_out_of_reach_leaves_no_earlier_threshold() {
-    let place = Place::new();
+    let place = Project::new();
     let model = with_settings("wordpiece-pairs", "threshold = 0.745\n");
     write_labelled(&place, model.path());
     // The file has two labels for one text, so no threshold makes all answers correct.
@@ -252,7 +252,7 @@ fn windows_keep_their_label_under_a_temperature() {
 
 #[test]
 fn a_calibration_that_makes_no_sense_is_refused() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("few.csv", "text,label\ngood,positive\n");
     place.write("numbers.csv", "text,label\ngood,1.5\n");
     let refusal = |file: &str, model: Option<&Path>| {
@@ -277,7 +277,7 @@ fn an_unusable_temperature_is_refused_with_its_value() {
 
 #[test]
 fn a_report_overwrites_only_reports() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text,label\ngood,positive\nbad,negative\n");
     place.write("mine.html", "<p>mine</p>");
     let refused = eval(&place, &["in.csv", "--report", "mine.html"]);
@@ -291,7 +291,7 @@ fn a_report_overwrites_only_reports() {
 
 #[test]
 fn a_report_loads_nothing_and_escapes_what_it_quotes() {
-    let place = Place::new();
+    let place = Project::new();
     let model = fixture("wordpiece-pairs");
     write_labelled(&place, &model);
     let rows = place.read("labelled.csv") + "<script>alert(1)</script> good,neutral\n";
@@ -308,7 +308,7 @@ fn a_report_loads_nothing_and_escapes_what_it_quotes() {
 }
 
 /// Writes a Parquet file with one row: a text or its words, and a list of labels.
-fn write_lists(place: &Place, name: &str, texts: (&str, ArrayRef), labels: (&str, &[&str])) {
+fn write_lists(place: &Project, name: &str, texts: (&str, ArrayRef), labels: (&str, &[&str])) {
     let mut builder = ListBuilder::new(StringBuilder::new());
     builder.append_value(labels.1.iter().map(|label| Some(*label)));
     let columns = vec![texts, (labels.0, Arc::new(builder.finish()) as ArrayRef)];
@@ -317,7 +317,7 @@ fn write_lists(place: &Place, name: &str, texts: (&str, ArrayRef), labels: (&str
 
 #[test]
 fn every_task_has_its_own_metrics() {
-    let place = Place::new();
+    let place = Project::new();
     let labels = "{\"text\":\"good food\",\"labels\":[\"spam\",\"toxic\"]}\n{\"text\":\"bad\",\"labels\":[]}\n";
     place.write("labels.jsonl", labels);
     place.write("numbers.csv", "text,label\ngood,0.5\nbad team,-1\ncold food,2\n");
@@ -345,7 +345,7 @@ fn every_task_has_its_own_metrics() {
 
 #[test]
 fn candidate_labels_are_measured_in_place_of_the_models_own() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("topics.csv", "text,label\nthe team won the match,sport\nthe food was cold,food\n");
     let evaluation = evaluate_with(&place, "topics.csv", &fixture("nli"), &["sport", "food"]).unwrap();
     assert_eq!(evaluation.json()["labels"], json!(["sport", "food"]));
@@ -354,7 +354,7 @@ fn candidate_labels_are_measured_in_place_of_the_models_own() {
 /// polars writes `large_list<large_string>`, pyarrow and pandas write `list<string>`.
 #[test]
 fn lists_of_labels_are_read_as_polars_writes_them() {
-    let place = Place::new();
+    let place = Project::new();
     let texts: ArrayRef = Arc::new(arrow_array::LargeStringArray::from(vec!["good food", "bad"]));
     let mut lists = LargeListBuilder::new(arrow_array::builder::LargeStringBuilder::new());
     lists.append_value(["spam", "toxic"].map(Some));

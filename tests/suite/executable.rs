@@ -12,8 +12,8 @@ use classifier::{Input, Truncation};
 use onnx_runtime::LibrarySettings;
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command, predict, request, run, shared_cache, text};
-use crate::place::Place;
+use crate::support::client::{Server, call, command, predict, request, run, shared_cache, text};
+use crate::support::project::Project;
 
 fn rows(stdout: &[u8]) -> Vec<Value> {
     text(stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -109,7 +109,7 @@ fn the_log_has_one_event_per_call_and_texts_only_with_log_inputs() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_file_job_says_how_to_resume() {
-    let place = Place::new();
+    let place = Project::new();
     let rows: String = (0..2000).map(|row| format!("sentence number {row} says this and that\n")).collect();
     place.write("in.csv", format!("text\n{rows}"));
     let mut job = command(&["predict", "--file", "in.csv"]);

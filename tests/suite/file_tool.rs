@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{call, modern_meta};
-use crate::place::Place;
 use crate::protocol::{MAX_FILE_BYTES, Session, error_text};
+use crate::support::client::{call, modern_meta};
+use crate::support::project::Project;
 use engine::testing::{LABELS, Script, settings};
 
 /// No tokenizer gives a token less than three characters of such JSON on average, so this is an
 /// upper bound.
 const CHARACTERS_A_TOKEN: usize = 3;
 
-fn session(place: &Place) -> Session {
+fn session(place: &Project) -> Session {
     Session::with(&place.script, settings(), place.root().to_owned())
 }
 
@@ -25,7 +25,7 @@ async fn ask(session: &mut Session, arguments: Value) -> Value {
 
 #[tokio::test]
 async fn the_model_labels_the_bulk_and_the_assistant_reviews_the_rest() {
-    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let place = Project::with(Script { threshold: Some(0.6), ..Script::default() });
     place.write("in.csv", "id,text\n1,hello\n2,one two three\n3,fail\n4,four five six\n");
     let mut session = session(&place);
     let mut summary = ask(&mut session, json!({ "path": "in.csv" })).await["structuredContent"].take();
@@ -64,7 +64,7 @@ async fn the_model_labels_the_bulk_and_the_assistant_reviews_the_rest() {
 
 #[tokio::test]
 async fn a_review_classifies_the_file_first_if_there_is_no_output() {
-    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let place = Project::with(Script { threshold: Some(0.6), ..Script::default() });
     place.write("in.csv", format!("text\none two three\n{}\n", "a bc ".repeat(150)));
     let result =
         ask(&mut session(&place), json!({ "path": "in.csv", "only": "uncertain" })).await["structuredContent"].take();
@@ -77,7 +77,7 @@ async fn a_review_classifies_the_file_first_if_there_is_no_output() {
 
 #[tokio::test]
 async fn a_summary_stays_under_400_tokens_whatever_the_file() {
-    let place = Place::with(Script { threshold: Some(0.9), ..Script::default() });
+    let place = Project::with(Script { threshold: Some(0.9), ..Script::default() });
     let column = "column of the texts ".repeat(20);
     let long = "word ".repeat(9);
     let mut rows = format!("id,{column}\n");
@@ -102,7 +102,7 @@ async fn a_summary_stays_under_400_tokens_whatever_the_file() {
 
 #[tokio::test]
 async fn progress_is_reported_a_few_times_a_second_and_only_grows() {
-    let place = Place::new();
+    let place = Project::new();
     let rows: Vec<String> = (0..200).map(|row| format!("text {row}\n")).collect();
     place.write("in.txt", format!("{}held\nafter\n", rows.concat()));
     let mut session = session(&place);
@@ -130,7 +130,7 @@ async fn progress_is_reported_a_few_times_a_second_and_only_grows() {
 
 #[tokio::test]
 async fn a_cancelled_call_leaves_no_file_and_no_answer() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.txt", "one\nheld\n");
     let mut session = session(&place);
     session.send(&call(1, "local_model_predict_file", json!({ "path": "in.txt" }))).await;
@@ -152,7 +152,7 @@ async fn a_cancelled_call_leaves_no_file_and_no_answer() {
 
 #[tokio::test]
 async fn a_call_during_a_file_job_is_answered() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.txt", "held\n");
     let mut settings = settings();
     settings.workers = 2;
@@ -169,7 +169,7 @@ async fn a_call_during_a_file_job_is_answered() {
 
 #[tokio::test]
 async fn mistakes_get_errors_that_say_what_to_do() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text\nhello\n");
     place.write("large.csv", "x".repeat(MAX_FILE_BYTES as usize + 1));
     let mut session = session(&place);
@@ -204,7 +204,7 @@ async fn mistakes_get_errors_that_say_what_to_do() {
 
 #[tokio::test]
 async fn a_batch_answers_every_text_in_order_and_failures_in_place() {
-    let place = Place::new();
+    let place = Project::new();
     let mut session = session(&place);
     let mut batch =
         async |arguments| session.ask(&call(1, "local_model_predict_batch", arguments)).await["result"].take();

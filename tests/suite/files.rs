@@ -9,7 +9,7 @@ use batch::{Error, FileJob, JobHandle, Summary};
 use engine::testing::{Script, settings, start};
 use tables::IfExists;
 
-use crate::place::Place;
+use crate::support::project::Project;
 
 fn numbered(rows: usize) -> String {
     let lines: Vec<String> = (1..=rows).map(|row| format!("{row},text {row}\n")).collect();
@@ -25,7 +25,7 @@ async fn until(running: &JobHandle<Summary>, done: u64) {
 
 #[tokio::test]
 async fn a_summary_counts_what_the_output_holds() {
-    let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+    let place = Project::with(Script { threshold: Some(0.6), ..Script::default() });
     let long = "a b c d e f g h i";
     place.write("in.csv", format!("id,text,label\n1,hello,SHORT\n2,one two three,short\n3,{long},2\n4,,x\n5,you,\n"));
     let job = FileJob { label_column: Some("label".into()), ..place.job("in.csv") };
@@ -43,7 +43,7 @@ async fn a_summary_counts_what_the_output_holds() {
 
 #[tokio::test]
 async fn identical_rows_run_once_and_keep_their_order() {
-    let place = Place::new();
+    let place = Project::new();
     let texts: Vec<String> = (0..1000).map(|row| format!("text {}", row * 7 % 10)).collect();
     place.write("in.txt", texts.join("\n"));
     let summary = place.run(place.job("in.txt")).await.unwrap();
@@ -55,7 +55,7 @@ async fn identical_rows_run_once_and_keep_their_order() {
 
 #[tokio::test]
 async fn an_output_is_replaced_only_when_that_is_asked_for() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text\nhello\n");
     place.write("in.predicted.csv", "mine");
     let error = place.run(place.job("in.csv")).await.unwrap_err();
@@ -73,7 +73,7 @@ async fn an_output_is_replaced_only_when_that_is_asked_for() {
 async fn an_output_has_the_permissions_of_its_input() {
     use std::os::unix::fs::PermissionsExt;
     for mode in [0o600, 0o640] {
-        let place = Place::new();
+        let place = Project::new();
         let input = place.write("in.csv", "text\nhello\n");
         fs::set_permissions(&input, fs::Permissions::from_mode(mode)).unwrap();
         place.run(place.job("in.csv")).await.unwrap();
@@ -84,7 +84,7 @@ async fn an_output_has_the_permissions_of_its_input() {
 
 #[tokio::test]
 async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", numbered(300).replace("text 200\n", "held\n"));
     let engine = start(&place.script, settings());
     let running = in_turn(place.job("in.csv")).start(engine);
@@ -108,7 +108,7 @@ async fn an_interrupted_run_is_resumed_without_classifying_a_row_twice() {
     let summary = job.start(start(&again, settings())).finished().await.unwrap();
     assert_eq!((summary.rows, summary.resumed), (300, 199));
     assert_eq!(again.runs(), 101);
-    let whole = Place::new();
+    let whole = Project::new();
     whole.script.release();
     whole.write("in.csv", place.read("in.csv"));
     whole.run(whole.job("in.csv")).await.unwrap();
@@ -122,14 +122,14 @@ fn in_turn(mut job: FileJob) -> FileJob {
     job
 }
 
-fn still_locked(place: &Place) -> bool {
+fn still_locked(place: &Project) -> bool {
     let journal = fs::File::open(place.path("in.predicted.csv.progress")).unwrap();
     journal.try_lock().is_err()
 }
 
 #[tokio::test]
 async fn resuming_with_other_rows_or_settings_is_refused() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
     let running = in_turn(place.job("in.csv")).start(start(&place.script, settings()));
     until(&running, 79).await;
@@ -150,7 +150,7 @@ async fn resuming_with_other_rows_or_settings_is_refused() {
 
 #[tokio::test]
 async fn a_cancelled_job_leaves_nothing_within_100_ms() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", numbered(100).replace("text 80\n", "held\n"));
     let mut running = in_turn(place.job("in.csv")).start(start(&place.script, settings()));
     until(&running, 79).await;
@@ -164,7 +164,7 @@ async fn a_cancelled_job_leaves_nothing_within_100_ms() {
 
 #[tokio::test]
 async fn two_jobs_do_not_write_one_output() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text\nheld\n");
     let mut first = place.job("in.csv").start(start(&place.script, settings()));
     while place.script.runs() == 0 {
@@ -178,7 +178,7 @@ async fn two_jobs_do_not_write_one_output() {
 
 #[tokio::test]
 async fn a_model_that_cannot_be_loaded_ends_the_job_and_leaves_nothing() {
-    let place = Place::with(Script { failing_loads: 9.into(), ..Script::default() });
+    let place = Project::with(Script { failing_loads: 9.into(), ..Script::default() });
     place.write("in.csv", numbered(10));
     let error = place.run(place.job("in.csv")).await.unwrap_err();
     assert!(matches!(error, Error::Engine(engine::Error::ModelFailed { .. })), "{error}");
@@ -188,7 +188,7 @@ async fn a_model_that_cannot_be_loaded_ends_the_job_and_leaves_nothing() {
 #[tokio::test]
 async fn corrections_keep_the_answer_of_the_model() {
     for name in ["in.csv", "in.jsonl"] {
-        let place = Place::with(Script { threshold: Some(0.6), ..Script::default() });
+        let place = Project::with(Script { threshold: Some(0.6), ..Script::default() });
         match name {
             "in.csv" => place.write(name, "text\nhello\none two three\nthree four five\n"),
             _ => place
@@ -225,7 +225,7 @@ async fn corrections_keep_the_answer_of_the_model() {
 
 #[tokio::test]
 async fn a_model_without_a_threshold_shows_its_least_certain_rows() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.csv", "text\nhello\none two three\nyou\n");
     place.run(place.job("in.csv")).await.unwrap();
     let review = place.job("in.csv").review(2).finished().await.unwrap();

@@ -20,7 +20,7 @@ use engine::testing::settings;
 use engine::{Engine, EngineSettings, Request};
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command, predict, shared_cache};
+use crate::support::client::{Server, call, command, predict, shared_cache};
 
 /// Long enough for the slowest machine; all cases except the endless loops take a second.
 const MAX_DURATION: Duration = Duration::from_secs(120);

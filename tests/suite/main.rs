@@ -3,12 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-/// A minimal client: raw lines of JSON over any pair of streams, and the executable as a child
-/// process.
-mod client;
-
-/// A folder of files for one test, and jobs on them.
-mod place;
+/// Equipment of the tests.
+mod support;
 
 /// Unusual files and the result of each.
 mod awkward_files;

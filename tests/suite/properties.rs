@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use serde_json::{Value, json};
 
-use crate::client::{call, request};
 use crate::protocol::Session;
+use crate::support::client::{call, request};
 use engine::testing::{Script, settings};
 
 /// Arbitrary JSON, some of it under names that the tools know.

@@ -14,7 +14,7 @@ use tables::PathPolicy;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 use tokio::task::JoinHandle;
 
-use crate::client::{call, modern_meta, predict, request};
+use crate::support::client::{call, modern_meta, predict, request};
 
 /// The size limit for files of these sessions.
 pub(crate) const MAX_FILE_BYTES: u64 = 4 << 20;

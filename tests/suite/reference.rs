@@ -9,8 +9,8 @@ use clap::{Arg, CommandFactory};
 use local_model_mcp::commands::Cli;
 use serde_json::{Value, json};
 
-use crate::client::request;
 use crate::protocol::Session;
+use crate::support::client::request;
 use engine::testing::Script;
 
 const INTRODUCTION: &str = "# Reference

@@ -1,11 +1,11 @@
 //! `register` with the executable: its output and the commands it runs. Also variables and colours.
 
-use crate::client::{EXECUTABLE, command, run, shared_cache, text};
-use crate::place::Place;
+use crate::support::client::{EXECUTABLE, command, run, shared_cache, text};
+use crate::support::project::Project;
 
 #[test]
 fn register_prints_the_command_with_the_flags_of_the_call() {
-    let place = Place::new();
+    let place = Project::new();
     let mut register = command(&["register", "--scope", "user", "--model", "tone=my model"]);
     let output = register.args(["--log-inputs"]).current_dir(place.root()).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
@@ -22,7 +22,7 @@ fn register_prints_the_command_with_the_flags_of_the_call() {
 #[test]
 fn applying_runs_the_clients_command_and_reports_its_failure() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
+    let place = Project::new();
     let claude = place.write("claude", "#!/bin/sh\nprintf '%s\\n' \"$@\" > called\n[ \"$2\" != remove ]\n");
     std::fs::set_permissions(&claude, std::fs::Permissions::from_mode(0o755)).unwrap();
     let register = |arguments: &[&str]| {

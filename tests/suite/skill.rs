@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::client::request;
 use crate::protocol::Session;
+use crate::support::client::request;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Fields that every client of the format accepts.

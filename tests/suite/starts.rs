@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::client::{EXECUTABLE, run, text};
+use crate::support::client::{EXECUTABLE, run, text};
 
 #[test]
 fn the_executable_works_alone_and_writes_only_its_cache() {

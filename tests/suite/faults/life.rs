@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use crate::client::{EXECUTABLE, Server, call, command, predict, request, run, text};
 use crate::faults::{AT_ONCE, answers, ended};
+use crate::support::client::{EXECUTABLE, Server, call, command, predict, request, run, text};
 
 /// Starts a server with its own cache directory.
 fn server_in(cache: &Path, arguments: &[&str]) -> Server {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::client::Server;
+use crate::support::client::Server;
 
 /// Returns answers by `id`. Fails if one comes twice or a message has no `id`.
 #[track_caller]

@@ -10,8 +10,8 @@ use engine::{Engine, EngineSettings, Request};
 use onnx_runtime::LibrarySettings;
 use serde_json::json;
 
-use crate::client::{modern_meta, predict, shared_cache};
 use crate::protocol::Session;
+use crate::support::client::{modern_meta, predict, shared_cache};
 
 async fn until(condition: impl Fn() -> bool) {
     let started = Instant::now();

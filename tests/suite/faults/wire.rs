@@ -10,10 +10,10 @@ use engine::EngineSettings;
 use engine::testing::{Script, settings};
 use serde_json::{Value, json};
 
-use crate::client::{Server, call, command, predict, request, text};
 use crate::faults::{AT_ONCE, ended};
-use crate::place::Place;
 use crate::protocol::{Session, error_text};
+use crate::support::client::{Server, call, command, predict, request, text};
+use crate::support::project::Project;
 
 fn session() -> Session {
     Session::new(&Arc::default())
@@ -205,7 +205,7 @@ async fn a_long_line_is_parsed_on_another_thread_and_keeps_its_place() {
     // The line is above the size that is parsed in place; the text is below the fake's limit.
     let padded = format!("{}{}", " ".repeat(1 << 20), predict(1, "hello"));
     session.send_line(&padded).await;
-    let cancel = json!({ "requestId": 1, "_meta": crate::client::modern_meta() });
+    let cancel = json!({ "requestId": 1, "_meta": crate::support::client::modern_meta() });
     session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel })).await;
     session.send(&predict(2, "hello")).await;
     session.close_input();
@@ -281,7 +281,7 @@ async fn calls_in_flight_are_answered_after_the_end_of_input() {
 
 #[tokio::test]
 async fn the_end_of_input_stops_a_file_job_and_resume_continues_it() {
-    let place = Place::new();
+    let place = Project::new();
     place.write("in.txt", "one\nheld\n");
     let mut session = Session::with(&place.script, settings(), place.root().to_owned());
     session.send(&call(1, "local_model_predict_file", json!({ "path": "in.txt" }))).await;

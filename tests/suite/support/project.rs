@@ -14,12 +14,12 @@ use parquet::file::properties::WriterProperties;
 use tables::{CsvOptions, IfExists, PathPolicy};
 use tempfile::TempDir;
 
-pub(crate) struct Place {
+pub(crate) struct Project {
     folder: TempDir,
     pub(crate) script: Arc<Script>,
 }
 
-impl Place {
+impl Project {
     pub(crate) fn new() -> Self {
         Self::with(Script::default())
     }
