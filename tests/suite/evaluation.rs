@@ -26,7 +26,7 @@ use crate::support::project::{Project, parquet};
 
 fn start(model: Location) -> Arc<Engine> {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
-    Engine::start(vec![("m".into(), classifier::loader("m".into(), model, library, 1))], settings())
+    crate::support::start_forever(vec![("m".into(), classifier::loader("m".into(), model, library, 1))], settings())
 }
 
 fn in_runtime<T>(work: impl Future<Output = T>) -> T {

@@ -17,7 +17,7 @@ use classifier::testing::onnx::{
 use classifier::testing::with_settings;
 use classifier::{Input, LibrarySettings, Location, loader};
 use engine::testing::settings;
-use engine::{Engine, EngineSettings, Request};
+use engine::{EngineSettings, Request};
 use serde_json::{Value, json};
 
 use crate::support::client::{Server, call, command, predict, shared_cache};
@@ -153,7 +153,7 @@ async fn a_loop_that_only_some_texts_start_costs_their_deadline_and_no_other_cal
     let load = |name: &str, location| (name.to_owned(), loader(name.to_owned(), location, library.clone(), 1));
     let models = vec![load("bad", Location::Folder(folder.path().into())), load("good", Location::BuiltIn)];
     let deadline = Duration::from_secs(2);
-    let engine = Engine::start(models, EngineSettings { deadline, ..settings() });
+    let engine = crate::support::start_forever(models, EngineSettings { deadline, ..settings() });
     for name in engine.names() {
         engine.ready(Some(&name)).await.unwrap();
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use classifier::{Input, Location, loader};
 use engine::testing::{Script, settings};
-use engine::{Engine, EngineSettings, Request};
+use engine::{EngineSettings, Request};
 use onnx_runtime::LibrarySettings;
 use serde_json::json;
 
@@ -41,7 +41,7 @@ async fn a_text_of_many_windows_ends_at_its_deadline_and_frees_its_worker() {
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
     let load = loader("m".into(), Location::Folder(folder.path().into()), library, 1);
     let settings = EngineSettings { deadline: Duration::from_millis(500), max_text_bytes: 1 << 20, ..settings() };
-    let engine = Engine::start(vec![("m".into(), load)], settings);
+    let engine = crate::support::start_forever(vec![("m".into(), load)], settings);
     engine.ready(None).await.unwrap();
     let ask = |text: String| engine.predict(Request { input: Input::single(text), ..Request::default() });
     ask("hello".into()).await.unwrap();

@@ -284,13 +284,14 @@ async fn the_end_of_input_stops_a_file_job_and_resume_continues_it() {
     let place = Project::new();
     place.write("in.txt", "one\nheld\n");
     let mut session = Session::with(&place.script, settings(), place.root().to_owned());
-    session.send(&call(1, "local_model_predict_file", json!({ "path": "in.txt" }))).await;
-    while place.script.runs() < 2 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let mut classify = call(1, "local_model_predict_file", json!({ "path": "in.txt" }));
+    classify["params"]["_meta"]["progressToken"] = json!("p");
+    session.send(&classify).await;
+    // The first row is in the journal when it is reported.
+    while session.receive().await["params"]["progress"].as_f64() < Some(1.0) {}
     session.close_input();
     let answers = session.rest().await;
-    let error = error_text(&answers[0]["result"]);
+    let error = error_text(&answers.last().unwrap()["result"]);
     assert!(error.starts_with("the input ended before the file was finished"), "{error}");
     place.script.release();
     let mut session = Session::with(&place.script, settings(), place.root().to_owned());
