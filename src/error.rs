@@ -11,7 +11,7 @@ use crate::hints::{WithHint, evaluation_hint, job_hint, table_hint};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     #[error("{0}{hint}", hint = table_hint(.0))]
-    Tables(#[from] tables::Error),
+    Tables(tables::Error),
     #[error("{0}{hint}", hint = evaluation_hint(.0))]
     Evaluation(evaluation::Error),
 
@@ -58,6 +58,13 @@ impl From<engine::Error> for Error {
     }
 }
 
+/// Not derived: the message repeats the inner error, so it must not be a source as well.
+impl From<tables::Error> for Error {
+    fn from(error: tables::Error) -> Self {
+        Self::Tables(error)
+    }
+}
+
 /// An error that a job passes on is the same error as outside a job.
 impl From<batch::Error> for Error {
     fn from(error: batch::Error) -> Self {
@@ -73,6 +80,12 @@ impl From<batch::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_printed_once() {
+        let error = Error::from(tables::Error::NoRows { found: "a header at most" });
+        assert_eq!(format!("{:#}", anyhow::Error::from(error.clone())), error.to_string());
+    }
 
     #[test]
     fn the_errors_of_the_engine_get_the_flag_that_helps() {
