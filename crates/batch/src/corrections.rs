@@ -188,26 +188,12 @@ fn value(column: Column, decision: Option<&Decision>, columns: &OutputColumns, c
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use classifier::{GraphReport, LoadReport};
 
     fn model(task: Task, supports_zero_shot: bool) -> ModelInfo {
         ModelInfo {
-            task,
-            labels: ["spam", "rude, loud", "kind"].map(Into::into).to_vec(),
             supports_zero_shot,
-            zero_shot_multi_label: false,
-            max_tokens: 8,
-            precision: "fp32",
-            threshold: None,
-            calibration: None,
-            description: None,
-            graph: GraphReport::default(),
-            load: LoadReport { session: Duration::ZERO, ..LoadReport::default() },
-            digest: [0; 32],
-            frequent_texts: Vec::new(),
+            ..ModelInfo::new(task, ["spam", "rude, loud", "kind"].map(Into::into).to_vec())
         }
     }
 

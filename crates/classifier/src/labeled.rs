@@ -208,24 +208,9 @@ fn optional_score<S: Serializer>(score: &Option<f32>, serializer: S) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model_info::{GraphReport, LoadReport};
 
     fn model(task: Task, threshold: Option<f32>) -> ModelInfo {
-        ModelInfo {
-            task,
-            labels: ["a", "b", "c"].map(Arc::from).to_vec(),
-            supports_zero_shot: false,
-            zero_shot_multi_label: false,
-            max_tokens: 8,
-            precision: "fp32",
-            threshold,
-            calibration: None,
-            description: None,
-            graph: GraphReport::default(),
-            load: LoadReport::default(),
-            digest: [0; 32],
-            frequent_texts: vec![],
-        }
+        ModelInfo { threshold, ..ModelInfo::new(task, ["a", "b", "c"].map(Arc::from).to_vec()) }
     }
 
     fn scores(scores: [f32; 3]) -> Prediction {

@@ -34,6 +34,27 @@ pub struct ModelInfo {
     pub frequent_texts: Vec<String>,
 }
 
+impl ModelInfo {
+    /// Describes an fp32 model without a threshold, a calibration or a file, as tests need it.
+    pub fn new(task: Task, labels: Vec<Arc<str>>) -> Self {
+        Self {
+            task,
+            labels,
+            supports_zero_shot: false,
+            zero_shot_multi_label: false,
+            max_tokens: 8,
+            precision: "fp32",
+            threshold: None,
+            calibration: None,
+            description: None,
+            graph: GraphReport::default(),
+            load: LoadReport::default(),
+            digest: [0; 32],
+            frequent_texts: Vec::new(),
+        }
+    }
+}
+
 /// The temperature of a model, and the data that it was fitted on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use classifier::{
-    Cancellation, GraphReport, Input, LoadReport, LoadedModel, Model, ModelInfo, ModelLoader, Outcome, Prediction,
-    ReplicaFactory, Task,
+    Cancellation, Input, LoadReport, LoadedModel, Model, ModelInfo, ModelLoader, Outcome, Prediction, ReplicaFactory,
+    Task,
 };
 
 use crate::{Engine, EngineSettings, ProcessHooks};
@@ -105,19 +105,12 @@ impl Script {
 
     fn info(&self) -> ModelInfo {
         ModelInfo {
-            task: self.task.unwrap_or(Task::SingleLabel),
-            labels: LABELS.map(Arc::from).to_vec(),
-            supports_zero_shot: false,
-            zero_shot_multi_label: false,
             max_tokens: MAX_TOKENS,
-            precision: "fp32",
             threshold: self.threshold,
-            calibration: None,
-            description: None,
-            graph: GraphReport::default(),
             load: LoadReport { weights_shared: !self.weights_copied, ..LoadReport::default() },
             digest: [7; 32],
             frequent_texts: self.frequent_texts.clone(),
+            ..ModelInfo::new(self.task.unwrap_or(Task::SingleLabel), LABELS.map(Arc::from).to_vec())
         }
     }
 }

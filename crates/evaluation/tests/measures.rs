@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use classifier::{Entity, GraphReport, LoadReport, ModelInfo, Outcome, Prediction, Task};
+use classifier::{Entity, ModelInfo, Outcome, Prediction, Task};
 use evaluation::{Class, Classification, Gold, GoldKind, GoldScan, Measures, ScoredRow, measure};
 use serde_json::Value;
 
@@ -19,21 +19,7 @@ fn golden(name: &str) -> Value {
 }
 
 fn model(task: Task, labels: usize) -> ModelInfo {
-    ModelInfo {
-        task,
-        labels: (0..labels).map(|number| format!("l{number}").into()).collect(),
-        supports_zero_shot: false,
-        zero_shot_multi_label: false,
-        max_tokens: 8,
-        precision: "fp32",
-        threshold: None,
-        calibration: None,
-        description: None,
-        graph: GraphReport::default(),
-        load: LoadReport::default(),
-        digest: [0; 32],
-        frequent_texts: vec![],
-    }
+    ModelInfo::new(task, (0..labels).map(|number| format!("l{number}").into()).collect())
 }
 
 fn scored_row(gold: Gold, outcome: Outcome) -> ScoredRow {

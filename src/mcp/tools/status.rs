@@ -148,24 +148,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use classifier::{GraphReport, LoadReport, Task};
+    use classifier::Task;
 
     #[test]
     fn many_and_long_names_are_shortened() {
         let info = ModelInfo {
-            task: Task::SingleLabel,
-            labels: (0..65_536).map(|number| format!("{number}{}", "é".repeat(1000)).into()).collect(),
-            supports_zero_shot: false,
-            zero_shot_multi_label: false,
-            max_tokens: 8,
-            precision: "fp32",
-            threshold: None,
-            calibration: None,
             description: Some("x".repeat(1 << 20)),
-            graph: GraphReport::default(),
-            load: LoadReport::default(),
-            digest: [0; 32],
-            frequent_texts: vec![],
+            ..ModelInfo::new(
+                Task::SingleLabel,
+                (0..65_536).map(|number| format!("{number}{}", "é".repeat(1000)).into()).collect(),
+            )
         };
         let model = Model::new("m".into(), &State::Ready(Arc::new(info)), Statistics::default());
         let labels = model.labels.unwrap();
