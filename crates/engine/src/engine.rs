@@ -1,6 +1,6 @@
 //! The engine: takes a request through checks, loading, cache and model within its deadline.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cache_dir::digest::hex;
@@ -24,7 +24,8 @@ const BACKGROUND_DEADLINES: u32 = 60;
 
 /// The models of one process, their result cache and their counters.
 pub struct Engine {
-    slots: Vec<Arc<ModelSlot>>,
+    /// The default model comes first. Readers copy what they need, so a lock is held for a moment.
+    slots: RwLock<Vec<Arc<ModelSlot>>>,
     settings: EngineSettings,
     cache: Arc<Cache>,
 }
@@ -45,7 +46,18 @@ impl Engine {
                 tokio::spawn(precompute::run(slot, cache, settings.results_dir.clone(), settings.max_text_bytes));
             }
         }
-        Arc::new(Self { slots, settings, cache })
+        Arc::new(Self { slots: RwLock::new(slots), settings, cache })
+    }
+
+    /// Adds a model, which is loaded when it is first used. A model of the same name is replaced:
+    /// new calls go to the new one, and calls in flight finish on the old one.
+    pub fn add_model(&self, name: String, loader: Arc<dyn ModelLoader>) {
+        let slot = Arc::new(ModelSlot::new(name, loader, self.settings.clone()));
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        match slots.iter_mut().find(|known| known.name == slot.name) {
+            Some(known) => *known = slot,
+            None => slots.push(slot),
+        }
     }
 
     /// Answers one call within the deadline: from the cache, from an identical call in flight, or
@@ -62,7 +74,7 @@ impl Engine {
             return self.predict_once(request).await;
         }
         let slot = self.slot(request.model.as_deref())?;
-        let late = self.late(slot, self.settings.deadline);
+        let late = self.late(&slot, self.settings.deadline);
         timeout(self.settings.deadline, Box::pin(self.predict_and_explain(request))).await.unwrap_or(Err(late))
     }
 
@@ -84,21 +96,24 @@ impl Engine {
         // key.
         let text_pair = request.input.text_pair.filter(|pair| !pair.is_empty());
         let input = Arc::new(Input { text_pair, ..request.input });
-        let call = Call { engine: self, slot, input: &input, priority: request.priority, started };
+        let call = Call { engine: self, slot: &slot, input: &input, priority: request.priority, started };
         let outcome = call.answer(request.top_k).await;
         call.finish(&outcome);
         outcome
     }
 
-    fn slot(&self, name: Option<&str>) -> Result<&Arc<ModelSlot>, Error> {
-        match name {
-            None => Ok(&self.slots[0]),
-            Some(name) => self
-                .slots
-                .iter()
-                .find(|slot| slot.name == name)
-                .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), known: self.names() }),
-        }
+    fn slots(&self) -> Vec<Arc<ModelSlot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn find(&self, name: Option<&str>) -> Option<Arc<ModelSlot>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.iter().find(|slot| name.is_none_or(|name| slot.name == name)).cloned()
+    }
+
+    fn slot(&self, name: Option<&str>) -> Result<Arc<ModelSlot>, Error> {
+        let unknown = || Error::UnknownModel { name: name.unwrap_or_default().to_owned(), known: self.names() };
+        self.find(name).ok_or_else(unknown)
     }
 
     fn late(&self, slot: &ModelSlot, deadline: Duration) -> Error {
@@ -110,14 +125,14 @@ impl Engine {
         self.settings.deadline
     }
 
-    /// Returns the names of the models, the default one first.
+    /// Returns the names of the models: the default one first, added ones last.
     pub fn names(&self) -> Vec<String> {
-        self.slots.iter().map(|slot| slot.name.clone()).collect()
+        self.slots().iter().map(|slot| slot.name.clone()).collect()
     }
 
     /// Returns the state of a model without waiting; `None` if no model has this name.
     pub fn state(&self, name: &str) -> Option<State> {
-        self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.state())
+        self.find(Some(name)).map(|slot| slot.state())
     }
 
     /// Waits for a model as a call would.
@@ -130,13 +145,13 @@ impl Engine {
 
     /// Returns name, state and counts of each model.
     pub fn statistics(&self) -> Vec<(String, State, Statistics)> {
-        self.slots.iter().map(|slot| (slot.name.clone(), slot.state(), slot.counters.read())).collect()
+        self.slots().iter().map(|slot| (slot.name.clone(), slot.state(), slot.counters.read())).collect()
     }
 
     /// Returns the counts of the result cache.
     pub async fn cache_counts(&self) -> CacheCounts {
         let mut counts = CacheCounts { entries: self.cache.len().await, ..CacheCounts::default() };
-        for slot in &self.slots {
+        for slot in self.slots() {
             slot.counters.add_to(&mut counts);
         }
         counts
@@ -145,7 +160,7 @@ impl Engine {
     /// Saves the results of frequent texts for the next session. Blocks for a few milliseconds.
     pub fn save(&self) {
         let Some(folder) = &self.settings.results_dir else { return };
-        for slot in &self.slots {
+        for slot in self.slots() {
             // A session that answered nothing has nothing to save, and clients start many such.
             if let State::Ready(info) = slot.state()
                 && slot.counters.read().latency.is_some()

@@ -57,6 +57,8 @@ pub(crate) struct Ready {
 /// The state of a model.
 #[derive(Clone, Debug)]
 pub enum State {
+    /// Loaded when first used.
+    Idle,
     Loading,
     Ready(Arc<ModelInfo>),
     Failed(Arc<Error>),
@@ -142,7 +144,8 @@ impl ModelSlot {
 
     pub(crate) fn state(&self) -> State {
         match &*self.phase.borrow() {
-            Phase::Idle | Phase::Loading => State::Loading,
+            Phase::Idle => State::Idle,
+            Phase::Loading => State::Loading,
             Phase::Ready(ready) => State::Ready(Arc::clone(&ready.info)),
             Phase::Failed { error, .. } => State::Failed(Arc::clone(error)),
         }

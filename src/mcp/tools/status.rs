@@ -35,7 +35,7 @@ pub(super) struct Output {
 #[schemars(inline)]
 struct Model {
     name: String,
-    /// `loading`, `ready` or `failed`.
+    /// `idle` until first used, `loading`, `ready` or `failed`.
     state: &'static str,
     /// Why it failed and what to do.
     problem: Option<String>,
@@ -111,6 +111,7 @@ impl Model {
     fn new(name: String, state: &State, calls: Statistics) -> Self {
         let model = Self { name, latency_ms: calls.latency, calls, ..Self::default() };
         match state {
+            State::Idle => Self { state: "idle", ..model },
             State::Loading => Self { state: "loading", ..model },
             State::Failed(error) => Self { state: "failed", problem: Some(WithHint(error).to_string()), ..model },
             State::Ready(info) => model.described(info),

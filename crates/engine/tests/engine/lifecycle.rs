@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::{ask, eventually, skip, spawn};
-use engine::testing::{Script, settings, start};
-use engine::{AnsweredBy, EngineSettings, Error, State};
+use classifier::Input;
+use engine::testing::{Script, ScriptedLoader, settings, start};
+use engine::{AnsweredBy, EngineSettings, Error, Request, State};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -130,4 +131,29 @@ async fn results_of_frequent_texts_survive_the_session() {
     let files = std::fs::read_dir(folder.path().join("results")).unwrap();
     let content: String = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
     assert!(!content.contains("hot"), "texts must not be written to disk: {content}");
+}
+
+#[tokio::test]
+async fn an_added_model_is_loaded_when_first_used_and_replaces_its_namesake() {
+    let (default, old, new) = (Arc::default(), Arc::default(), Arc::default());
+    let engine = start(&default, settings());
+    let add = |script: &Arc<Script>| engine.add_model("added".into(), Arc::new(ScriptedLoader(Arc::clone(script))));
+    let request = |text| Request { model: Some("added".into()), input: Input::single(text), ..Request::default() };
+
+    add(&old);
+    assert_eq!(engine.names(), ["fake", "added"]);
+    assert!(matches!(engine.state("added"), Some(State::Idle)));
+    assert_eq!(old.loads.load(Ordering::SeqCst), 0);
+    let in_flight = tokio::spawn({
+        let (engine, request) = (Arc::clone(&engine), request("held"));
+        async move { engine.predict(request).await }
+    });
+    eventually(|| old.runs() == 1).await;
+
+    add(&new);
+    assert_eq!(engine.names(), ["fake", "added"]);
+    engine.predict(request("hello")).await.unwrap();
+    assert_eq!((old.runs(), new.runs(), default.runs()), (1, 1, 0));
+    old.release();
+    assert_eq!(in_flight.await.unwrap().unwrap().model, "added");
 }
