@@ -63,6 +63,11 @@ pub enum Error {
     )]
     LogitsMissing { found: Vec<String> },
     #[error(
+        "the graph has the outputs {}; expected `sentence_embedding`, `last_hidden_state`, or a single one, of shape [batch, numbers] or [batch, tokens, numbers] in fp32 or fp16; {EXPORT_ENCODER}",
+        list(found)
+    )]
+    VectorMissing { found: Vec<String> },
+    #[error(
         "`config.json` declares a `{architecture}`; expected sequence or token classification, and a graph exported for the same task; choose or fine-tune such a model, and export it with the matching `--task`"
     )]
     OtherTask { architecture: String },
@@ -94,6 +99,8 @@ pub(crate) const EXPORT: &str = "export the model again with `optimum-cli export
 /// The remedy for folders without a usable tokenizer.
 pub(crate) const SAVE_TOKENIZER: &str = "write it with `python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('DIR').save_pretrained('DIR')\"`";
 const EXPORT_TASK: &str = "export the model for text-classification or token-classification";
+const EXPORT_ENCODER: &str =
+    "export a sentence encoder with `optimum-cli export onnx --model YOUR_MODEL --task feature-extraction FOLDER`";
 
 /// Lists names in backticks.
 fn list(names: &[String]) -> String {
@@ -131,6 +138,7 @@ mod tests {
             Error::InputIdsMissing,
             Error::InputUnknown { input: text() },
             Error::LogitsMissing { found: vec![text()] },
+            Error::VectorMissing { found: vec![text()] },
             Error::OtherTask { architecture: text() },
             Error::TokenLimitTooLow { limit: 1, special: 2 },
             Error::TokenizerLarger { tokens: 2, embedded: 1 },

@@ -32,6 +32,7 @@
 //!   from text to ids
 //! - `prepared`, `session`, `signature`, `threads`: ONNX Runtime sessions
 //! - `pipeline`, with `activation`, `entities`, `zero_shot`: from logits to predictions
+//! - `encoder`, `encoder_pool`, `pooling`: from texts to vectors of unit length
 //! - `load`, `model`: loading and running a model, behind three small traits
 //! - `prediction`, `model_info`, `labeled`: plain values
 //!
@@ -43,6 +44,8 @@ mod cancellation;
 mod config;
 #[cfg(feature = "builtin-model")]
 mod embedded;
+mod encoder;
+mod encoder_pool;
 mod entities;
 mod error;
 mod folder;
@@ -56,6 +59,7 @@ mod model_files;
 mod model_info;
 mod overflow;
 mod pipeline;
+mod pooling;
 mod prediction;
 mod prepared;
 mod session;
@@ -74,6 +78,8 @@ pub use onnx_runtime::LibrarySettings;
 
 pub use calibration::write as write_calibration;
 pub use cancellation::Cancellation;
+pub use encoder::{EncoderLocation, Encoding, MAX_TOKENS as MAX_ENCODED_TOKENS};
+pub use encoder_pool::EncoderPool;
 pub use error::Error;
 pub use labeled::{EntitySpan, LabelScore, LabeledPrediction, MULTI_LABEL_THRESHOLD, Truncation, WordWeight, rounded};
 pub use load::{Location, load, loader};

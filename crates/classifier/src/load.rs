@@ -18,6 +18,7 @@ use crate::pipeline::{Pipeline, PipelineConfig};
 use crate::prediction::Task;
 use crate::prepared::Sessions;
 use crate::session::Session;
+use crate::signature::Purpose;
 use crate::tokenizer::Tokenizer;
 
 /// Increment this whenever the same files give a different prediction, so that results stored by an
@@ -74,7 +75,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
         let files = files?;
         let open = || -> Result<_, Error> {
             let (environment, library_took) = join(opening);
-            let sessions = Sessions::new(environment?, &files, library.cache_dir.as_deref());
+            let sessions = Sessions::new(environment?, Purpose::Scores, &files, library.cache_dir.as_deref());
             let (session, session_took) = timed(|| sessions.open(&files, threads));
             (took.library, took.session) = (library_took, session_took);
             Ok((sessions, session?))
@@ -86,7 +87,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
     })?;
     let (session, weights_shared) = session;
     took.session -= session.first_run_duration();
-    let task = task(&files, session.rank)?;
+    let task = task(&files, session.rank())?;
     let tokenizer = tokenizer.limited_to(session.fixed_length)?;
     let mut info = model_info(&files, task, &session, &tokenizer);
     let config = Arc::new(PipelineConfig::new(name, task, &files, tokenizer));

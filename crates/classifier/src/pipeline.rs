@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::model_files::ModelFiles;
 use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
-use crate::session::{Logits, Session};
+use crate::session::{Rows, Session};
 use crate::special_tokens::TokenIds;
 use crate::tokenizer::{Encoded, TextToken, Tokenizer};
 use crate::zero_shot::{self, Template};
@@ -68,7 +68,7 @@ pub(crate) struct Pipeline {
 impl Model for Pipeline {
     fn predict(&mut self, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
         let config = Arc::clone(&self.config);
-        check_memory(input)?;
+        check_memory(input.byte_len())?;
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -226,7 +226,7 @@ impl Pipeline {
     }
 
     /// Runs one forward pass. A cancelled run ends before or during a pass.
-    fn run(&mut self, run: &TokenIds, cancellation: &Cancellation) -> Result<Logits, Error> {
+    fn run(&mut self, run: &TokenIds, cancellation: &Cancellation) -> Result<Rows, Error> {
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -234,7 +234,7 @@ impl Pipeline {
             return Err(Error::TextTooLong { tokens: run.ids.len(), limit });
         }
         let pad = self.config.tokenizer.pad;
-        self.session.logits(run, pad, cancellation).map_err(|error| {
+        self.session.rows(run, pad, cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { self.inference_error(error.message()) }
         })
     }
@@ -255,8 +255,7 @@ impl Pipeline {
 
 /// Allocates and frees the memory that a long text will need. A failed allocation inside the
 /// tokenizer would end the process; here it fails one call.
-fn check_memory(input: &Input) -> Result<(), Error> {
-    let bytes = input.byte_len();
+pub(crate) fn check_memory(bytes: usize) -> Result<(), Error> {
     let mut probe = Vec::<u8>::new();
     if bytes > SHORT_TEXT_BYTES && probe.try_reserve_exact(bytes * MEMORY_PER_BYTE).is_err() {
         return Err(Error::NoMemory { bytes });

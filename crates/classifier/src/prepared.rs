@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Error;
 use crate::model_files::{Graph, ModelFiles};
 use crate::session::{GraphSource, Session, WEIGHTS};
+use crate::signature::Purpose;
 
 /// Increment this when options that determine the content of the files change.
 const LAYOUT_VERSION: u32 = 1;
@@ -32,18 +33,24 @@ const PROBE: &str = "probe.json";
 /// Makes the sessions of one model.
 pub(crate) struct Sessions {
     environment: Environment,
+    purpose: Purpose,
     cache: Option<Artifacts>,
     key: String,
 }
 
 impl Sessions {
-    pub(crate) fn new(environment: Environment, files: &ModelFiles, cache_dir: Option<&Path>) -> Self {
+    pub(crate) fn new(
+        environment: Environment,
+        purpose: Purpose,
+        files: &ModelFiles,
+        cache_dir: Option<&Path>,
+    ) -> Self {
         let mut hasher = Sha256::new_with_prefix(LAYOUT_VERSION.to_le_bytes());
         hasher.update(files.graph_digest);
         hasher.update(onnx_runtime::build_info());
         hasher.update(processor());
         let cache = cache_dir.filter(|_| graph_bytes(files) <= MAX_GRAPH_BYTES).map(Artifacts::new);
-        Self { environment, cache, key: format!("graph-{}", &hex(&hasher.finalize())[..32]) }
+        Self { environment, purpose, cache, key: format!("graph-{}", &hex(&hasher.finalize())[..32]) }
     }
 
     /// Opens a session that computes on `threads` threads. Returns whether it shares its weights.
@@ -59,7 +66,7 @@ impl Sessions {
                 Err(error) => tracing::debug!(%error, "the prepared graph was not stored"),
             }
         }
-        Ok((Session::new(&self.environment, files, GraphSource::Model, threads)?, false))
+        Ok((Session::new(&self.environment, files, GraphSource::Model, threads, self.purpose)?, false))
     }
 
     /// Opens the files of an earlier start, if they still give the scores of the original graph.
@@ -67,14 +74,15 @@ impl Sessions {
         let folder = cache.get(&self.key)?;
         let expected: Vec<u32> = serde_json::from_slice(&fs::read(folder.join(PROBE)).ok()?).ok()?;
         let source = GraphSource::Prepared(&folder.join(GRAPH));
-        let mut session = Session::new(&self.environment, files, source, threads).ok()?;
+        let mut session = Session::new(&self.environment, files, source, threads, self.purpose).ok()?;
         (session.probe().ok()? == expected.as_slice()).then_some(session)
     }
 
     fn prepare(&self, cache: &Artifacts, files: &ModelFiles, threads: usize) -> io::Result<Session> {
         cache.make(&self.key, |folder| {
             let source = GraphSource::Preparing(&folder.join(GRAPH));
-            let mut session = Session::new(&self.environment, files, source, 1).map_err(io::Error::other)?;
+            let session = Session::new(&self.environment, files, source, 1, self.purpose);
+            let mut session = session.map_err(io::Error::other)?;
             let probe = session.probe().map_err(io::Error::other)?;
             if cfg!(target_os = "linux") {
                 rewrite_in_small_pieces(&folder.join(WEIGHTS))?;

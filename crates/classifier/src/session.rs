@@ -1,7 +1,7 @@
-//! One ONNX Runtime session: token ids in, rows of logits out.
+//! One ONNX Runtime session: token ids in, rows of numbers out.
 //!
-//! The inputs and outputs of the graph are read in `signature`. The meaning of the logits is in
-//! `activation` and `entities`.
+//! The inputs and outputs of the graph are read in `signature`. The meaning of the numbers is in
+//! `activation`, `entities` and `encoder`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,15 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
-use ort::session::RunOptions;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session as OrtSession, SessionInputValue};
+use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::TensorRef;
 
 use crate::cancellation::Cancellation;
 use crate::error::Error;
 use crate::model_files::{Graph, ModelFiles};
-use crate::signature::{Role, Signature, Width, describe};
+use crate::signature::{Output, Purpose, Role, Signature, Width, describe};
 use crate::special_tokens::TokenIds;
 use crate::threads::IntraOpThreads;
 
@@ -34,7 +33,6 @@ pub(crate) struct Session {
     inner: OrtSession,
     threads: IntraOpThreads,
     signature: Signature,
-    pub rank: usize,
     pub fixed_length: Option<usize>,
     first: Option<FirstRun>,
 }
@@ -43,7 +41,7 @@ pub(crate) struct Session {
 struct FirstRun {
     /// Scores, bit for bit.
     scores: Vec<u32>,
-    labels: usize,
+    width: usize,
     duration: Duration,
 }
 
@@ -57,15 +55,16 @@ pub(crate) enum GraphSource<'a> {
     Prepared(&'a Path),
 }
 
-/// The logits of one run: rows with one value per label.
-pub(crate) struct Logits {
+/// The output of one run: rows of equal width. A classifier gives one row of logits, a tagger one
+/// for each token, an encoder the numbers of a text or of its tokens.
+pub(crate) struct Rows {
     values: Vec<f32>,
-    labels: usize,
+    width: usize,
 }
 
-impl Logits {
+impl Rows {
     pub(crate) fn row(&self, number: usize) -> &[f32] {
-        &self.values[number * self.labels..(number + 1) * self.labels]
+        &self.values[number * self.width..(number + 1) * self.width]
     }
 }
 
@@ -76,6 +75,7 @@ impl Session {
         files: &ModelFiles,
         source: GraphSource<'_>,
         threads: usize,
+        purpose: Purpose,
     ) -> Result<Self, Error> {
         let intra_op = IntraOpThreads::default();
         let failed = |error: ort::Error| match intra_op.start_error() {
@@ -89,9 +89,9 @@ impl Session {
             (_, Graph::File(file)) => builder.commit_from_file(file),
         }
         .map_err(failed)?;
-        let signature = Signature::new(inner.inputs(), inner.outputs())?;
-        let (rank, fixed_length) = (signature.rank, signature.fixed_length);
-        Ok(Self { inner, threads: intra_op, signature, rank, fixed_length, first: None })
+        let signature = Signature::new(inner.inputs(), inner.outputs(), purpose)?;
+        let fixed_length = signature.fixed_length;
+        Ok(Self { inner, threads: intra_op, signature, fixed_length, first: None })
     }
 
     /// Returns the scores of a fixed input, bit for bit. Sessions over the same graph agree on
@@ -102,7 +102,18 @@ impl Session {
 
     /// Returns the number of scores that the graph gives.
     pub(crate) fn label_count(&mut self) -> ort::Result<usize> {
-        Ok(self.first_run()?.labels)
+        Ok(self.first_run()?.width)
+    }
+
+    /// Returns the width of the output, by a short run.
+    pub(crate) fn output_width(&mut self) -> ort::Result<usize> {
+        let output = self.signature.output.clone();
+        Ok(self.short_run(&RunOptions::new()?, &output)?.width)
+    }
+
+    /// Returns the dimensions of the output: 2 for one row per text, 3 for one row per token.
+    pub(crate) fn rank(&self) -> usize {
+        self.signature.output.rank
     }
 
     /// Returns the duration of the first run; zero if there was none yet.
@@ -115,9 +126,10 @@ impl Session {
             Some(first) => first,
             None => {
                 let started = Instant::now();
-                let Logits { values, labels } = self.short_run(&RunOptions::new()?)?;
+                let probe = self.signature.probe.clone();
+                let Rows { values, width } = self.short_run(&RunOptions::new()?, &probe)?;
                 let duration = started.elapsed();
-                FirstRun { scores: values.into_iter().map(f32::to_bits).collect(), labels, duration }
+                FirstRun { scores: values.into_iter().map(f32::to_bits).collect(), width, duration }
             }
         };
         Ok(self.first.insert(first))
@@ -127,10 +139,11 @@ impl Session {
     pub(crate) fn release_memory(&mut self) -> ort::Result<()> {
         let mut options = RunOptions::new()?;
         options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-        self.short_run(&options).map(|_| ())
+        let output = self.signature.output.clone();
+        self.short_run(&options, &output).map(|_| ())
     }
 
-    fn short_run(&mut self, options: &RunOptions) -> ort::Result<Logits> {
+    fn short_run(&mut self, options: &RunOptions, output: &Output) -> ort::Result<Rows> {
         // Every vocabulary has a first and a second token.
         let length = self.fixed_length.unwrap_or(8).min(8);
         let ids: Vec<i64> = [0, 1].into_iter().cycle().take(length).collect();
@@ -143,9 +156,9 @@ impl Session {
             };
             // If no thread can be started, the run has no timeout.
             let _watching = thread::Builder::new().name("watch".into()).spawn_scoped(scope, watch);
-            let logits = self.run(&tokens, 0, options);
+            let rows = self.run(&tokens, 0, options, output);
             drop(finished);
-            logits
+            rows
         })
     }
 
@@ -157,17 +170,18 @@ impl Session {
     /// Runs one row of tokens, padded if the graph's length is fixed.
     ///
     /// A cancelled run ends before the next node of the graph, and leaves the session intact.
-    pub(crate) fn logits(&mut self, tokens: &TokenIds, pad: i64, cancellation: &Cancellation) -> ort::Result<Logits> {
+    pub(crate) fn rows(&mut self, tokens: &TokenIds, pad: i64, cancellation: &Cancellation) -> ort::Result<Rows> {
+        let output = self.signature.output.clone();
         let options = Arc::new(RunOptions::new()?);
         let flag = Arc::clone(&options);
         let interrupt = move || {
             let terminated = flag.terminate();
             tracing::trace!(ok = terminated.is_ok(), "a run was terminated");
         };
-        cancellation.interrupting(interrupt, || self.run(tokens, pad, &options))
+        cancellation.interrupting(interrupt, || self.run(tokens, pad, &options, &output))
     }
 
-    fn run(&mut self, tokens: &TokenIds, pad: i64, options: &RunOptions) -> ort::Result<Logits> {
+    fn run(&mut self, tokens: &TokenIds, pad: i64, options: &RunOptions, wanted: &Output) -> ort::Result<Rows> {
         let length = self.fixed_length.unwrap_or(tokens.ids.len());
         let rows = self.input_rows(tokens, pad, length);
         let narrow: Vec<Vec<i32>> = rows
@@ -186,23 +200,23 @@ impl Session {
             .collect::<ort::Result<Vec<SessionInputValue<'_>>>>()?;
         self.threads.avoid_this_processor();
         let outputs = self.inner.run_with_options(values.as_slice(), options)?;
-        let output = &outputs[self.signature.output.as_str()];
+        let output = &outputs[wanted.name.as_str()];
         // Scores are computed in f32 for fp16 graphs too, as in transformers.
-        let (shape, values) = if self.signature.half {
+        let (shape, values) = if wanted.half {
             let (shape, values) = output.try_extract_tensor::<half::f16>()?;
             (shape, values.iter().map(|value| value.to_f32()).collect())
         } else {
             let (shape, values) = output.try_extract_tensor::<f32>()?;
             (shape, values.to_vec())
         };
-        let labels = shape.last().and_then(|&labels| usize::try_from(labels).ok()).unwrap_or(0);
+        let width = shape.last().and_then(|&width| usize::try_from(width).ok()).unwrap_or(0);
         // Graphs do not always return the shape that they declare.
-        let rows = if self.rank == 3 { length } else { 1 };
-        if labels == 0 || shape.len() != self.rank || values.len() != rows * labels {
+        let rows = if wanted.rank == 3 { length } else { 1 };
+        if width == 0 || shape.len() != wanted.rank || values.len() != rows * width {
             let expected = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-            return Err(ort::Error::new(format!("its scores have the shape {shape:?}, expected {expected}")));
+            return Err(ort::Error::new(format!("its output has the shape {shape:?}, expected {expected}")));
         }
-        Ok(Logits { values, labels })
+        Ok(Rows { values, width })
     }
 
     /// Returns the content of each input, padded to `length`.

@@ -1,4 +1,5 @@
-//! The inputs and outputs that a graph declares, and whether they are those of a classifier.
+//! The inputs and outputs that a graph declares, and whether they are those of a classifier or of
+//! an encoder.
 
 use ort::value::{Outlet, TensorElementType, ValueType};
 
@@ -23,31 +24,55 @@ pub(crate) enum Width {
     Int64,
 }
 
-/// The inputs of a graph, and the output with its logits.
+/// What a session is for, which decides the output that it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The scores of a classifier or a tagger.
+    Scores,
+    /// The vector of a text, or one for each of its tokens.
+    Sentence,
+    /// The state from which the built-in classifier computes its scores.
+    #[expect(dead_code, reason = "the built-in model follows")]
+    State,
+}
+
+/// An output of a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub name: String,
+    /// Whether its numbers are fp16.
+    pub half: bool,
+    /// 2 for one row per text, 3 for one row per token.
+    pub rank: usize,
+}
+
+/// The inputs of a graph, and the outputs to read.
 pub(crate) struct Signature {
     /// In the order of the graph.
     pub inputs: Vec<(Role, Width)>,
-    /// Name of the output to read.
-    pub output: String,
-    /// Whether the logits are fp16.
-    pub half: bool,
-    /// Dimensions of the logits: 2 for `[batch, labels]`, 3 for `[batch, tokens, labels]`.
-    pub rank: usize,
+    pub output: Output,
+    /// The output that is compared with that of other sessions over the same graph. It does not
+    /// depend on what a session is for.
+    pub probe: Output,
     /// Length of every input, if the graph fixes it. Shorter inputs are padded.
     pub fixed_length: Option<usize>,
 }
 
 impl Signature {
     /// Checks the declared inputs and outputs.
-    pub(crate) fn new(inputs: &[Outlet], outputs: &[Outlet]) -> Result<Self, Error> {
+    pub(crate) fn new(inputs: &[Outlet], outputs: &[Outlet], purpose: Purpose) -> Result<Self, Error> {
         let inputs: Vec<_> = inputs.iter().map(read_input).collect::<Result<_, _>>()?;
         if inputs.iter().all(|(role, ..)| *role != Role::Ids) {
             return Err(Error::InputIdsMissing);
         }
         let fixed_length = inputs.iter().find_map(|(_, _, length)| *length);
-        let (output, half, rank) = read_output(outputs)?;
+        let output = read_output(outputs, purpose)?;
+        let probe = match purpose {
+            Purpose::Scores | Purpose::Sentence => output.clone(),
+            Purpose::State => read_output(outputs, Purpose::Scores)?,
+        };
         let inputs = inputs.into_iter().map(|(role, width, _)| (role, width)).collect();
-        Ok(Self { inputs, output, half, rank, fixed_length })
+        Ok(Self { inputs, output, probe, fixed_length })
     }
 }
 
@@ -84,10 +109,19 @@ fn read_input(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
     Ok((role, width, length))
 }
 
-/// Returns the output to read (`logits`, or the only one), whether it is fp16, and its rank.
-fn read_output(outputs: &[Outlet]) -> Result<(String, bool, usize), Error> {
+/// Returns the output to read: one of the usual names, or the only output.
+fn read_output(outputs: &[Outlet], purpose: Purpose) -> Result<Output, Error> {
+    let named = |name: &&str| outputs.iter().find(|output| output.name() == *name);
     let only = || if let [only] = outputs { Some(only) } else { None };
-    let chosen = outputs.iter().find(|output| output.name() == "logits").or_else(only);
+    let chosen = match purpose {
+        Purpose::Scores => named(&"logits").or_else(only),
+        Purpose::State => named(&"state"),
+        // Exports for sentence-transformers also have an output for the tokens.
+        Purpose::Sentence => ["sentence_embedding", "last_hidden_state"]
+            .iter()
+            .find_map(named)
+            .or_else(|| only().filter(|only| only.name() != "logits")),
+    };
     let read = |output: &Outlet| {
         let ValueType::Tensor { ty, shape, .. } = output.dtype() else { return None };
         let half = match ty {
@@ -95,7 +129,11 @@ fn read_output(outputs: &[Outlet]) -> Result<(String, bool, usize), Error> {
             TensorElementType::Float16 => true,
             _ => return None,
         };
-        matches!(shape.len(), 2 | 3).then(|| (output.name().to_owned(), half, shape.len()))
+        let rank = shape.len();
+        matches!(rank, 2 | 3).then(|| Output { name: output.name().to_owned(), half, rank })
     };
-    chosen.and_then(read).ok_or_else(|| Error::LogitsMissing { found: describe(outputs) })
+    chosen.and_then(read).ok_or_else(|| {
+        let found = describe(outputs);
+        if purpose == Purpose::Sentence { Error::VectorMissing { found } } else { Error::LogitsMissing { found } }
+    })
 }

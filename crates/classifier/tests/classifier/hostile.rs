@@ -148,7 +148,7 @@ fn absurd_fixed_lengths_are_refused() {
 fn scores_of_another_shape_than_declared_are_refused() {
     let empty = [node("ConstantOfShape", &["shape"], &["logits"], vec![])];
     let graph = model(&empty, &[integers("shape", &[0, 3])], &[]);
-    refused(write("model.onnx", graph), "its scores have the shape [0, 3], expected 1 row");
+    refused(write("model.onnx", graph), "its output has the shape [0, 3], expected 1 row");
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 /// The error of each folder that is missing or broken.
 mod broken;
+/// Sentence encoders.
+mod encoders;
 /// Fixture models against the scores of transformers on torch.
 mod goldens;
 /// Malicious folders, refused before anything is run.

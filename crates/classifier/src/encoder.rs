@@ -1,0 +1,190 @@
+//! Sentence encoders: a text becomes a vector of unit length, which heads are taught on.
+//!
+//! One session encodes one text at a time, without padding, so that a vector does not depend on the
+//! texts around it. `encoder_pool` lends sessions to threads; `pooling` turns the numbers of tokens
+//! into one vector.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use cache_dir::facts::FactsCache;
+use onnx_runtime::LibrarySettings;
+use sha2::{Digest, Sha256};
+
+use crate::cancellation::Cancellation;
+use crate::config::Overflow;
+use crate::error::Error;
+use crate::labeled::Truncation;
+use crate::model_files::ModelFiles;
+use crate::pipeline::check_memory;
+use crate::pooling::{Pooling, normalize};
+use crate::prepared::Sessions;
+use crate::session::{Rows, Session};
+use crate::signature::Purpose;
+use crate::tokenizer::{Encoded, Tokenizer};
+
+/// Increment this whenever the same files give a different vector, so that heads taught on the
+/// vectors of an earlier version are not used with others.
+const RULES_VERSION: u32 = 1;
+/// Tokens that are read of a text, special tokens included. all-MiniLM-L6-v2 was trained on at most
+/// 128 and is used with 256 by sentence-transformers.
+pub const MAX_TOKENS: usize = 256;
+
+/// The location of an encoder's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncoderLocation {
+    /// The sentence encoder inside the executable.
+    #[cfg(feature = "builtin-model")]
+    BuiltIn,
+    /// The built-in sentiment model: the state from which it computes its scores.
+    #[cfg(feature = "builtin-model")]
+    SentimentState,
+    /// A sentence encoder as Hugging Face's exporters write it.
+    Folder(PathBuf),
+}
+
+impl fmt::Display for EncoderLocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "builtin-model")]
+            Self::BuiltIn => formatter.write_str("built-in encoder"),
+            #[cfg(feature = "builtin-model")]
+            Self::SentimentState => formatter.write_str("built-in sentiment model"),
+            Self::Folder(folder) => folder.display().fmt(formatter),
+        }
+    }
+}
+
+/// A text as a vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoding {
+    /// As many numbers as the encoder has dimensions. The length is 1, or 0 if the encoder gives
+    /// only zeros.
+    pub vector: Vec<f32>,
+    /// Tokens of the whole text, special tokens included.
+    pub tokens: usize,
+    /// Present if only part of the text was read.
+    pub truncated: Option<Truncation>,
+}
+
+/// The files of an encoder, and what they say about its use.
+pub(crate) struct EncoderFiles {
+    pub model: ModelFiles,
+    pub purpose: Purpose,
+    pub pooling: Pooling,
+    /// Text that precedes every text, as the model was trained.
+    pub prompt: String,
+}
+
+impl EncoderFiles {
+    /// Reads the files. Large ones that have not changed are not read again if there is a cache
+    /// directory.
+    pub(crate) fn read(location: &EncoderLocation, cache_dir: Option<&Path>) -> Result<Self, Error> {
+        let mut files = match location {
+            #[cfg(feature = "builtin-model")]
+            EncoderLocation::BuiltIn | EncoderLocation::SentimentState => todo_built_in(location)?,
+            EncoderLocation::Folder(folder) => {
+                let model = ModelFiles::read(folder, &FactsCache::new(cache_dir))?;
+                let (pooling, prompt) = (Pooling::read(folder)?, crate::pooling::prompt(folder)?);
+                Self { model, purpose: Purpose::Sentence, pooling, prompt }
+            }
+        };
+        let settings = &mut files.model.settings;
+        let limit = settings.max_tokens.unwrap_or(u64::MAX).min(MAX_TOKENS as u64);
+        (settings.max_tokens, settings.overflow) = (Some(limit), Overflow::Head);
+        Ok(files)
+    }
+
+    /// Returns SHA-256 of everything in the files that determines a vector.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new_with_prefix(RULES_VERSION.to_le_bytes());
+        hasher.update(self.model.digest);
+        hasher.update(format!("{:?} {:?} {}", self.purpose, self.pooling, self.prompt));
+        hasher.finalize().into()
+    }
+}
+
+/// An opened encoder, which makes sessions.
+pub(crate) struct Encoder {
+    name: String,
+    files: EncoderFiles,
+    tokenizer: Tokenizer,
+    sessions: Sessions,
+    pub dimensions: usize,
+    /// Whether sessions share their weights, so that a further one costs little memory.
+    pub weights_shared: bool,
+}
+
+impl Encoder {
+    /// Opens an encoder and its first session.
+    pub(crate) fn open(location: &EncoderLocation, library: &LibrarySettings) -> Result<(Self, Session), Error> {
+        let files = EncoderFiles::read(location, library.cache_dir.as_deref())?;
+        let tokenizer = Tokenizer::new(&files.model)?;
+        let environment = onnx_runtime::environment(library)?;
+        let sessions = Sessions::new(environment, files.purpose, &files.model, library.cache_dir.as_deref());
+        let (mut session, weights_shared) = sessions.open(&files.model, 1)?;
+        let tokenizer = tokenizer.limited_to(session.fixed_length)?;
+        let name = location.to_string();
+        let failed = |error: ort::Error| inference_error(&name, error.message());
+        let dimensions = session.output_width().map_err(failed)?;
+        Ok((Self { name, files, tokenizer, sessions, dimensions, weights_shared }, session))
+    }
+
+    /// Opens a further session, which computes on one thread.
+    pub(crate) fn session(&self) -> Result<Session, Error> {
+        Ok(self.sessions.open(&self.files.model, 1)?.0)
+    }
+
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.tokenizer.max_tokens()
+    }
+
+    pub(crate) fn tokenize(&self, text: &str) -> Result<Encoded, Error> {
+        let prompt = &self.files.prompt;
+        check_memory(prompt.len() + text.len())?;
+        if prompt.is_empty() {
+            self.tokenizer.encode(text, None)
+        } else {
+            self.tokenizer.encode(&format!("{prompt}{text}"), None)
+        }
+    }
+
+    /// Runs a tokenized text. A cancelled run ends before or during the pass.
+    pub(crate) fn run(
+        &self,
+        session: &mut Session,
+        text: &Encoded,
+        cancellation: &Cancellation,
+    ) -> Result<Encoding, Error> {
+        if cancellation.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let tokens = &text.runs[0];
+        let rows = session.rows(tokens, self.tokenizer.pad, cancellation).map_err(|error| {
+            if cancellation.is_cancelled() { Error::Cancelled } else { inference_error(&self.name, error.message()) }
+        })?;
+        let vector = self.vector(&rows, session.rank(), tokens.ids.len());
+        if vector.iter().any(|number| !number.is_finite()) {
+            return Err(inference_error(&self.name, "its output is not a number"));
+        }
+        let truncated = (text.tokens_read < text.tokens)
+            .then_some(Truncation { tokens: text.tokens as u32, limit: text.tokens_read as u32 });
+        Ok(Encoding { vector, tokens: text.tokens, truncated })
+    }
+
+    /// Makes one vector of unit length. The rows of padding, which follow those of `tokens`, are
+    /// not read.
+    fn vector(&self, rows: &Rows, rank: usize, tokens: usize) -> Vec<f32> {
+        let vector = if rank == 2 { rows.row(0).to_vec() } else { self.files.pooling.pool(rows, tokens) };
+        normalize(vector)
+    }
+}
+
+#[cfg(feature = "builtin-model")]
+fn todo_built_in(location: &EncoderLocation) -> Result<EncoderFiles, Error> {
+    Err(inference_error(&location.to_string(), "it is not part of this build"))
+}
+
+fn inference_error(name: &str, message: &str) -> Error {
+    Error::Inference { model: name.to_owned(), message: message.trim().to_owned() }
+}
