@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 32;
 /// load time that no deadline interrupts.
 const MAX_NODES: u64 = 1 << 17;
 /// `TensorProto.DataType.FLOAT16`.
-const FLOAT16: u64 = 10;
+const FLOAT16: u32 = 10;
 
 /// The facts that an ONNX file declares about itself.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,7 @@ pub struct GraphFacts {
 /// The messages that can contain nodes or tensors.
 #[derive(Clone, Copy)]
 enum Kind {
+    Training,
     Graph,
     Function,
     Node,
@@ -67,6 +68,10 @@ impl GraphFacts {
                     facts.walk(graph, Kind::Graph, &mut nodes, 0)?;
                 }
                 (8, Value::Bytes(import)) => facts.read_opset(import)?,
+                // Graphs of a training run. They could name files as well.
+                (20, Value::Bytes(training)) => {
+                    facts.walk(training, Kind::Training, &mut nodes, 0)?;
+                }
                 (25, Value::Bytes(function)) => {
                     let mut body = Nodes::new();
                     let key = facts.walk(function, Kind::Function, &mut body, 0)?;
@@ -112,8 +117,9 @@ impl GraphFacts {
             let (number, value) = field?;
             let part = match value {
                 Value::Bytes(part) => part,
-                Value::Number(FLOAT16) if matches!((kind, number), (Kind::Tensor, 2)) => {
-                    self.half_weights = true;
+                // An enum: of a longer number, only the low 32 bits are read.
+                Value::Number(data_type) if matches!((kind, number), (Kind::Tensor, 2)) => {
+                    self.half_weights |= data_type as u32 == FLOAT16;
                     continue;
                 }
                 Value::Number(_) | Value::Fixed => continue,
@@ -123,7 +129,7 @@ impl GraphFacts {
                 (Kind::Graph, 5) | (Kind::Attribute, 5 | 10) | (Kind::SparseTensor, 1 | 2) => Kind::Tensor,
                 (Kind::Graph, 15) | (Kind::Attribute, 22 | 23) => Kind::SparseTensor,
                 (Kind::Node, 5) | (Kind::Function, 11) => Kind::Attribute,
-                (Kind::Attribute, 6 | 11) => Kind::Graph,
+                (Kind::Attribute, 6 | 11) | (Kind::Training, 1 | 2) => Kind::Graph,
                 (Kind::Node, 4) | (Kind::Function, 1) => {
                     name = text(part)?;
                     continue;
@@ -207,6 +213,18 @@ mod tests {
         assert!(facts.half_weights);
         assert_eq!(facts.operators, ["If", "MatMulInteger"].map(str::to_owned).into());
         assert_eq!(facts.external_files, ["../weights".to_owned()].into());
+    }
+
+    #[test]
+    fn graphs_of_a_training_run_and_numbers_beyond_32_bits_are_read() {
+        let entry = bytes(13, &[bytes(1, b"location"), bytes(2, b"w")].concat());
+        // The data type 10, with bit 32 set.
+        let tensor = bytes(5, &[vec![16, 0x8a, 0x80, 0x80, 0x80, 0x10], entry].concat());
+        let training = bytes(2, &tensor);
+        // The tag of field 20 has two bytes.
+        let field = [&[0xa2, 1, u8::try_from(training.len()).unwrap()], &training[..]].concat();
+        let facts = GraphFacts::parse(&[model(&[]), field].concat()).unwrap();
+        assert_eq!((facts.external_files, facts.half_weights), (["w".to_owned()].into(), true));
     }
 
     #[test]
