@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::path::Path;
+#[cfg(unix)]
+use std::process::Command;
 
 use classifier::testing::onnx::{
     bytes, depending_on, domain, endless_model, external, floats, function, import, integers, model, model_of, node,
@@ -96,12 +98,13 @@ fn files_of_terabytes_are_not_read() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn pipes_and_devices_are_not_read() {
     for name in ["model.onnx", "config.json"] {
         let pipe = |folder: &Path| {
             fs::remove_file(folder.join(name)).unwrap();
-            rustix::fs::mkfifoat(rustix::fs::CWD, folder.join(name), rustix::fs::Mode::RUSR).unwrap();
+            assert!(Command::new("mkfifo").arg(folder.join(name)).status().unwrap().success());
         };
         refused(pipe, &format!("model folder `DIR` has no `{name}`"));
     }
