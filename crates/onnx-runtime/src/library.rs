@@ -1,5 +1,5 @@
 //! The built-in library: unpacked once into the cache directory, or opened from memory if nothing
-//! can be written.
+//! can be written there, or other users could.
 
 #[cfg(target_os = "linux")]
 use std::fs::File;
@@ -32,7 +32,7 @@ pub(super) fn open_built_in(cache_dir: Option<&Path>) -> Result<EnvironmentBuild
         None => Err("there is no cache directory".into()),
     };
     from_file.or_else(|file| {
-        tracing::debug!(reason = file, "opening the built-in library from memory");
+        tracing::info!(reason = file, "opening the built-in library from memory");
         in_memory().and_then(|path| ort::init_from(path).map_err(|error| error.to_string())).map_err(|memory| {
             Error::LibraryNowhere { cache_dir: cache_dir.unwrap_or(Path::new("")).into(), file, memory }
         })
@@ -90,5 +90,16 @@ mod tests {
         std::fs::write(&path, b"half a libr").unwrap();
         assert_eq!(unpacked(cache.path()).unwrap(), path);
         assert_eq!(std::fs::read(&path).unwrap().len(), LIBRARY.len());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_unpacked_below_a_directory_that_others_can_change() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let parent = tempfile::tempdir().unwrap();
+        let path = unpacked(&parent.path().join("cache")).unwrap();
+        std::fs::set_permissions(parent.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(path.is_file() && unpacked(&parent.path().join("cache")).is_err());
     }
 }
