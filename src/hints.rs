@@ -72,6 +72,7 @@ pub(crate) fn table_hint(error: &tables::Error) -> &'static str {
         Error::ColumnUnclear { .. } => " with `text_column` (`--text-column`)",
         Error::LabelColumnUnclear { .. } => " with `label_column` (`--label-column`)",
         Error::OutputExists { .. } => ", or replace it with `overwrite`",
+        Error::OutputAppeared { .. } => ", then continue with `resume`",
         Error::Unfinished { .. } => ", with `resume` or `overwrite`",
         _ => "",
     }

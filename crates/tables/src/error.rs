@@ -40,6 +40,10 @@ pub enum Error {
 
     #[error("`{path}` exists already; give another output path")]
     OutputExists { path: PathBuf },
+    #[error("`{path}` appeared before its run was finished; move it away")]
+    OutputAppeared { path: PathBuf },
+    #[error("another program changed `{path}` meanwhile, so it was left as it is; try again")]
+    OutputChanged { path: PathBuf },
     #[error("the output `{path}` is the input itself; give another output path")]
     OutputIsInput { path: PathBuf },
     #[error("the output `{path}` is named as {found}; expected {expected}, the format of the input")]

@@ -22,7 +22,8 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-use cap_std::fs::OpenOptions;
+use cap_fs_ext::MetadataExt;
+use cap_std::fs::{Dir, Metadata, OpenOptions};
 use cap_tempfile::TempFile;
 
 use crate::compression::Compression;
@@ -72,8 +73,8 @@ pub struct OutputFile {
     location: Location,
     progress: ProgressFile,
     overwrite: bool,
-    /// Whether an incomplete change is discarded.
-    is_change: bool,
+    /// The output before a change. An incomplete change is discarded.
+    before: Option<Metadata>,
 }
 
 /// The file next to an output in which finished rows are kept. It is locked while it is open.
@@ -91,26 +92,28 @@ impl OutputFile {
     /// Claims an output for a new run, or for one that is resumed.
     ///
     /// # Errors
-    /// `OutputExists`, `OutputIsInput`, `Unfinished` or `AlreadyRunning`; `NotOurProgress` if a
-    /// file with that name exists that this program did not create.
+    /// `OutputExists`, `OutputIsInput`, `Unfinished` or `AlreadyRunning`; `OutputAppeared` if an
+    /// output exists that the interrupted run may not overwrite; `NotOurProgress` if a file with
+    /// the name of the progress file exists that this program did not create.
     pub fn claim(location: Location, input: &TableFile, if_exists: IfExists) -> Result<Self, Error> {
-        let refused = || Error::OutputExists { path: location.path().to_owned() };
+        let path = || location.path().to_owned();
         if let Some(found) = location.metadata() {
             location.check_kind(found.file_type())?;
             if same_file(&found, input.file()) {
-                return Err(Error::OutputIsInput { path: location.path().to_owned() });
+                return Err(Error::OutputIsInput { path: path() });
             }
             if if_exists == IfExists::Refuse {
-                return Err(refused());
+                return Err(Error::OutputExists { path: path() });
             }
         }
         let (mut progress, created) = ProgressFile::lock(&location)?;
         let earlier = progress.read_header(&location)?;
-        // A run killed while it gives the output its name leaves an empty file.
-        let exists = location.metadata().is_some_and(|found| earlier.is_none() || found.len() > 0);
         let problem = match (if_exists, earlier) {
             (IfExists::Refuse, Some(_)) => Some(progress.unfinished()),
-            (IfExists::Refuse, None) | (IfExists::Resume, None | Some(false)) if exists => Some(refused()),
+            (IfExists::Refuse | IfExists::Resume, None) if location.exists() => {
+                Some(Error::OutputExists { path: path() })
+            }
+            (IfExists::Resume, Some(false)) if location.exists() => Some(Error::OutputAppeared { path: path() }),
             _ => None,
         };
         if let Some(problem) = problem {
@@ -123,7 +126,7 @@ impl OutputFile {
         if if_exists != IfExists::Resume || earlier.is_none() {
             progress.start_new(overwrite).map_err(|error| not_written(location.path(), &error))?;
         }
-        Ok(Self { location, progress, overwrite, is_change: false })
+        Ok(Self { location, progress, overwrite, before: None })
     }
 
     /// Claims an existing output, to change it.
@@ -136,6 +139,7 @@ impl OutputFile {
     /// `NotOurProgress`.
     pub fn claim_existing(location: Location) -> Result<Self, Error> {
         let (mut progress, created) = ProgressFile::lock(&location)?;
+        let before = location.metadata();
         if let Err(error) = location.open() {
             if created {
                 progress.remove();
@@ -147,7 +151,7 @@ impl OutputFile {
             return Err(progress.unfinished());
         }
         progress.start_new(false).map_err(|error| not_written(location.path(), &error))?;
-        Ok(Self { location, progress, overwrite: true, is_change: true })
+        Ok(Self { location, progress, overwrite: true, before })
     }
 
     /// Returns the path of the output.
@@ -194,34 +198,36 @@ impl OutputFile {
     /// When this returns, the output is on disk.
     ///
     /// # Errors
-    /// `NotWritten`; `OutputExists` if another program created a file with this name meanwhile.
+    /// `NotWritten`; `OutputAppeared` if another program created a file with this name meanwhile;
+    /// `OutputChanged` if another program wrote the output that is being changed.
     pub fn commit(&self, partial: PartialFile<'_>, input: &TableFile) -> Result<(), Error> {
         let (folder, name) = (&self.location.folder, &self.location.name);
         let failed = |error: io::Error| not_written(self.path(), &error);
         input.permissions().and_then(|allowed| partial.file.set_permissions(allowed)).map_err(failed)?;
         partial.file.sync_all().map_err(failed)?;
-        // Renaming would replace a file that another program created meanwhile; creating the name
-        // first does not.
-        let reserved = !self.overwrite;
-        if reserved && self.location.metadata().is_none_or(|found| found.len() > 0) {
+        if let Some(before) = &self.before
+            && !self.location.metadata().is_some_and(|found| is_unchanged(before, &found))
+        {
+            return Err(Error::OutputChanged { path: self.path().to_owned() });
+        }
+        if !self.overwrite {
+            // Renaming would replace a file that another program created meanwhile; creating the
+            // name first does not.
             self.location.open_with(OpenOptions::new().write(true).create_new(true)).map_err(|error| {
                 match error.kind() {
-                    io::ErrorKind::AlreadyExists => Error::OutputExists { path: self.path().to_owned() },
+                    io::ErrorKind::AlreadyExists => Error::OutputAppeared { path: self.path().to_owned() },
                     _ => failed(error),
                 }
             })?;
         }
         if let Err(error) = partial.inner.replace(name) {
-            if reserved {
+            if !self.overwrite {
                 let _ = folder.remove_file(name);
             }
             return Err(failed(error));
         }
-        // After a power cut either the output or the progress file must exist. Some file systems do
-        // not support this.
-        if let Err(error) = folder.open(".").and_then(|folder| folder.sync_all()) {
-            tracing::debug!(%error, "the folder could not be written to the disk");
-        }
+        // After a power cut either the output or the progress file must exist.
+        sync_folder(folder);
         self.discard();
         Ok(())
     }
@@ -234,7 +240,7 @@ impl OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        if self.is_change {
+        if self.before.is_some() {
             self.discard();
         }
     }
@@ -333,6 +339,21 @@ pub struct PartialFile<'output> {
 impl PartialFile<'_> {
     pub(crate) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
+    }
+}
+
+/// Returns whether a file is the same and was not written in between.
+fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
+    let version = |file: &Metadata| (file.dev(), file.ino(), file.len(), file.modified().ok());
+    version(before) == version(now)
+}
+
+/// Writes the names in a folder to the disk. Some file systems do not support this.
+fn sync_folder(folder: &Dir) {
+    #[cfg(test)]
+    tests::note_sync(folder);
+    if let Err(error) = folder.open(".").and_then(|folder| folder.sync_all()) {
+        tracing::debug!(%error, "the folder could not be written to the disk");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Outputs and the files next to them, in every order of events.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,19 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{CsvOptions, NewColumn, Projection, ValueKind};
+
+thread_local! {
+    /// The names in the folder at each time it was written to the disk.
+    static SYNCED: RefCell<Vec<Vec<String>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Called before a folder is written to the disk.
+pub(super) fn note_sync(folder: &Dir) {
+    let names = folder.entries().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    SYNCED.with_borrow_mut(|synced| synced.push(names));
+}
 
 /// A folder with the input `in.csv`, and the name of its output.
 struct Project(TempDir);
@@ -92,6 +106,17 @@ fn an_output_appears_whole_and_nothing_else_is_left() {
 }
 
 #[test]
+fn the_name_of_the_output_is_on_disk_before_the_progress_file_is_removed() {
+    let project = Project::new();
+    project.finish(&project.claim(IfExists::Refuse).unwrap()).unwrap();
+    let change = OutputFile::claim_existing(project.location()).unwrap();
+    project.finish(&change).unwrap();
+    let expected = ["in.csv", OUTPUT, PROGRESS].map(str::to_owned).to_vec();
+    assert_eq!(SYNCED.take(), [expected.clone(), expected]);
+    assert_eq!(project.names(), ["in.csv", OUTPUT]);
+}
+
+#[test]
 fn files_of_others_are_left_alone() {
     for content in ["1. milk\n", "{\"local_model_mcp\":1}\n"] {
         for if_exists in [IfExists::Refuse, IfExists::Overwrite, IfExists::Resume] {
@@ -146,19 +171,48 @@ fn resuming_never_replaces_an_output_unless_the_run_was_to_overwrite_it() {
     fs::remove_file(project.path(OUTPUT)).unwrap();
     interrupt(project.claim(IfExists::Refuse).unwrap());
     project.write(OUTPUT, "mine");
-    assert!(matches!(project.claim(IfExists::Resume).unwrap_err(), Error::OutputExists { .. }));
+    assert!(matches!(project.claim(IfExists::Resume).unwrap_err(), Error::OutputAppeared { .. }));
     assert_eq!(project.read(OUTPUT), "mine");
 }
 
 #[test]
 fn a_file_that_appears_during_the_run_is_not_replaced() {
+    // An empty file may belong to a program that is about to write it.
+    for content in ["mine", ""] {
+        let project = Project::new();
+        let output = project.claim(IfExists::Refuse).unwrap();
+        project.write(OUTPUT, content);
+        assert!(matches!(project.finish(&output).unwrap_err(), Error::OutputAppeared { .. }));
+        interrupt(output);
+        assert!(matches!(project.claim(IfExists::Resume).unwrap_err(), Error::OutputAppeared { .. }));
+        assert_eq!(project.read(OUTPUT), content);
+        fs::rename(project.path(OUTPUT), project.path("moved.csv")).unwrap();
+        project.finish(&project.claim(IfExists::Resume).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_appears_during_the_run_is_replaced_with_overwrite() {
     let project = Project::new();
-    let output = project.claim(IfExists::Refuse).unwrap();
+    let output = project.claim(IfExists::Overwrite).unwrap();
     project.write(OUTPUT, "mine");
-    assert!(matches!(project.finish(&output).unwrap_err(), Error::OutputExists { .. }));
-    assert_eq!(project.read(OUTPUT), "mine");
-    drop(output);
-    project.finish(&project.claim(IfExists::Overwrite).unwrap()).unwrap();
+    project.finish(&output).unwrap();
+    assert_eq!(project.read(OUTPUT), "text,prediction\nhello,new\n");
+}
+
+#[test]
+fn a_change_does_not_replace_what_another_program_wrote_meanwhile() {
+    for replaced in [false, true] {
+        let project = Project::new();
+        project.write(OUTPUT, "before");
+        let change = OutputFile::claim_existing(project.location()).unwrap();
+        if replaced {
+            fs::rename(project.path(OUTPUT), project.path("moved.csv")).unwrap();
+        }
+        project.write(OUTPUT, "meanwhile");
+        assert!(matches!(project.finish(&change).unwrap_err(), Error::OutputChanged { .. }));
+        assert_eq!(project.read(OUTPUT), "meanwhile");
+    }
 }
 
 #[test]
