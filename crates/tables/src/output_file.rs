@@ -265,6 +265,8 @@ impl ProgressFile {
                 },
                 Err(error) => return Err(failed(error)),
             };
+            #[cfg(test)]
+            tests::before_lock();
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {

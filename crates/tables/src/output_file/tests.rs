@@ -15,6 +15,14 @@ use crate::{CsvOptions, NewColumn, Projection, ValueKind};
 thread_local! {
     /// The names in the folder at each time it was written to the disk.
     static SYNCED: RefCell<Vec<Vec<String>>> = const { RefCell::new(Vec::new()) };
+    /// What happens between opening a progress file and locking it.
+    static BEFORE_LOCK: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+pub(super) fn before_lock() {
+    if let Some(action) = BEFORE_LOCK.take() {
+        action();
+    }
 }
 
 /// Called before a folder is written to the disk.
@@ -238,6 +246,17 @@ fn an_output_that_is_to_be_overwritten_cannot_be_changed_before() {
     project.write(OUTPUT, "old");
     interrupt(project.claim(IfExists::Overwrite).unwrap());
     assert!(matches!(OutputFile::claim_existing(project.location()).unwrap_err(), Error::Unfinished { .. }));
+}
+
+#[test]
+fn the_lock_of_a_progress_file_that_was_removed_meanwhile_does_not_count() {
+    let project = Project::new();
+    project.write(OUTPUT, "old");
+    let first = OutputFile::claim_existing(project.location()).unwrap();
+    BEFORE_LOCK.set(Some(Box::new(|| drop(first))));
+    let _second = OutputFile::claim_existing(project.location()).unwrap();
+    assert_eq!(project.names(), ["in.csv", OUTPUT, PROGRESS]);
+    assert!(matches!(OutputFile::claim_existing(project.location()).unwrap_err(), Error::AlreadyRunning { .. }));
 }
 
 #[test]
