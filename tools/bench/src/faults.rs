@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::corpus::distinct_texts;
 use crate::percentiles::{MemorySample, memory_slope};
 use crate::server::{Candidate, Server, Wire, id, tool_call};
-use crate::{markdown_table, system};
+use crate::system;
 
 /// Number of unanswered requests at which the client waits.
 const WINDOW: usize = 48;
@@ -68,17 +68,6 @@ pub(crate) fn run(candidate: &Candidate, seed: u64, duration: Duration, calls: u
     report.slope_mb_per_min = memory_slope(&samples);
     report.duration_s = started.elapsed().as_secs_f64();
     Ok(report)
-}
-
-impl FaultReport {
-    pub(crate) fn table(&self) -> comfy_table::Table {
-        let mut table = markdown_table(["figure", "value"]);
-        let fields = serde_json::to_value(self).unwrap_or_default();
-        for (name, value) in fields.as_object().into_iter().flatten() {
-            table.add_row([name.replace('_', " "), value.to_string()]);
-        }
-        table
-    }
 }
 
 /// A client in the middle of its calls closes its input and reads its answers, or closes both ends.

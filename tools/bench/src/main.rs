@@ -11,12 +11,16 @@
 
 mod baseline;
 mod corpus;
+mod corrections;
 mod faults;
+mod file_jobs;
 mod percentiles;
 mod pieces;
 mod server;
 mod soak;
 mod speed;
+#[cfg(target_os = "linux")]
+mod swaps;
 mod system;
 
 use std::ffi::OsString;
@@ -63,7 +67,17 @@ enum Command {
     Soak {
         #[arg(long, value_name = "S", default_value_t = 600)]
         seconds: u64,
+        /// Also classify a file during every second turn of ten seconds
+        #[arg(long)]
+        files: bool,
     },
+    /// Corrections of one output from several servers, some of which are killed: none may be lost
+    Corrections(corrections::CorrectionArgs),
+    /// Many file jobs with progress: no message about a call may follow its answer
+    FileJobs(file_jobs::FileJobArgs),
+    /// File jobs in a folder that is swapped with a link to the outside: none may get there
+    #[cfg(target_os = "linux")]
+    Swaps(swaps::SwapArgs),
     /// Calls mixed with cancellations, invalid lines, repeated ids and clients that disconnect
     Faults {
         /// Minimum number of calls
@@ -96,16 +110,29 @@ fn main() -> anyhow::Result<()> {
             let report = speed::run(&candidates, &target, &library_cache, &arguments)?;
             print(&report, &report.table(), target.json)
         }
-        Command::Soak { seconds } => {
-            let reports = soak::run(&candidates, Duration::from_secs(seconds))?;
+        Command::Soak { seconds, files } => {
+            let reports = soak::run(&candidates, Duration::from_secs(seconds), files)?;
             print(&reports, &soak::table(&reports), target.json)
         }
         Command::Faults { calls, seconds, seed } => {
             for candidate in &candidates {
                 let report = faults::run(candidate, seed, Duration::from_secs(seconds), calls)?;
-                print(&report, &report.table(), target.json)?;
+                print(&report, &figures(&report), target.json)?;
             }
             Ok(())
+        }
+        Command::Corrections(arguments) => {
+            let report = corrections::run(&candidates[0], &arguments)?;
+            print(&report, &figures(&report), target.json)
+        }
+        Command::FileJobs(arguments) => {
+            let report = file_jobs::run(&candidates[0], &arguments)?;
+            print(&report, &figures(&report), target.json)
+        }
+        #[cfg(target_os = "linux")]
+        Command::Swaps(arguments) => {
+            let report = swaps::run(&candidates[0], &arguments)?;
+            print(&report, &figures(&report), target.json)
         }
         Command::Pieces => {
             let report = pieces::run(&target, &library_cache)?;
@@ -122,6 +149,16 @@ fn print(report: &impl Serialize, table: &comfy_table::Table, as_json: bool) -> 
 /// Reports the current step on stderr, since a whole run takes minutes.
 fn progress(step: &str) {
     let _ = writeln!(std::io::stderr().lock(), "measuring {step} …");
+}
+
+/// Returns a table with one row for each field of a report.
+fn figures(report: &impl Serialize) -> comfy_table::Table {
+    let mut table = markdown_table(["figure", "value"]);
+    let fields = serde_json::to_value(report).unwrap_or_default();
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        table.add_row([name.replace('_', " "), value.to_string()]);
+    }
+    table
 }
 
 /// Returns an empty table in Markdown's form with one column for each heading.

@@ -38,7 +38,17 @@ impl Candidate {
     }
 
     pub(crate) fn start(&self, wire: Wire) -> anyhow::Result<Server> {
+        self.start_command(Command::new(&self.executable), wire)
+    }
+
+    /// Starts a server whose tool calls may use the files of a folder.
+    pub(crate) fn start_in(&self, project: &Path, wire: Wire) -> anyhow::Result<Server> {
         let mut command = Command::new(&self.executable);
+        command.env("CLAUDE_PROJECT_DIR", project);
+        self.start_command(command, wire)
+    }
+
+    fn start_command(&self, mut command: Command, wire: Wire) -> anyhow::Result<Server> {
         command.arg("serve").arg("--cache-dir").arg(&self.cache_dir).args(&self.arguments).stderr(Stdio::inherit());
         let started = Instant::now();
         let (child, writer, reader) =
@@ -54,6 +64,14 @@ pub(crate) enum Wire {
     Pipes,
     /// As Node, and so Claude Code, connects them.
     Sockets,
+}
+
+/// How a server is ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Kill,
+    Terminate,
+    CloseInput,
 }
 
 pub(crate) struct Server {
@@ -135,6 +153,30 @@ impl Server {
         self.reader.read_to_string(&mut answers).context("cannot read the server's answers")?;
         self.wait()?;
         Ok(answers.lines().map(str::to_owned).collect())
+    }
+
+    /// Ends the server and returns the lines that it had written. The last one may be incomplete.
+    pub(crate) fn end(&mut self, end: End) -> anyhow::Result<Vec<String>> {
+        let mut answers = Vec::new();
+        match end {
+            End::CloseInput => return self.last_answers(),
+            End::Kill => self.child.kill().context("cannot kill the server")?,
+            End::Terminate => self.terminate()?,
+        }
+        self.reader.read_to_end(&mut answers).context("cannot read the server's answers")?;
+        self.child.wait().context("cannot wait for the server")?;
+        Ok(String::from_utf8_lossy(&answers).lines().map(str::to_owned).collect())
+    }
+
+    #[cfg(unix)]
+    fn terminate(&self) -> anyhow::Result<()> {
+        use rustix::process::{Pid, Signal, kill_process};
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("cannot signal the server")
+    }
+
+    #[cfg(not(unix))]
+    fn terminate(&mut self) -> anyhow::Result<()> {
+        self.child.kill().context("cannot kill the server")
     }
 
     /// Closes both ends, regardless of calls in flight, and waits for the process.
