@@ -50,7 +50,7 @@ pub struct LabeledPrediction {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<WordWeight>")]
     pub explanation: Option<Vec<WordWeight>>,
-    /// True if below the model's threshold: check it yourself.
+    /// True if the model is unsure: check it yourself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
 }
@@ -154,7 +154,7 @@ impl ModelInfo {
             (Some(applying), ..) => applying.is_empty(),
             (None, Some(confidence), Some(threshold)) => confidence < threshold,
             _ => false,
-        };
+        } || prediction.is_unfamiliar;
         answer
     }
 
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn scores(scores: [f32; 3]) -> Prediction {
-        Prediction { outcome: Outcome::Scores(scores.into()), tokens: 9, tokens_read: 8 }
+        Prediction { outcome: Outcome::Scores(scores.into()), tokens: 9, tokens_read: 8, is_unfamiliar: false }
     }
 
     fn label(task: Task, threshold: Option<f32>, values: [f32; 3]) -> LabeledPrediction {
@@ -237,6 +237,12 @@ mod tests {
     }
 
     #[test]
+    fn an_unfamiliar_text_is_uncertain_whatever_its_score() {
+        let prediction = Prediction { is_unfamiliar: true, ..scores([0.0, 1.0, 0.0]) };
+        assert!(model(Task::SingleLabel, None).label(&Input::single("x"), &prediction).uncertain);
+    }
+
+    #[test]
     fn labels_at_the_threshold_apply_and_having_none_is_uncertain() {
         let applying = |threshold| {
             let answer = label(Task::MultiLabel, threshold, [0.5, 0.9, 0.1]);
@@ -250,7 +256,8 @@ mod tests {
     fn entities_carry_their_slice_of_the_text() {
         let entity = |label: &str, start, end, score| Entity { label: label.into(), start, end, score };
         let found = [entity("PER", 0, 4, 0.9), entity("LOC", 8, 12, 0.6), entity("PER", 8, 12, 0.8)];
-        let prediction = Prediction { outcome: Outcome::Entities(found.into()), tokens: 5, tokens_read: 5 };
+        let outcome = Outcome::Entities(found.into());
+        let prediction = Prediction { outcome, tokens: 5, tokens_read: 5, is_unfamiliar: false };
         let answer = model(Task::Tagging, None).label(&Input::single("Zoë→ in Köln"), &prediction);
         assert_eq!((answer.prediction.as_str(), answer.confidence), ("PER, LOC", Some(0.6)));
         let slices: Vec<_> = answer.entities.unwrap().into_iter().map(|span| span.text).collect();

@@ -195,6 +195,7 @@ impl Pipeline {
             outcome: Outcome::Entities(entities.into()),
             tokens: (tokens.len() + special) as u32,
             tokens_read: tokens_read as u32,
+            is_unfamiliar: false,
         })
     }
 
@@ -269,5 +270,6 @@ fn prediction(scores: Vec<f32>, encoded: &Encoded) -> Prediction {
         outcome: Outcome::Scores(scores.into()),
         tokens: encoded.tokens as u32,
         tokens_read: encoded.tokens_read as u32,
+        is_unfamiliar: false,
     }
 }

@@ -61,6 +61,10 @@ pub struct Prediction {
     pub tokens: u32,
     /// Tokens that the model read; fewer than `tokens` if the input was truncated.
     pub tokens_read: u32,
+    /// Whether the input is unlike everything that the model learned from. Only models that can
+    /// tell set it.
+    #[serde(default)]
+    pub is_unfamiliar: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -84,7 +84,8 @@ mod tests {
 
     fn result(key: u8, hits: u32) -> SavedResult {
         let scores = [0.1 + f32::from(key) / 3.0, 1.0 / 3.0, f32::MIN_POSITIVE].into();
-        let prediction = Prediction { outcome: Outcome::Scores(scores), tokens: 9, tokens_read: 8 };
+        let prediction =
+            Prediction { outcome: Outcome::Scores(scores), tokens: 9, tokens_read: 8, is_unfamiliar: false };
         SavedResult { input: [key; 32], hits, prediction }
     }
 
@@ -100,7 +101,8 @@ mod tests {
     fn entities_are_restored() {
         let folder = tempfile::tempdir().unwrap();
         let entity = Entity { label: "PER".into(), start: 3, end: 7, score: 1.0 / 3.0 };
-        let prediction = Prediction { outcome: Outcome::Entities([entity].into()), tokens: 4, tokens_read: 4 };
+        let outcome = Outcome::Entities([entity].into());
+        let prediction = Prediction { outcome, tokens: 4, tokens_read: 4, is_unfamiliar: false };
         let saved = SavedResult { input: [1; 32], hits: 2, prediction };
         save(folder.path(), &MODEL, vec![saved.clone()]).unwrap();
         assert_eq!(load(folder.path(), &MODEL), [SavedResult { hits: 1, ..saved }]);
