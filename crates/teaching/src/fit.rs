@@ -1,0 +1,167 @@
+//! One fit: from the examples of a pool to a head on the disk, and what changed by it.
+
+use learning::{Row, Teaching};
+
+use crate::digest::Digest;
+use crate::encode::Encode;
+use crate::error::Error;
+use crate::pool::{Examples, Pool};
+use crate::state::{RoundFacts, State, TaughtHead};
+use crate::vectors::Vectors;
+use crate::watch::{Stage, Watch};
+
+/// A text whose familiarity is in this share of the least familiar ones of the file is marked
+/// uncertain.
+const UNFAMILIAR_SHARE: f64 = 0.01;
+/// Labels among which nothing moved before teaching may stop.
+const SETTLED_LABELS: usize = 30;
+/// The share of the sample that may change while "nothing moves".
+const SETTLED_SHARE: f64 = 0.02;
+/// Rounds that are kept.
+const MAX_ROUNDS: usize = 100;
+
+/// A label that looks wrong.
+pub(crate) struct Doubt {
+    pub item: usize,
+    pub likely: String,
+}
+
+/// The head after a fit, with its predictions for the pool.
+pub(crate) struct Fit {
+    pub head: TaughtHead,
+    /// Digest of the head's file.
+    pub digest: String,
+    pub probabilities: Vec<Vec<f32>>,
+    pub doubts: Vec<Doubt>,
+    /// Whether the head is another one than before.
+    pub is_new: bool,
+}
+
+/// The parts of a fit.
+pub(crate) struct Fitting<'a> {
+    pub pool: &'a Pool,
+    pub vectors: &'a mut Vectors,
+    pub encode: &'a dyn Encode,
+    pub watch: &'a Watch<'a>,
+}
+
+impl Fitting<'_> {
+    /// Fits the examples, unless the head on the disk was fitted on the same ones. Returns `None`
+    /// while fewer than two labels have examples. The caller writes head and state.
+    ///
+    /// # Errors
+    /// `Cancelled`, or vectors that nothing can be learned from.
+    pub(crate) fn fit(
+        &mut self,
+        state: &mut State,
+        examples: &Examples,
+        before: Option<(TaughtHead, String)>,
+    ) -> Result<Option<Fit>, Error> {
+        if examples.labels.len() < 2 {
+            return Ok(None);
+        }
+        self.watch.at(Stage::Learning, 0)?;
+        let names = self.label_names(state, &examples.labels)?;
+        if let Some((head, digest)) = before.as_ref().filter(|(head, _)| head.taught_sha256 == examples.sha256) {
+            let probabilities = self.pool.rows.iter().map(|row| head.head.probabilities(row)).collect();
+            let (head, digest) = (head.clone(), digest.clone());
+            return Ok(Some(Fit { head, digest, probabilities, doubts: Vec::new(), is_new: false }));
+        }
+        let cancellation = self.watch.cancellation;
+        let teaching = Teaching {
+            labels: &examples.given,
+            label_count: examples.labels.len(),
+            label_names: Some(&names),
+            seed: state.seed,
+            ..Teaching::new(&self.pool.rows)
+        };
+        let fitted = learning::fit(&teaching, &|| cancellation.is_cancelled())?;
+        state.head = fitted.chosen.first().and_then(|&best| Some(fitted.candidates.get(best)?.name.clone()));
+        let mut head =
+            TaughtHead::new(state.encoder.clone(), examples.labels.clone(), examples.sha256.clone(), fitted.head);
+        head.least_familiarity = self.least_familiarity(&head);
+        let probabilities: Vec<Vec<f32>> = self.pool.rows.iter().map(|row| head.head.probabilities(row)).collect();
+        let moved = before.map_or(1.0, |(before, _)| self.moved(&before, &head, &probabilities));
+        state.rounds.push(RoundFacts { labels: examples.given.len(), moved });
+        state.rounds.drain(..state.rounds.len().saturating_sub(MAX_ROUNDS));
+        let doubt = |doubt: &learning::Suspicion| Doubt {
+            item: doubt.row,
+            likely: examples.labels.get(doubt.likely).cloned().unwrap_or_default(),
+        };
+        let doubts = fitted.suspicious.iter().map(doubt).collect();
+        Ok(Some(Fit { head, digest: String::new(), probabilities, doubts, is_new: true }))
+    }
+
+    /// Returns the rows of the names and meanings of labels.
+    pub(crate) fn label_names(&mut self, state: &State, labels: &[String]) -> Result<Vec<Row>, Error> {
+        let text = |name: &String| {
+            let meaning = state.labels.iter().find(|label| label.name == *name).and_then(|label| label.meaning.clone());
+            // Names are often written as identifiers.
+            let words = name.replace(['_', '-'], " ");
+            meaning.map_or(words.clone(), |meaning| format!("{words}: {meaning}"))
+        };
+        let texts: Vec<String> = labels.iter().map(text).collect();
+        let digests: Vec<Digest> = texts.iter().map(|text| Digest::of(text)).collect();
+        let both = digests.iter().copied().zip(texts.iter().map(String::as_str));
+        self.vectors.add(both, self.encode, self.watch)?;
+        Ok(digests.iter().zip(&texts).map(|(digest, text)| self.vectors.row(digest, text)).collect())
+    }
+
+    /// Returns the familiarity below which a text is unlike those of the file.
+    fn least_familiarity(&self, head: &TaughtHead) -> f32 {
+        let sampled = self.pool.items.iter().zip(&self.pool.rows).filter(|(item, _)| item.rows > 0);
+        let mut found: Vec<f32> = sampled.map(|(_, row)| head.head.familiarity(row)).collect();
+        found.sort_by(f32::total_cmp);
+        // Examples alone are not a sample of anything.
+        found.get((UNFAMILIAR_SHARE * found.len() as f64) as usize).copied().unwrap_or(-1.0)
+    }
+
+    /// Returns the share of the pool whose predicted label changed.
+    fn moved(&self, before: &TaughtHead, now: &TaughtHead, probabilities: &[Vec<f32>]) -> f64 {
+        let changed = |(row, now_scores): (&Row, &Vec<f32>)| {
+            before.labels[best(&before.head.probabilities(row))] != now.labels[best(now_scores)]
+        };
+        let changed = self.pool.rows.iter().zip(probabilities).filter(|pair| changed(*pair)).count();
+        changed as f64 / self.pool.rows.len().max(1) as f64
+    }
+}
+
+/// Returns whether the last labels changed next to nothing.
+pub(crate) fn is_settled(rounds: &[RoundFacts]) -> bool {
+    let Some(last) = rounds.last() else { return false };
+    let mut moved = 0.0;
+    for (number, round) in rounds.iter().enumerate().rev() {
+        moved += round.moved;
+        let before = number.checked_sub(1).map(|before| rounds[before].labels);
+        if moved > SETTLED_SHARE {
+            return false;
+        }
+        if before.is_some_and(|before| last.labels >= before + SETTLED_LABELS) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Returns the number of the largest score.
+pub(crate) fn best(scores: &[f32]) -> usize {
+    (0..scores.len()).fold(0, |best, number| if scores[number] > scores[best] { number } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounds(rounds: &[(usize, f64)]) -> Vec<RoundFacts> {
+        rounds.iter().map(|&(labels, moved)| RoundFacts { labels, moved }).collect()
+    }
+
+    #[test]
+    fn teaching_has_settled_once_thirty_labels_moved_nothing() {
+        assert!(!is_settled(&rounds(&[])));
+        assert!(!is_settled(&rounds(&[(20, 1.0), (35, 0.01)])), "15 labels are not enough");
+        assert!(is_settled(&rounds(&[(20, 1.0), (35, 0.01), (50, 0.01)])));
+        assert!(!is_settled(&rounds(&[(20, 1.0), (35, 0.015), (50, 0.01)])));
+        assert!(is_settled(&rounds(&[(20, 1.0), (50, 0.02)])));
+    }
+}

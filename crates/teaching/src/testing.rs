@@ -1,0 +1,86 @@
+//! A scripted encoder for tests: a text's vector is the sum of its words' vectors, and the script
+//! counts.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use classifier::{Cancellation, Error};
+use sha2::{Digest as _, Sha256};
+
+use crate::encode::{Encode, Encoded};
+
+/// Numbers of a sentence vector and of a state.
+const DIMENSIONS: (usize, usize) = (32, 8);
+/// The scripted encoder reads one token per word, and this many.
+pub const MAX_TOKENS: usize = 64;
+
+/// The script of the encoder, and a record of what it did.
+#[derive(Default)]
+pub struct ScriptedEncoder {
+    /// Distinguishes this encoder from others.
+    pub version: u8,
+    /// Texts that were encoded.
+    pub encoded: AtomicUsize,
+    /// Cancels every call for many texts once it has begun, as a person would.
+    pub cancels: AtomicBool,
+}
+
+impl ScriptedEncoder {
+    /// Returns the number of texts encoded so far.
+    pub fn encoded(&self) -> usize {
+        self.encoded.load(Ordering::SeqCst)
+    }
+
+    fn vector(&self, text: &str, dimensions: usize) -> Vec<f32> {
+        let mut sum = vec![0.0; dimensions];
+        let lower = text.to_lowercase();
+        let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        for word in words.chain(["."]) {
+            let digest = Sha256::new_with_prefix([self.version]).chain_update(word).finalize();
+            let numbers = digest.iter().map(|byte| f32::from(*byte) / 127.5 - 1.0);
+            sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+        }
+        let length = sum.iter().map(|number| number * number).sum::<f32>().sqrt();
+        sum.iter().map(|number| number / length).collect()
+    }
+}
+
+impl Encode for ScriptedEncoder {
+    fn digest(&self) -> Result<[u8; 32], Error> {
+        Ok([self.version; 32])
+    }
+
+    fn max_tokens(&self) -> Result<usize, Error> {
+        Ok(MAX_TOKENS)
+    }
+
+    fn encode(&self, text: &str, with_state: bool, cancellation: &Cancellation) -> Result<Encoded, Error> {
+        if cancellation.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        self.encoded.fetch_add(1, Ordering::SeqCst);
+        let words = text.split_whitespace().count();
+        Ok(Encoded {
+            sentence: self.vector(text, DIMENSIONS.0),
+            state: with_state.then(|| self.vector(text, DIMENSIONS.1)),
+            tokens: words as u32,
+            tokens_read: words.min(MAX_TOKENS) as u32,
+        })
+    }
+
+    fn encode_all(
+        &self,
+        texts: &[&str],
+        cancellation: &Cancellation,
+        done: &dyn Fn(usize),
+    ) -> Result<Vec<Encoded>, Error> {
+        let one = |(number, text): (usize, &&str)| {
+            let encoded = self.encode(text, true, cancellation);
+            done(number + 1);
+            if self.cancels.load(Ordering::SeqCst) {
+                cancellation.cancel();
+            }
+            encoded
+        };
+        texts.iter().enumerate().map(one).collect()
+    }
+}

@@ -1,0 +1,67 @@
+//! A taught model as the engine loads and runs it.
+
+use classifier::{Cancellation, Input, LabeledPrediction, Task};
+
+use crate::{Project, right_label, row};
+
+fn ask(project: &Project, text: &str) -> LabeledPrediction {
+    let mut model = project.teacher.loader("mine").load().unwrap();
+    let input = Input::single(text);
+    let prediction = model.first.predict(&input, &Cancellation::default()).unwrap();
+    model.info.label(&input, &prediction)
+}
+
+#[test]
+fn a_taught_model_is_found_by_a_later_session_and_answers() {
+    let project = Project::new(300);
+    let round = project.start();
+    assert!(project.teacher.names().is_empty(), "nothing can be served yet");
+    let mut round = project.answer(&round);
+    for _ in 0..3 {
+        round = project.answer(&round);
+    }
+    let later = project.later_session();
+    assert_eq!(later.names(), ["mine"]);
+    let model = later.loader("mine").load().unwrap();
+    assert_eq!((model.info.task, model.info.labels.len()), (Task::SingleLabel, 3));
+    assert_eq!(model.info.threshold, None);
+    assert_eq!(model.info.description.unwrap(), "Taught with 65 labelled rows. Not audited in this state.");
+    let right = (1..=300).filter(|&number| ask(&project, &row(number).0).prediction == right_label(number as u64));
+    assert!(right.count() > 270);
+}
+
+#[test]
+fn the_audit_sets_threshold_description_and_digest() {
+    let project = Project::new(300);
+    project.taught(60);
+    let before = project.teacher.loader("mine").load().unwrap().info;
+    let statement = project.audited(3, 0.1).statement.unwrap();
+    let after = project.teacher.loader("mine").load().unwrap().info;
+    assert_eq!(after.threshold, statement.threshold);
+    assert_eq!(after.description.unwrap(), format!("{} {}", statement.agreement(), statement.promise(None)));
+    assert_eq!(after.digest, before.digest, "the scores are the same");
+    project.answer(&project.teach(&crate::labels_of(&[])).unwrap());
+    assert_ne!(project.teacher.loader("mine").load().unwrap().info.digest, before.digest);
+}
+
+#[test]
+fn a_text_unlike_everything_taught_is_uncertain() {
+    let project = Project::new(300);
+    project.taught(60);
+    assert!(!ask(&project, &row(5).0).uncertain);
+    assert!(ask(&project, "quantum chromodynamics lattice spinor").uncertain);
+}
+
+#[test]
+fn a_pair_and_labels_of_the_caller_are_refused() {
+    let project = Project::new(100);
+    project.taught(20);
+    let mut model = project.teacher.loader("mine").load().unwrap();
+    let pair = Input { text_pair: Some("b".into()), ..Input::single("a") };
+    let labels = Input { labels: vec!["x".into()], ..Input::single("a") };
+    for input in [pair, labels] {
+        assert!(model.first.predict(&input, &Cancellation::default()).is_err());
+    }
+    let mut replica = model.replicas.replica(1).unwrap();
+    assert!(replica.predict(&Input::single("a"), &Cancellation::default()).is_ok());
+}
