@@ -60,11 +60,8 @@ fn soak(name: String, server: &mut Server, duration: Duration, files: bool) -> a
     while started.elapsed() < duration {
         if files && turn.elapsed() > TURN {
             with_file = !with_file;
-            if with_file {
-                start_file_job(server)?
-            } else {
-                cancel_file_job(server)?
-            }
+            let switched = if with_file { start_file_job(server) } else { cancel_file_job(server) };
+            switched?;
             turn = Instant::now();
         }
         let batch = server.in_flight(&predictions(&mixed_texts(calls as u64)), IN_FLIGHT)?;
