@@ -43,8 +43,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         let mut running = job.start(engine);
         tokio::select! {
             outcome = watched(&mut running) => outcome,
-            // Dropping the job stops it; the finished rows are kept.
-            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted; run the same command with `--resume` to continue")),
+            _ = tokio::signal::ctrl_c() => running.stop_and_wait().await.map_err(|_| interrupted(arguments.overwrite)),
         }
     });
     runtime.shutdown_background();
@@ -54,6 +53,11 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
     let text = if is_json { Value::Object(fields).to_string() } else { aligned_text(&fields) };
     print(format!("{text}\n").as_bytes())?;
     Ok(if summary.failed.count > 0 { Outcome::SomeFailed } else { Outcome::Done })
+}
+
+fn interrupted(overwriting: bool) -> anyhow::Error {
+    let flag = if overwriting { "`--resume` in place of `--overwrite`" } else { "`--resume`" };
+    anyhow!("interrupted; run the same command with {flag} to continue")
 }
 
 /// Waits for the end of a job and shows a progress bar if stderr is a terminal.

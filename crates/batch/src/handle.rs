@@ -15,6 +15,9 @@ use crate::error::Error;
 
 /// Files that a process works on at a time. Each has a thread and some rows in the engine.
 const DEFAULT_SLOTS: usize = 4;
+/// How long a stopped job may take to write its finished rows. It needs a few milliseconds, unless
+/// the disk is slow.
+const MAX_STOP: Duration = Duration::from_secs(2);
 /// A rate measured over less time is meaningless.
 const MIN_RATE_SECONDS: f64 = 0.2;
 
@@ -110,6 +113,15 @@ impl<T> JobHandle<T> {
     /// Stops the job. Finished rows are kept, so that a later run can resume it.
     pub fn stop(&self) {
         self.stop.send_replace(Stop::Keep);
+    }
+
+    /// Stops the job and waits until its finished rows are in the progress file.
+    ///
+    /// # Errors
+    /// [`Error::CANCELLED`] unless the job ended by itself just now.
+    pub async fn stop_and_wait(&mut self) -> Result<T, Error> {
+        self.stop();
+        tokio::time::timeout(MAX_STOP, self.finished()).await.unwrap_or(Err(Error::CANCELLED))
     }
 
     /// Stops the job and removes everything that it wrote.
@@ -245,6 +257,13 @@ mod tests {
         first.stop();
         assert_eq!(first.finished().await, Err(Error::CANCELLED));
         second.progress.wait_for(|progress| progress.done == 1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_blocks_a_thread_of_its_own() {
+        let slots = Slots::new(1);
+        let name = slots.spawn(|_| Ok(thread::current().name().map(str::to_owned))).finished().await;
+        assert_eq!(name, Ok(Some("file".into())));
     }
 
     #[tokio::test]

@@ -4,13 +4,16 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::record::Record;
 use tables::Cell;
 
-/// Rows that a killed process may lose: the journal is flushed after this many.
+/// What a killed process may lose: the journal is flushed after this many rows, or with the first
+/// row after this time.
 const FLUSH_ROWS: u64 = 64;
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Journal {
     file: BufWriter<File>,
@@ -19,6 +22,7 @@ pub(crate) struct Journal {
     /// Where the first record begins.
     start: u64,
     rows: u64,
+    flushed: Instant,
     /// Whether the file was read and its position is not the end.
     was_read: bool,
 }
@@ -44,7 +48,14 @@ impl Journal {
             file.write_all(header.as_bytes()).map_err(failed)?;
         }
         let start = start + header.len() as u64;
-        Ok(Self { file: BufWriter::new(file), path: output.to_owned(), start, rows, was_read: false })
+        Ok(Self {
+            file: BufWriter::new(file),
+            path: output.to_owned(),
+            start,
+            rows,
+            flushed: Instant::now(),
+            was_read: false,
+        })
     }
 
     /// Returns the number of finished rows.
@@ -64,7 +75,11 @@ impl Journal {
         serde_json::to_writer(&mut self.file, record)?;
         self.file.write_all(b"\n")?;
         self.rows += 1;
-        if self.rows.is_multiple_of(FLUSH_ROWS) { self.file.flush() } else { Ok(()) }
+        if self.rows.is_multiple_of(FLUSH_ROWS) || self.flushed.elapsed() >= FLUSH_INTERVAL {
+            self.file.flush()?;
+            self.flushed = Instant::now();
+        }
+        Ok(())
     }
 
     /// Reads the records from the first one on.
@@ -177,6 +192,19 @@ mod tests {
             file.read_to_string(&mut kept).unwrap();
             assert_eq!(kept, content);
         }
+    }
+
+    #[test]
+    fn a_slow_run_writes_every_row_to_the_file() {
+        let file = tempfile::tempfile().unwrap();
+        let mut journal = open(&file, "f").unwrap();
+        let bytes = || file.metadata().unwrap().len();
+        let before = bytes();
+        journal.append(&record("one")).unwrap();
+        assert_eq!(bytes(), before);
+        journal.flushed = Instant::now().checked_sub(FLUSH_INTERVAL).unwrap();
+        journal.append(&record("two")).unwrap();
+        assert!(bytes() > before);
     }
 
     #[test]
