@@ -135,8 +135,14 @@ fn write<'t>(
 ) -> Result<PartialFile<'t>, Error> {
     let columns = OutputColumns::new(output, &CHANGED)?;
     let partial = target.create()?;
-    let added: Vec<Column> =
-        CHANGED.into_iter().filter(|column| columns.has(*column) || *column == Column::CorrectedFrom).collect();
+    let several = decisions.values().any(|decision| matches!(decision, Decision::Labels(_)));
+    let added = |column: &Column| match column {
+        Column::CorrectedFrom => true,
+        // Missing if every row failed.
+        Column::Labels => several || columns.has(Column::Labels),
+        column => columns.has(*column),
+    };
+    let added: Vec<Column> = CHANGED.into_iter().filter(added).collect();
     let mut writer =
         output.writer(target.path(), &partial, added.iter().map(|column| columns.names.added(*column)).collect())?;
     let mut row = 0;
@@ -167,7 +173,7 @@ fn value(column: Column, decision: Option<&Decision>, columns: &OutputColumns, c
     match (column, decision) {
         (Column::Prediction, Some(Decision::Label(label))) => json!(label),
         (Column::Prediction, Some(Decision::Labels(labels))) => json!(labels.first().map_or(NONE, String::as_str)),
-        (Column::Labels, Some(Decision::Labels(labels))) if cell(Column::Labels).is_some() => json!(labels),
+        (Column::Labels, Some(Decision::Labels(labels))) => json!(labels),
         (Column::Value, Some(Decision::Value(value))) => json!(value),
         (Column::Value, _) => json!(cell(Column::Value).and_then(|value| value.parse::<f64>().ok())),
         (Column::Uncertain, decision) => match cell(Column::Uncertain) {
