@@ -57,6 +57,7 @@ pub(crate) fn job_hint(error: &batch::Error) -> &'static str {
     match error {
         batch::Error::FileChanged { .. } => "; run it again with `overwrite`",
         batch::Error::ResumeOther { .. } => "; repeat those, or start again with `overwrite`",
+        batch::Error::OutputMissing { .. } => ", or name the output with `output_path`",
         batch::Error::OutputColumns { .. } => "; classify the file that it was made from",
         _ => "",
     }

@@ -1,6 +1,7 @@
 //! `local_model_predict_file` and `local_model_predict_batch` through the protocol, over the
 //! scripted fake.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -168,6 +169,63 @@ async fn a_call_during_a_file_job_is_answered() {
 }
 
 #[tokio::test]
+async fn four_of_200_file_jobs_run_the_rest_say_that_they_wait_and_calls_go_on() {
+    const JOBS: u64 = 200;
+    let place = Project::new();
+    place.write("in.txt", "held\n");
+    let mut settings = settings();
+    (settings.workers, settings.queue_capacity) = (2, 1);
+    let mut session = Session::with(&place.script, settings, place.root().to_owned());
+    for id in 0..JOBS {
+        let arguments = json!({ "path": "in.txt", "output_path": format!("out{id}.csv") });
+        let mut request = call(id, "local_model_predict_file", arguments);
+        request["params"]["_meta"]["progressToken"] = json!(id);
+        session.send(&request).await;
+    }
+    let (mut open, mut waiting): (HashSet<u64>, HashSet<u64>) = ((0..JOBS).collect(), HashSet::new());
+    let mut predicted = 0;
+    // Only the waiting jobs say so, and calls are answered in between.
+    while waiting.len() < 196 || predicted < 50 {
+        let id = 1000 + predicted;
+        session.send(&call(id, "local_model_predict", json!({ "text": format!("word {predicted}") }))).await;
+        loop {
+            let message = session.receive().await;
+            if message["id"] == id {
+                assert_eq!(message["result"]["isError"], false, "{message}");
+                break;
+            }
+            if message["params"]["message"] == "waiting for another file" {
+                waiting.insert(message["params"]["progressToken"].as_u64().unwrap());
+            }
+        }
+        predicted += 1;
+    }
+    let running = place.names().iter().filter(|name| name.ends_with(".progress")).count();
+    assert_eq!((waiting.len(), running), (196, 4));
+    place.script.release();
+    while !open.is_empty() {
+        let message = session.receive().await;
+        match message["id"].as_u64() {
+            Some(id) => assert!(open.remove(&id) && message["result"]["isError"] == false, "{message}"),
+            None => assert!(open.contains(&message["params"]["progressToken"].as_u64().unwrap()), "late: {message}"),
+        }
+    }
+    assert_eq!(place.names().len(), 1 + JOBS as usize);
+}
+
+#[tokio::test]
+async fn a_correction_does_not_wait_for_a_model_without_end() {
+    let place = Project::with(Script { hold_load: true, ..Script::default() });
+    let mut settings = settings();
+    settings.deadline = Duration::from_millis(50);
+    let mut session = Session::with(&place.script, settings, place.root().to_owned());
+    let corrections = json!({ "path": "in.csv", "corrections": { "1": "long" } });
+    let answer = tokio::time::timeout(Duration::from_secs(5), ask(&mut session, corrections)).await.unwrap();
+    assert!(error_text(&answer).contains("is still loading after 50 ms"), "{answer}");
+    place.script.release();
+}
+
+#[tokio::test]
 async fn mistakes_get_errors_that_say_what_to_do() {
     let place = Project::new();
     place.write("in.csv", "text\nhello\n");
@@ -185,7 +243,10 @@ async fn mistakes_get_errors_that_say_what_to_do() {
         (json!({ "path": "in.csv", "overwrite": true, "resume": true }), "exclude each other"),
         (json!({ "path": "in.csv", "text_column": "body" }), "no column is called `body`; the file has `text`"),
         (json!({ "path": "in.csv", "model": "tone" }), "no model is called `tone`; known: `fake`"),
-        (json!({ "path": "in.csv", "corrections": { "1": "long" } }), "classify the file first"),
+        (
+            json!({ "path": "in.csv", "corrections": { "1": "long" } }),
+            "; classify the file first, or name the output with `output_path`",
+        ),
         (
             json!({ "path": "in.csv", "corrections": { "0": "long" } }),
             "row 0 cannot be corrected: it is not a row number",

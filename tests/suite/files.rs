@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch::{Error, FileJob, JobHandle, Summary};
+use classifier::Task;
 use engine::testing::{Script, settings, start};
 use tables::IfExists;
 
@@ -141,8 +142,8 @@ async fn resuming_with_other_rows_or_settings_is_refused() {
     let error = place.run(FileJob { text_column: Some("id".into()), ..resume() }).await.unwrap_err();
     assert!(matches!(error, Error::ResumeOther { .. }), "{error}");
     place.write("in.csv", numbered(100).replace("text 7\n", "another\n"));
-    let error = place.run(resume()).await.unwrap_err();
-    assert!(matches!(error, Error::FileChanged { row: 7, .. }), "{error}");
+    let error = place.run(resume()).await.unwrap_err().to_string();
+    assert!(error.ends_with("/in.csv` changed at row 7 while or since it was classified"), "{error}");
     place.script.release();
     let summary = place.run(FileJob { if_exists: IfExists::Overwrite, ..place.job("in.csv") }).await.unwrap();
     assert_eq!((summary.rows, summary.resumed), (100, 0));
@@ -234,4 +235,61 @@ async fn a_model_without_a_threshold_shows_its_least_certain_rows() {
     // The output itself can also be named.
     let review = place.job("in.predicted.csv").review(1).finished().await.unwrap();
     assert_eq!(review.rows[0].row, 2);
+}
+
+#[tokio::test]
+async fn an_output_in_json_lines_is_recognized_although_its_first_rows_failed() {
+    let failed = |field: &str| format!("{{\"text\":\"fail\"{field}}}\n").repeat(300);
+    for (content, prefix) in [
+        (failed("") + "{\"text\":\"hello\"}\n", ""),
+        // The fields `prediction` and `value` are the user's.
+        (failed(",\"value\":1,\"prediction\":\"mine\"") + "{\"text\":\"hello\"}\n", "local_model_"),
+    ] {
+        let place = Project::new();
+        place.write("in.jsonl", content);
+        let summary = place.run(place.job("in.jsonl")).await.unwrap();
+        assert_eq!((summary.rows, summary.failed.count), (301, 300));
+        let review = place.job("in.jsonl").review(9).finished().await.unwrap();
+        assert_eq!(review.rows.iter().map(|row| row.row).collect::<Vec<_>>(), [301]);
+        place.correct(place.job("in.jsonl"), &[("1", "long"), ("301", "middle")]).await.unwrap();
+        let output = place.read("in.predicted.jsonl");
+        let first = format!("\"{prefix}prediction\":\"long\",\"{prefix}corrected_from\":\"none\"}}");
+        assert!(output.lines().next().unwrap().ends_with(&first), "{output}");
+        assert!(output.lines().last().unwrap().contains(&format!("\"{prefix}prediction\":\"middle\"")), "{output}");
+        assert_eq!(output.matches("\"prediction\":\"mine\"").count(), if prefix.is_empty() { 0 } else { 300 });
+    }
+    let place = Project::new();
+    place.write("in.jsonl", failed(""));
+    place.run(place.job("in.jsonl")).await.unwrap();
+    assert_eq!(place.job("in.predicted.jsonl").review(9).finished().await.unwrap().left, 0);
+}
+
+#[tokio::test]
+async fn a_file_of_the_user_is_not_taken_for_an_output_because_of_its_columns() {
+    let place = Project::new();
+    let content = "text,prediction,confidence\nhello,good,0.5\n";
+    place.write("in.csv", content);
+    let error = place.job("in.csv").review(9).finished().await.unwrap_err();
+    assert!(matches!(error, Error::OutputMissing { .. }), "{error}");
+    let error = place.correct(place.job("in.csv"), &[("1", "long")]).await.unwrap_err();
+    assert!(matches!(error, Error::OutputMissing { .. }), "{error}");
+    assert_eq!(place.read("in.csv"), content);
+    place.run(place.job("in.csv")).await.unwrap();
+    place.correct(place.job("in.csv"), &[("1", "long")]).await.unwrap();
+    let output = place.read("in.predicted.csv");
+    assert!(output.ends_with("\nhello,good,0.5,long,0.7,short\n"), "{output}");
+}
+
+#[tokio::test]
+async fn all_labels_of_a_decision_are_written_also_where_the_model_failed() {
+    for name in ["in.csv", "in.jsonl"] {
+        let place = Project::with(Script { task: Some(Task::MultiLabel), ..Script::default() });
+        place.write(name, if name == "in.csv" { "text\nfail\n" } else { "{\"text\":\"fail\"}\n" });
+        place.run(place.job(name)).await.unwrap();
+        place.correct(place.job(name), &[("1", "short,long")]).await.unwrap();
+        let output = place.read(&name.replace("in.", "in.predicted."));
+        let expected =
+            if name == "in.csv" { "\"[\"\"short\"\",\"\"long\"\"]\"" } else { "\"labels\":[\"short\",\"long\"]" };
+        assert!(output.contains(expected), "{output}");
+    }
 }

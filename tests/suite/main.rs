@@ -12,6 +12,9 @@ mod awkward_files;
 mod broken;
 /// Whole files and the filter with the executable and the real model.
 mod bulk;
+/// Corrections from several servers that are ended in between.
+#[cfg(unix)]
+mod corrections;
 /// The documents compared with the program.
 mod documentation;
 /// `eval`: metrics, report and calibration, and their effect on the server.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
-use tables::{Cell, CellKind, ColumnRef, NewColumn, TableFile, ValueKind};
+use tables::{Cell, CellKind, ColumnRef, NewColumn, Projection, TableFile, ValueKind};
 
 /// A column that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,31 +59,63 @@ impl ColumnNames {
     /// Chooses the names for the output of a file with these columns.
     ///
     /// # Errors
-    /// `OutputColumns` if the file has both kinds of names.
+    /// `OutputColumns` if the file has a column with one of the prefixed names, since its output
+    /// would have two kinds of columns that look like ours.
     pub(crate) fn for_input(columns: &BTreeSet<String>) -> Result<Self, Error> {
         let taken = |names: &Self| names.all().into_iter().find(|name| columns.contains(name));
-        let (plain, prefixed) = (Self { prefix: "" }, Self { prefix: PREFIX });
-        match (taken(&plain), taken(&prefixed)) {
-            (None, _) => Ok(plain),
-            (_, None) => Ok(prefixed),
-            (_, Some(name)) => Err(Error::OutputColumns { name }),
+        match (taken(&PREFIXED), taken(&PLAIN)) {
+            (Some(name), _) => Err(Error::OutputColumns { name }),
+            (None, Some(_)) => Ok(PREFIXED),
+            (None, None) => Ok(PLAIN),
+        }
+    }
+
+    /// Recognizes an output. `None` for any other file.
+    ///
+    /// # Errors
+    /// Those of reading JSON lines.
+    pub(crate) fn of_output(output: &mut TableFile) -> Result<Option<Self>, Error> {
+        match Self::among(output.columns()) {
+            Some(names) => Ok(Some(names)),
+            None => Self::in_rows(output),
         }
     }
 
     /// Recognizes an output by its columns: `prediction` and at least one other that every answer
     /// or failure has.
-    pub(crate) fn of_output(columns: &[String]) -> Option<Self> {
-        let has = |names: &Self, column| columns.contains(&names.full(column));
+    fn among(columns: &[String]) -> Option<Self> {
+        let has = |name: &String| columns.contains(name);
+        // An input has no prefixed names, so a file with one of them is an output with all of them.
+        let names = if PREFIXED.all().iter().any(has) { PREFIXED } else { PLAIN };
         let others = [Column::Confidence, Column::Value, Column::Entities, Column::Error];
-        [PREFIX, ""]
-            .map(|prefix| Self { prefix })
-            .into_iter()
-            .find(|names| has(names, Column::Prediction) && others.iter().any(|column| has(names, *column)))
+        let is_output = has(&names.full(Column::Prediction)) && others.iter().any(|other| has(&names.full(*other)));
+        is_output.then_some(names)
+    }
+
+    /// Recognizes an output in JSON lines whose first rows failed, so that the known fields have no
+    /// `prediction`: each of these rows has an `error`.
+    fn in_rows(output: &mut TableFile) -> Result<Option<Self>, Error> {
+        'names: for names in [PREFIXED, PLAIN] {
+            let columns = [Column::Prediction, Column::Error].map(|column| output.optional(&names.full(column)));
+            let [Some(prediction), Some(error)] = columns else { continue };
+            let mut any_failed = false;
+            for chunk in output.rows(&[prediction, error], Projection::Selected)? {
+                for cells in chunk?.rows.iter().map(|row| &row.cells) {
+                    match (is_in_row(&cells[0]), is_in_row(&cells[1])) {
+                        (true, _) if any_failed => return Ok(Some(names)),
+                        (false, true) => any_failed = true,
+                        _ => continue 'names,
+                    }
+                }
+            }
+            return Ok(any_failed.then_some(names));
+        }
+        Ok(None)
     }
 
     /// Returns all names that a column of ours may have.
     pub(crate) fn candidates() -> impl Iterator<Item = String> {
-        ["", PREFIX].into_iter().flat_map(|prefix| Self { prefix }.all())
+        [PLAIN, PREFIXED].into_iter().flat_map(|names| names.all())
     }
 
     pub(crate) fn full(&self, column: Column) -> String {
@@ -99,6 +131,18 @@ impl ColumnNames {
     }
 }
 
+const PLAIN: ColumnNames = ColumnNames { prefix: "" };
+const PREFIXED: ColumnNames = ColumnNames { prefix: PREFIX };
+
+/// Returns whether a row has a cell in a column, regardless of its value. In JSON lines it may not.
+pub(crate) fn is_in_row(cell: &Cell) -> bool {
+    match cell {
+        Ok(_) => true,
+        Err(tables::Error::BadCell { found, .. }) => found != "not in the row",
+        Err(_) => false,
+    }
+}
+
 /// Those of our columns that an existing output has.
 pub(crate) struct OutputColumns {
     pub(crate) names: ColumnNames,
@@ -111,9 +155,9 @@ impl OutputColumns {
     ///
     /// # Errors
     /// `NotAnOutput` if the file is not an output.
-    pub(crate) fn new(output: &TableFile, columns: &[Column]) -> Result<Self, Error> {
-        let names = ColumnNames::of_output(output.columns())
-            .ok_or_else(|| Error::NotAnOutput { path: output.path().to_owned() })?;
+    pub(crate) fn new(output: &mut TableFile, columns: &[Column]) -> Result<Self, Error> {
+        let names = ColumnNames::of_output(output)?;
+        let names = names.ok_or_else(|| Error::NotAnOutput { path: output.path().to_owned() })?;
         let wanted = |column: &Column| Some((*column, output.optional(&names.full(*column))?));
         let (present, mut wanted): (Vec<_>, Vec<_>) = columns.iter().filter_map(wanted).unzip();
         wanted.iter_mut().for_each(|wanted| wanted.kind = CellKind::List);
@@ -151,19 +195,21 @@ mod tests {
         for column in ["prediction", "uncertain", "error", "corrected_from", "value"] {
             assert_eq!(name(&["text", column]).unwrap(), "local_model_prediction", "{column}");
         }
-        assert_eq!(name(&["text", "local_model_error"]).unwrap(), "prediction");
-        let both = name(&["prediction", "local_model_error"]).unwrap_err();
-        assert_eq!(both, Error::OutputColumns { name: "local_model_error".into() });
+        for columns in [&["text", "local_model_error"], &["prediction", "local_model_error"]] {
+            assert_eq!(name(columns).unwrap_err(), Error::OutputColumns { name: "local_model_error".into() });
+        }
     }
 
     #[test]
     fn an_output_is_told_from_a_file_with_a_column_of_its_own_called_prediction() {
         let names = |columns: &[&str]| {
             let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
-            ColumnNames::of_output(&columns).map(|names| names.prefix)
+            ColumnNames::among(&columns).map(|names| names.prefix)
         };
         assert_eq!(names(&["text", "prediction", "confidence"]), Some(""));
         assert_eq!(names(&["text", "prediction"]), None);
         assert_eq!(names(&["prediction", "confidence", "local_model_prediction", "local_model_value"]), Some(PREFIX));
+        // The first rows of this output failed; `prediction` and `value` are the user's.
+        assert_eq!(names(&["prediction", "value", "local_model_error"]), None);
     }
 }

@@ -130,15 +130,17 @@ impl FileJob {
         Ok(std::iter::once(text).chain(label).collect())
     }
 
-    /// The output of this file: the one named, the one next to it, or the file itself if it is an
-    /// output.
+    /// The output of this file: the one named, the one next to it, or the file itself if it is named
+    /// as an output is and has the columns of one. Columns alone do not suffice, because another
+    /// program's file may have the same.
     fn output_location(&self) -> Result<Location, Error> {
-        let source = TableFile::open(&self.path, &self.settings.paths, self.csv_options)?;
+        let mut source = TableFile::open(&self.path, &self.settings.paths, self.csv_options)?;
         let location = output_location(&source, self.output.as_deref(), &self.settings.paths)?;
         if location.exists() {
             return Ok(location);
         }
-        if self.output.is_none() && ColumnNames::of_output(source.columns()).is_some() {
+        let is_named = source.path().file_name().is_some_and(|name| name.to_string_lossy().contains(".predicted"));
+        if self.output.is_none() && is_named && ColumnNames::of_output(&mut source)?.is_some() {
             return Ok(self.settings.paths.locate(source.path())?);
         }
         Err(Error::OutputMissing { path: location.path().to_owned() })

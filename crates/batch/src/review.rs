@@ -67,7 +67,7 @@ impl LeastCertain {
 pub(crate) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Result<Review, Error> {
     let mut output = job.open_output()?;
     let read = [Column::Prediction, Column::Confidence, Column::Uncertain, Column::CorrectedFrom];
-    let columns = OutputColumns::new(&output, &read)?;
+    let columns = OutputColumns::new(&mut output, &read)?;
     let text = text_column(job, &mut output, &columns)?;
     let wanted: Vec<ColumnRef> = columns.wanted.iter().cloned().chain([text]).collect();
     let (mut marked, mut all) = (LeastCertain::new(limit), LeastCertain::new(limit));

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::FileJob;
-use crate::columns::{Column, ColumnNames};
+use crate::columns::{Column, ColumnNames, is_in_row};
 use crate::context::Context;
 use crate::error::Error;
 use crate::evaluate::score_labels;
@@ -186,15 +186,6 @@ impl<'a> Run<'a> {
 
     fn changed(&self, row: u64) -> Error {
         Error::FileChanged { path: self.source.path().to_owned(), row }
-    }
-}
-
-/// Returns whether a JSON row has a field, regardless of its value.
-fn is_in_row(cell: &Cell) -> bool {
-    match cell {
-        Ok(_) => true,
-        Err(tables::Error::BadCell { found, .. }) => found != "not in the row",
-        Err(_) => false,
     }
 }
 

@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
+use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::mcp::server::{Context, Server};
-use crate::mcp::tools::{LocalTool, Progress, ToolError, ToolResult, report_progress, result, shorten};
+use crate::mcp::tools::{LocalTool, Progress, ToolError, ToolResult, report_progress, result, shorten, watched};
 use batch::{Corrections, FileJob, JobHandle, Progress as JobProgress, Review, ReviewRow, RowSample, Stage, Summary};
+use classifier::ModelInfo;
 use tables::{CsvOptions, IfExists};
 
 /// Rows that one call returns for review.
@@ -127,17 +130,20 @@ impl LocalTool for PredictFile {
         let job = job(server, arguments);
         let mut output = Output::default();
         if let Some(corrections) = &corrections {
-            let info = server.engine.ready(job.model.as_deref()).await?;
+            let info = wait_for_model(server, job.model.clone(), context).await?;
             let corrections = Corrections::parse(corrections, &info)?;
-            let corrected = drive(job.clone().correct(corrections), context).await?;
+            let corrected = drive(&mut job.clone().correct(corrections), context).await?;
             output.output = shorten_path(&corrected.output);
             output.corrected = Some(corrected.rows);
-        } else if !only || job.if_exists != IfExists::Refuse || !drive(job.clone().output_exists(), context).await? {
-            let run = drive(job.clone().start(server.engine.clone()), context);
-            output = Output::from_summary(unless_input_ends(server, run).await?);
+        } else if !only
+            || job.if_exists != IfExists::Refuse
+            || !drive(&mut job.clone().output_exists(), context).await?
+        {
+            let run = job.clone().start(server.engine.clone());
+            output = Output::from_summary(unless_input_ends(run, server, context).await?);
         }
         if only {
-            output = output.with_review(drive(job.review(rows), context).await?);
+            output = output.with_review(drive(&mut job.review(rows), context).await?);
         }
         Ok(result(&output, None))
     }
@@ -180,7 +186,7 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
 }
 
 /// Waits for a job and reports its progress. Stops it when the call is cancelled.
-async fn drive<T>(mut running: JobHandle<T>, context: &Context) -> Result<T, ToolError> {
+async fn drive<T>(running: &mut JobHandle<T>, context: &Context) -> Result<T, ToolError> {
     let progress = running.progress.clone();
     let mut sent = 0.0;
     let next_progress = || {
@@ -202,17 +208,30 @@ async fn drive<T>(mut running: JobHandle<T>, context: &Context) -> Result<T, Too
 }
 
 /// Stops a run at the end of the input, since it may take hours. Its finished rows are kept.
-async fn unless_input_ends<T>(
-    server: &Server,
-    run: impl Future<Output = Result<T, ToolError>>,
-) -> Result<T, ToolError> {
+async fn unless_input_ends<T>(mut run: JobHandle<T>, server: &Server, context: &Context) -> Result<T, ToolError> {
     let mut input_ended = server.session.input_ended.subscribe();
     tokio::select! {
-        outcome = run => outcome,
-        _ = input_ended.wait_for(|ended| *ended) => {
-            Err(ToolError("the input ended before the file was finished; call again with `resume` to continue".into()))
-        }
+        outcome = drive(&mut run, context) => return outcome,
+        _ = input_ended.wait_for(|ended| *ended) => {}
     }
+    let message = "the input ended before the file was finished; call again with `resume` to continue";
+    run.stop_and_wait().await.map_err(|_| ToolError(message.into()))
+}
+
+/// Waits for the model that knows the labels, at most until the deadline of a call.
+async fn wait_for_model(
+    server: &Server,
+    model: Option<String>,
+    context: &Context,
+) -> Result<Arc<ModelInfo>, ToolError> {
+    let name = model.clone().unwrap_or_else(|| server.engine.names().swap_remove(0));
+    let deadline = server.engine.deadline();
+    let ready = async {
+        let ready = timeout(deadline, server.engine.ready(Some(&name))).await;
+        let late = engine::Error::StillLoading { model: name.clone(), deadline_ms: deadline.as_millis() as u64 };
+        Ok(ready.map_err(|_| late)??)
+    };
+    watched(server, model, context, ready).await
 }
 
 impl Output {

@@ -293,6 +293,8 @@ async fn the_end_of_input_stops_a_file_job_and_resume_continues_it() {
     let answers = session.rest().await;
     let error = error_text(&answers.last().unwrap()["result"]);
     assert!(error.starts_with("the input ended before the file was finished"), "{error}");
+    // The finished row is in the file before the call is answered.
+    assert_eq!(place.read("in.predicted.csv.progress").lines().count(), 3);
     place.script.release();
     let mut session = Session::with(&place.script, settings(), place.root().to_owned());
     let resumed = call(2, "local_model_predict_file", json!({ "path": "in.txt", "resume": true }));
