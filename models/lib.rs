@@ -1,21 +1,50 @@
-//! The bytes of the built-in model, `models/sentiment`, and the facts about its graph.
+//! The bytes of the built-in models, `models/sentiment` and `models/encoder`, and the facts about
+//! their graphs.
 //!
-//! The digest and the facts are computed by the build script. Reading the graph at run time would
+//! The digests and the facts are computed by the build script. Reading a graph at run time would
 //! load 10 MB of the executable into memory, needlessly if a prepared graph is used.
 
-/// The ONNX graph, weights included.
-pub static GRAPH: &[u8] = include_bytes!("sentiment/model.onnx");
-/// SHA-256 of [`GRAPH`], in hexadecimal.
-pub const GRAPH_SHA256: &str = env!("BUILT_IN_GRAPH_SHA256");
-/// The facts about [`GRAPH`]: `onnx_facts::GraphFacts` as JSON.
-pub const GRAPH_FACTS: &str = env!("BUILT_IN_GRAPH_FACTS");
-/// `tokenizer.json`.
+/// `tokenizer.json` of both models: they have the vocabulary and the rules of bert-base-uncased.
 pub static TOKENIZER: &str = include_str!("sentiment/tokenizer.json");
-/// `config.json`.
-pub static CONFIG: &str = include_str!("sentiment/config.json");
-/// `tokenizer_config.json`.
+/// `tokenizer_config.json` of both models.
 pub static TOKENIZER_CONFIG: &str = include_str!("sentiment/tokenizer_config.json");
-/// `local-model.toml`.
-pub static SETTINGS: &str = include_str!("sentiment/local-model.toml");
-/// `warmup.txt`: frequent texts, one per line.
-pub static WARMUP: &str = include_str!("sentiment/warmup.txt");
+
+/// A built-in model.
+pub struct BuiltIn {
+    /// Its folder, for error texts.
+    pub folder: &'static str,
+    /// The ONNX graph, weights included.
+    pub graph: &'static [u8],
+    /// SHA-256 of `graph`, in hexadecimal.
+    pub graph_sha256: &'static str,
+    /// The facts about `graph`: `onnx_facts::GraphFacts` as JSON.
+    pub graph_facts: &'static str,
+    /// `config.json`.
+    pub config: &'static str,
+    /// `local-model.toml`; may be empty.
+    pub settings: &'static str,
+    /// `warmup.txt`: frequent texts, one per line; may be empty.
+    pub warmup: &'static str,
+}
+
+/// The default classifier.
+pub static SENTIMENT: BuiltIn = BuiltIn {
+    folder: "models/sentiment",
+    graph: include_bytes!("sentiment/model.onnx"),
+    graph_sha256: env!("SENTIMENT_GRAPH_SHA256"),
+    graph_facts: env!("SENTIMENT_GRAPH_FACTS"),
+    config: include_str!("sentiment/config.json"),
+    settings: include_str!("sentiment/local-model.toml"),
+    warmup: include_str!("sentiment/warmup.txt"),
+};
+
+/// The sentence encoder.
+pub static ENCODER: BuiltIn = BuiltIn {
+    folder: "models/encoder",
+    graph: include_bytes!("encoder/model.onnx"),
+    graph_sha256: env!("ENCODER_GRAPH_SHA256"),
+    graph_facts: env!("ENCODER_GRAPH_FACTS"),
+    config: include_str!("encoder/config.json"),
+    settings: "",
+    warmup: "",
+};

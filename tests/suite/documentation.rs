@@ -128,11 +128,13 @@ fn anchors(path: &PathBuf) -> Vec<String> {
 }
 
 #[test]
-fn the_model_card_names_the_graph_that_is_shipped() {
+fn each_model_card_names_the_graph_that_is_shipped() {
     use sha2::{Digest, Sha256};
-    let graph = fs::read(Path::new(ROOT).join("models/sentiment/model.onnx")).unwrap();
-    let digest: String = Sha256::digest(&graph).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(document("models/sentiment/README.md").contains(&digest), "{digest}");
+    for model in ["models/sentiment", "models/encoder"] {
+        let graph = fs::read(Path::new(ROOT).join(model).join("model.onnx")).unwrap();
+        let digest: String = Sha256::digest(&graph).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(document(&format!("{model}/README.md")).contains(&digest), "{model}: {digest}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::pipeline::check_memory;
 use crate::pooling::{Pooling, normalize};
 use crate::prepared::Sessions;
 use crate::session::{Rows, Session};
-use crate::signature::Purpose;
+use crate::signature::{Output, Purpose};
 use crate::tokenizer::{Encoded, Tokenizer};
 
 /// Increment this whenever the same files give a different vector, so that heads taught on the
@@ -72,8 +72,6 @@ pub(crate) struct EncoderFiles {
     pub model: ModelFiles,
     pub purpose: Purpose,
     pub pooling: Pooling,
-    /// Text that precedes every text, as the model was trained.
-    pub prompt: String,
 }
 
 impl EncoderFiles {
@@ -82,11 +80,12 @@ impl EncoderFiles {
     pub(crate) fn read(location: &EncoderLocation, cache_dir: Option<&Path>) -> Result<Self, Error> {
         let mut files = match location {
             #[cfg(feature = "builtin-model")]
-            EncoderLocation::BuiltIn | EncoderLocation::SentimentState => todo_built_in(location)?,
+            EncoderLocation::BuiltIn => Self::built_in(&builtin_model::ENCODER, Purpose::Sentence)?,
+            #[cfg(feature = "builtin-model")]
+            EncoderLocation::SentimentState => Self::built_in(&builtin_model::SENTIMENT, Purpose::State)?,
             EncoderLocation::Folder(folder) => {
                 let model = ModelFiles::read(folder, &FactsCache::new(cache_dir))?;
-                let (pooling, prompt) = (Pooling::read(folder)?, crate::pooling::prompt(folder)?);
-                Self { model, purpose: Purpose::Sentence, pooling, prompt }
+                Self { model, purpose: Purpose::Sentence, pooling: Pooling::read(folder)? }
             }
         };
         let settings = &mut files.model.settings;
@@ -95,11 +94,17 @@ impl EncoderFiles {
         Ok(files)
     }
 
+    #[cfg(feature = "builtin-model")]
+    fn built_in(model: &builtin_model::BuiltIn, purpose: Purpose) -> Result<Self, Error> {
+        let model = crate::embedded::files(model)?;
+        Ok(Self { model, purpose, pooling: Pooling::default() })
+    }
+
     /// Returns SHA-256 of everything in the files that determines a vector.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let mut hasher = Sha256::new_with_prefix(RULES_VERSION.to_le_bytes());
         hasher.update(self.model.digest);
-        hasher.update(format!("{:?} {:?} {}", self.purpose, self.pooling, self.prompt));
+        hasher.update(format!("{:?} {:?}", self.purpose, self.pooling));
         hasher.finalize().into()
     }
 }
@@ -107,7 +112,9 @@ impl EncoderFiles {
 /// An opened encoder, which makes sessions.
 pub(crate) struct Encoder {
     name: String,
-    files: EncoderFiles,
+    pub files: EncoderFiles,
+    /// The output of the graph that is read.
+    pub output: Output,
     tokenizer: Tokenizer,
     sessions: Sessions,
     pub dimensions: usize,
@@ -127,7 +134,8 @@ impl Encoder {
         let name = location.to_string();
         let failed = |error: ort::Error| inference_error(&name, error.message());
         let dimensions = session.output_width().map_err(failed)?;
-        Ok((Self { name, files, tokenizer, sessions, dimensions, weights_shared }, session))
+        let output = session.output().clone();
+        Ok((Self { name, files, output, tokenizer, sessions, dimensions, weights_shared }, session))
     }
 
     /// Opens a further session, which computes on one thread.
@@ -140,13 +148,8 @@ impl Encoder {
     }
 
     pub(crate) fn tokenize(&self, text: &str) -> Result<Encoded, Error> {
-        let prompt = &self.files.prompt;
-        check_memory(prompt.len() + text.len())?;
-        if prompt.is_empty() {
-            self.tokenizer.encode(text, None)
-        } else {
-            self.tokenizer.encode(&format!("{prompt}{text}"), None)
-        }
+        check_memory(text.len())?;
+        self.tokenizer.encode(text, None)
     }
 
     /// Runs a tokenized text. A cancelled run ends before or during the pass.
@@ -163,7 +166,7 @@ impl Encoder {
         let rows = session.rows(tokens, self.tokenizer.pad, cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { inference_error(&self.name, error.message()) }
         })?;
-        let vector = self.vector(&rows, session.rank(), tokens.ids.len());
+        let vector = self.vector(&rows, tokens.ids.len());
         if vector.iter().any(|number| !number.is_finite()) {
             return Err(inference_error(&self.name, "its output is not a number"));
         }
@@ -174,15 +177,10 @@ impl Encoder {
 
     /// Makes one vector of unit length. The rows of padding, which follow those of `tokens`, are
     /// not read.
-    fn vector(&self, rows: &Rows, rank: usize, tokens: usize) -> Vec<f32> {
-        let vector = if rank == 2 { rows.row(0).to_vec() } else { self.files.pooling.pool(rows, tokens) };
+    fn vector(&self, rows: &Rows, tokens: usize) -> Vec<f32> {
+        let vector = if self.output.rank == 2 { rows.row(0).to_vec() } else { self.files.pooling.pool(rows, tokens) };
         normalize(vector)
     }
-}
-
-#[cfg(feature = "builtin-model")]
-fn todo_built_in(location: &EncoderLocation) -> Result<EncoderFiles, Error> {
-    Err(inference_error(&location.to_string(), "it is not part of this build"))
 }
 
 fn inference_error(name: &str, message: &str) -> Error {

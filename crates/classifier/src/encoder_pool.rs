@@ -164,7 +164,7 @@ impl EncoderPool {
     }
 
     /// Returns the encoder, opened in the first call. After a failure the next call tries again.
-    fn encoder(&self) -> Result<Arc<Encoder>, Error> {
+    pub(crate) fn encoder(&self) -> Result<Arc<Encoder>, Error> {
         let mut opened = lock(&self.encoder);
         if let Some(encoder) = &*opened {
             return Ok(Arc::clone(encoder));

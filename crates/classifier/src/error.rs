@@ -87,6 +87,14 @@ pub enum Error {
     )]
     LabelCount { named: usize, given: usize },
 
+    #[error(
+        "the head has {} of {}, but the encoders need {labels} of {width}; fit it on their vectors alone, without words and characters",
+        count(*rows, "row"), count(*found, "number")
+    )]
+    HeadUnfit { rows: usize, found: usize, labels: usize, width: usize },
+    #[error("the encoders cannot share a graph: {message}; fit the head on one of them")]
+    EncodersApart { message: String },
+
     #[error("cannot start a thread: {message}; close other programs")]
     Thread { message: String },
     #[error(transparent)]
@@ -143,6 +151,8 @@ mod tests {
             Error::TokenLimitTooLow { limit: 1, special: 2 },
             Error::TokenizerLarger { tokens: 2, embedded: 1 },
             Error::LabelCount { named: 1, given: 3 },
+            Error::HeadUnfit { rows: 2, found: 3, labels: 2, width: 4 },
+            Error::EncodersApart { message: text() },
             Error::Thread { message: text() },
         ]
     }

@@ -36,7 +36,8 @@
 //! - `load`, `model`: loading and running a model, behind three small traits
 //! - `prediction`, `model_info`, `labeled`: plain values
 //!
-//! The feature `builtin-model` adds `Location::BuiltIn`, a sentiment model inside the executable.
+//! The feature `builtin-model` adds a sentiment model and a sentence encoder inside the executable:
+//! `Location::BuiltIn` and `EncoderLocation::BuiltIn`.
 
 mod activation;
 mod calibration;

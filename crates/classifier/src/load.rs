@@ -64,7 +64,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
     let facts = FactsCache::new(library.cache_dir.as_deref());
     let read = || match location {
         #[cfg(feature = "builtin-model")]
-        Location::BuiltIn => crate::embedded::files(),
+        Location::BuiltIn => crate::embedded::files(&builtin_model::SENTIMENT),
         Location::Folder(folder) => ModelFiles::read(folder, &facts),
     };
     let mut took = LoadReport::default();
@@ -87,7 +87,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
     })?;
     let (session, weights_shared) = session;
     took.session -= session.first_run_duration();
-    let task = task(&files, session.rank())?;
+    let task = task(&files, session.output().rank)?;
     let tokenizer = tokenizer.limited_to(session.fixed_length)?;
     let mut info = model_info(&files, task, &session, &tokenizer);
     let config = Arc::new(PipelineConfig::new(name, task, &files, tokenizer));

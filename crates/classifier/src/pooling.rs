@@ -1,6 +1,6 @@
 //! From the numbers of each token to one vector: the rules of sentence-transformers.
 //!
-//! A folder states them in `1_Pooling/config.json` and `config_sentence_transformers.json`.
+//! A folder states them in `1_Pooling/config.json`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,6 @@ use crate::folder::Folder;
 use crate::session::Rows;
 
 const POOLING: &str = "1_Pooling/config.json";
-const PROMPTS: &str = "config_sentence_transformers.json";
 
 /// How the rows of a text's tokens become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,14 +34,6 @@ struct PoolingConfig {
     /// The other modes.
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
-}
-
-/// `config_sentence_transformers.json`.
-#[derive(Default, Deserialize)]
-struct Prompts {
-    #[serde(default)]
-    prompts: BTreeMap<String, String>,
-    default_prompt_name: Option<String>,
 }
 
 impl Pooling {
@@ -82,13 +73,6 @@ impl Pooling {
         }
         sum
     }
-}
-
-/// Returns the text that sentence-transformers puts before every text of this model by default.
-pub(crate) fn prompt(folder: &Path) -> Result<String, Error> {
-    let Some(content) = Folder::open(folder)?.text(PROMPTS)? else { return Ok(String::new()) };
-    let Prompts { mut prompts, default_prompt_name } = parse_json(&folder.join(PROMPTS), &content)?;
-    Ok(default_prompt_name.and_then(|name| prompts.remove(&name)).unwrap_or_default())
 }
 
 /// Divides a vector by its length. Zeros stay zeros.

@@ -111,9 +111,9 @@ impl Session {
         Ok(self.short_run(&RunOptions::new()?, &output)?.width)
     }
 
-    /// Returns the dimensions of the output: 2 for one row per text, 3 for one row per token.
-    pub(crate) fn rank(&self) -> usize {
-        self.signature.output.rank
+    /// Returns the output that is read.
+    pub(crate) fn output(&self) -> &Output {
+        &self.signature.output
     }
 
     /// Returns the duration of the first run; zero if there was none yet.

@@ -8,6 +8,9 @@ use crate::error::Error;
 /// Longest fixed input that is accepted, in tokens. A longer one would only waste memory.
 const MAX_FIXED_LENGTH: usize = 1 << 20;
 
+/// The inputs that a graph may have.
+pub(crate) const INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
+
 /// The role of an input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -32,7 +35,7 @@ pub(crate) enum Purpose {
     /// The vector of a text, or one for each of its tokens.
     Sentence,
     /// The state from which the built-in classifier computes its scores.
-    #[expect(dead_code, reason = "the built-in model follows")]
+    #[cfg(feature = "builtin-model")]
     State,
 }
 
@@ -69,6 +72,7 @@ impl Signature {
         let output = read_output(outputs, purpose)?;
         let probe = match purpose {
             Purpose::Scores | Purpose::Sentence => output.clone(),
+            #[cfg(feature = "builtin-model")]
             Purpose::State => read_output(outputs, Purpose::Scores)?,
         };
         let inputs = inputs.into_iter().map(|(role, width, _)| (role, width)).collect();
@@ -84,13 +88,9 @@ pub(crate) fn describe(outlets: &[Outlet]) -> Vec<String> {
 /// Returns role, integer type, and length if it is fixed.
 fn read_input(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
     let unknown = || Error::InputUnknown { input: format!("{} {}", input.name(), input.dtype()) };
-    let role = match input.name() {
-        "input_ids" => Role::Ids,
-        "attention_mask" => Role::Mask,
-        "token_type_ids" => Role::TypeIds,
-        "position_ids" => Role::Positions,
-        _ => return Err(unknown()),
-    };
+    let roles = [Role::Ids, Role::Mask, Role::TypeIds, Role::Positions];
+    let role = INPUTS.iter().zip(roles).find(|(name, _)| **name == input.name());
+    let (_, role) = role.ok_or_else(unknown)?;
     let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return Err(unknown()) };
     let width = match ty {
         TensorElementType::Int64 => Width::Int64,
@@ -115,6 +115,7 @@ fn read_output(outputs: &[Outlet], purpose: Purpose) -> Result<Output, Error> {
     let only = || if let [only] = outputs { Some(only) } else { None };
     let chosen = match purpose {
         Purpose::Scores => named(&"logits").or_else(only),
+        #[cfg(feature = "builtin-model")]
         Purpose::State => named(&"state"),
         // Exports for sentence-transformers also have an output for the tokens.
         Purpose::Sentence => ["sentence_embedding", "last_hidden_state"]

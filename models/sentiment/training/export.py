@@ -57,6 +57,7 @@ def export(checkpoint, fp32, int8):
     graph = OnnxModel(onnx.load(int8))
     fuse_attention(graph, model.config.num_attention_heads)
     leave_out_unread_tokens(graph, model.config.num_hidden_layers - 1)
+    add_state(graph, model.config.hidden_size)
     # The inferred shapes are wrong for the last layer now. Without any, ONNX Runtime also keeps sums and
     # layer norms apart: its operator for both (SkipLayerNormalization, 1.31.1) takes seven times as long.
     del graph.model.graph.value_info[:]
@@ -103,6 +104,18 @@ def leave_out_unread_tokens(graph, last):
         positions = ["tokens.first", "tokens.second", "tokens.second"]
         graph.add_node(onnx.helper.make_node("Slice", [node.input[place], *positions], [sliced], sliced))
         node.input[place] = sliced
+
+
+def add_state(graph, width):
+    """Adds the output `state`: the numbers from which the classifier computes its logits.
+
+    Classifiers that are taught on few labels use them as features. The logits stay as they are.
+    """
+    (pooled,) = graph.get_nodes_by_op_type("Tanh")
+    graph.replace_input_of_all_nodes(pooled.output[0], "state")
+    pooled.output[0] = "state"
+    shape = ["batch", width]
+    graph.model.graph.output.append(onnx.helper.make_tensor_value_info("state", onnx.TensorProto.FLOAT, shape))
 
 
 def evaluate(graph, tokenizer, rows):

@@ -15,7 +15,7 @@ fn load(name: &str, cache: &Path) -> LoadedModel {
 }
 
 /// The folders of prepared graphs below a cache directory.
-fn prepared(cache: &Path) -> Vec<PathBuf> {
+pub(crate) fn folders(cache: &Path) -> Vec<PathBuf> {
     let artifacts = fs::read_dir(cache.join("artifacts")).into_iter().flatten().flatten();
     artifacts.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("graph-")).collect()
 }
@@ -25,10 +25,10 @@ fn a_graph_is_prepared_once() {
     let cache = tempfile::tempdir().unwrap();
     let written = |folder: &Path| fs::metadata(folder.join("graph.onnx")).unwrap().modified().unwrap();
     assert!(load("int8", cache.path()).info.load.weights_shared);
-    let [folder] = prepared(cache.path()).try_into().unwrap();
+    let [folder] = folders(cache.path()).try_into().unwrap();
     let first = written(&folder);
     assert!(load("int8", cache.path()).info.load.weights_shared);
-    assert_eq!((prepared(cache.path()).len(), written(&folder)), (1, first));
+    assert_eq!((folders(cache.path()).len(), written(&folder)), (1, first));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_damaged_prepared_graph_is_prepared_again() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
     let expected = predict(&mut load("int8", cache.path()), &input);
-    let [folder] = prepared(cache.path()).try_into().unwrap();
+    let [folder] = folders(cache.path()).try_into().unwrap();
     type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
     let damages: [Damage<'_>; 5] = [
         ("a byte of the weights", &|folder| {
@@ -58,7 +58,7 @@ fn a_damaged_prepared_graph_is_prepared_again() {
         let mut loaded = load("int8", cache.path());
         assert!(loaded.info.load.weights_shared, "{damage}");
         assert_eq!(predict(&mut loaded, &input), expected, "{damage}");
-        assert_eq!(prepared(cache.path()), std::slice::from_ref(&folder), "{damage}");
+        assert_eq!(folders(cache.path()), std::slice::from_ref(&folder), "{damage}");
     }
 }
 
@@ -68,7 +68,7 @@ fn a_prepared_graph_with_other_scores_is_not_used() {
     let cache = tempfile::tempdir().unwrap();
     let input = Input::single("a text");
     let expected = predict(&mut load("int8", cache.path()), &input);
-    let [folder] = prepared(cache.path()).try_into().unwrap();
+    let [folder] = folders(cache.path()).try_into().unwrap();
     let scores = fs::read_to_string(folder.join("probe.json")).unwrap();
     let key = folder.file_name().unwrap().to_str().unwrap();
     let files =
