@@ -255,6 +255,10 @@ async fn mistakes_get_errors_that_say_what_to_do() {
             json!({ "path": "in.csv", "corrections": { "1": "great" } }),
             "row 1 cannot be corrected: `great` is not a label of the model; expected one of `short`, `middle`, `long`",
         ),
+        (
+            json!({ "path": "in.csv", "labels": ["spam", "=HYPERLINK(1)"] }),
+            "`=HYPERLINK(1)` begins like a formula of a spreadsheet; expected a label",
+        ),
         (json!({ "path": "in.csv", "corrections": {} }), "`corrections` has 0 entries, expected 1 to 1000"),
     ] {
         let result = ask(&mut session, arguments).await;

@@ -5,6 +5,13 @@ use std::collections::BTreeSet;
 use crate::error::Error;
 use tables::{Cell, CellKind, ColumnRef, NewColumn, Projection, TableFile, ValueKind};
 
+/// Returns whether a spreadsheet that opens a CSV file computes this value instead of showing it
+/// (OWASP, "CSV injection"). A number is computed as itself.
+pub(crate) fn is_formula(value: &str) -> bool {
+    const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    value.starts_with(STARTS) && value.parse::<f64>().is_err()
+}
+
 /// A column that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Column {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::FileJob;
-use crate::columns::{Column, OutputColumns};
+use crate::columns::{Column, OutputColumns, is_formula};
 use crate::error::Error;
 use crate::handle::{Monitor, Progress, Stage};
 use classifier::{ModelInfo, Task};
@@ -89,6 +89,10 @@ impl Decision {
             let names: Vec<String> = model.labels.iter().take(MAX_NAMED).map(|label| format!("`{label}`")).collect();
             let expected = if closed { format!("one of {}", names.join(", ")) } else { "a label".into() };
             return Err((format!("`{unknown}` is not a label of the model"), expected));
+        }
+        if let Some(label) = labels.iter().find(|label| !closed && is_formula(label)) {
+            let expected = "a label that begins with another character".into();
+            return Err((format!("`{label}` begins like a formula of a spreadsheet"), expected));
         }
         Ok(match several {
             true => Self::Labels(labels.into_iter().map(str::to_owned).collect()),
@@ -219,8 +223,13 @@ mod tests {
         assert_eq!(parse("1", "none", &several), Ok((1, labels(&[]))));
         assert_eq!(parse("1", "2.5", &model(Task::Regression, false)), Ok((1, Decision::Value(2.5))));
         for open in [model(Task::Tagging, false), model(Task::SingleLabel, true)] {
-            assert_eq!(parse("1", "anything", &open), Ok((1, Decision::Label("anything".into()))));
+            for label in ["anything", "-1", "+0.5"] {
+                assert_eq!(parse("1", label, &open), Ok((1, Decision::Label(label.into()))));
+            }
         }
+        // The model's own labels are what they are.
+        let own = ModelInfo::new(Task::SingleLabel, ["=", "-none-"].map(Into::into).to_vec());
+        assert_eq!(parse("1", "-none-", &own), Ok((1, Decision::Label("-none-".into()))));
     }
 
     #[test]
@@ -234,6 +243,8 @@ mod tests {
             ("1", "", Task::MultiLabel, "`` is not a label".to_owned()),
             ("1", "spam", Task::Regression, "`spam` is not a number; expected a number".to_owned()),
             ("1", "inf", Task::Regression, "`inf` is not a number".to_owned()),
+            ("1", "=HYPERLINK(1)", Task::Tagging, "`=HYPERLINK(1)` begins like a formula".to_owned()),
+            ("1", "@SUM(1)", Task::Tagging, "expected a label that begins with another character".to_owned()),
             ("1", " ", Task::Tagging, "`` is not a label of the model; expected a label".to_owned()),
         ] {
             let error = parse(row, label, &model(task, false)).unwrap_err();

@@ -28,6 +28,8 @@ pub enum Error {
     NotAnOutput { path: PathBuf },
     #[error("row {row} cannot be corrected: {found}; expected {expected}")]
     Correction { row: String, found: String, expected: String },
+    #[error("`{label}` begins like a formula of a spreadsheet; expected a label that begins with another character")]
+    FormulaLabel { label: String },
     #[error("internal error while processing the file: {message}; please report it")]
     JobFailed { message: String },
 }
@@ -48,7 +50,8 @@ impl Error {
             | Self::OutputColumns { .. }
             | Self::OutputMissing { .. }
             | Self::NotAnOutput { .. }
-            | Self::Correction { .. } => Kind::Caller,
+            | Self::Correction { .. }
+            | Self::FormulaLabel { .. } => Kind::Caller,
         }
     }
 }

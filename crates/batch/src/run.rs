@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::FileJob;
-use crate::columns::{Column, ColumnNames, is_in_row};
+use crate::columns::{Column, ColumnNames, is_formula, is_in_row};
 use crate::context::Context;
 use crate::error::Error;
 use crate::evaluate::score_labels;
@@ -43,6 +43,9 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(job: &'a FileJob, context: Context<'a>) -> Result<Self, Error> {
+        if let Some(label) = job.labels.iter().find(|label| is_formula(label)) {
+            return Err(Error::FormulaLabel { label: label.clone() });
+        }
         let mut source = TableFile::open(&job.path, &job.settings.paths, job.csv_options)?;
         let columns = job.columns(&mut source)?;
         let occurring = BTreeSet::from([Column::Prediction]);
