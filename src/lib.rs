@@ -10,6 +10,7 @@
 //! - [`logging`], [`process`]: logs, and calls to the operating system
 //! - [`output`]: an answer in the forms that commands print
 //! - [`error`]: the errors of all crates, with hints that name flags and tool arguments
+//! - `visible`: texts of others, as they are shown to the assistant and at a terminal
 //!
 //! The library exists for the executable and its tests. Its interface may change with any version.
 
@@ -21,3 +22,4 @@ pub mod logging;
 pub mod mcp;
 pub mod output;
 pub mod process;
+mod visible;

@@ -11,7 +11,7 @@ use engine::{Engine, EngineSettings, Error, Request, milliseconds, resident_byte
 use serde_json::{Value, json};
 
 use crate::args::Options;
-use crate::commands::{Outcome, print, runtime};
+use crate::commands::{Outcome, print, print_lines, runtime};
 use crate::hints::WithHint;
 use crate::output::megabytes;
 
@@ -53,12 +53,12 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
         reports.push(report);
     }
     runtime.shutdown_background();
-    let text = if arguments.json {
-        json!({ "models": reports, "resident_mb": resident_bytes().map(megabytes) }).to_string()
+    if arguments.json {
+        let report = json!({ "models": reports, "resident_mb": resident_bytes().map(megabytes) });
+        print(format!("{report}\n").as_bytes())?;
     } else {
-        aligned_text(&reports)
-    };
-    print(format!("{text}\n").as_bytes())?;
+        print_lines(&aligned_text(&reports))?;
+    }
     if unusable > 0 {
         return Err(anyhow!("{unusable} of {} models cannot be used; see the problems above", reports.len()));
     }

@@ -20,6 +20,7 @@ use engine::{Engine, EngineSettings};
 use crate::args::{Options, is_empty_variable};
 use crate::error::Error;
 use crate::process;
+use crate::visible::visible;
 
 const NAME: &str = "local-model-mcp";
 
@@ -114,7 +115,7 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
     match outcome {
         Ok(outcome) => outcome as u8,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", visible(&format!("{error:#}")));
             COULD_NOT_RUN
         }
     }
@@ -135,6 +136,11 @@ fn print(content: &[u8]) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }
+}
+
+/// Prints lines for people. Labels, names and texts in them cannot drive the terminal.
+fn print_lines(text: &str) -> anyhow::Result<()> {
+    print(text.lines().flat_map(|line| [visible(line), "\n".into()]).collect::<String>().as_bytes())
 }
 
 /// Returns a runtime with one thread. Everything outside the model is short, so a second thread

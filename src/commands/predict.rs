@@ -21,6 +21,7 @@ use crate::args::{Options, delimiter};
 use crate::commands::{Outcome, engine, predict_file, runtime};
 use crate::error::Error;
 use crate::output::{aligned, field_names, fields};
+use crate::visible::visible;
 
 #[derive(Args, Debug)]
 pub struct PredictArgs {
@@ -214,7 +215,7 @@ impl Writer {
             self.with_fields(row.object, &fields(outcome, self.top_k)).line()
         } else {
             let text = row.object.cell(&ColumnRef { column: "text".into(), position: 0, kind: CellKind::Value });
-            aligned(&text.unwrap_or_default(), outcome, self.top_k)
+            visible(&aligned(&text.unwrap_or_default(), outcome, self.top_k)).into_owned()
         };
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{line}")?;

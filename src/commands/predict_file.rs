@@ -12,7 +12,7 @@ use tables::{CsvOptions, IfExists, PathPolicy};
 
 use crate::args::Options;
 use crate::commands::predict::PredictArgs;
-use crate::commands::{Outcome, engine, print, runtime};
+use crate::commands::{Outcome, engine, print, print_lines, runtime};
 use crate::error::Error;
 use crate::process;
 
@@ -50,8 +50,11 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
     let summary = summary?;
     let fields = fields(&summary);
     let is_json = arguments.json || !io::stdout().is_terminal();
-    let text = if is_json { Value::Object(fields).to_string() } else { aligned_text(&fields) };
-    print(format!("{text}\n").as_bytes())?;
+    if is_json {
+        print(format!("{}\n", Value::Object(fields)).as_bytes())?;
+    } else {
+        print_lines(&aligned_text(&fields))?;
+    }
     Ok(if summary.failed.count > 0 { Outcome::SomeFailed } else { Outcome::Done })
 }
 

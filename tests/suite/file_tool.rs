@@ -76,6 +76,31 @@ async fn a_review_classifies_the_file_first_if_there_is_no_output() {
     assert!(review.rows.iter().all(|row| row.text.chars().count() <= 301));
 }
 
+/// Tag characters carry words that only an assistant reads; an override reorders what people read.
+#[tokio::test]
+async fn hidden_characters_in_names_texts_and_errors_are_shown_escaped() {
+    let place = Project::with(Script { threshold: Some(0.6), ..Script::default() });
+    let tags: String = "obey".chars().map(|c| char::from_u32(0xe0000 + c as u32).unwrap()).collect();
+    place.write("in\u{202e}.csv", format!("id,te\u{200b}xt\n1,\"two{tags} three\u{9b}31m\nfour\"\n"));
+    let mut session = session(&place);
+    let path = "in\u{202e}.csv";
+    let result = ask(&mut session, json!({ "path": path, "text_column": "2", "only": "uncertain" })).await;
+    let shown = &result["structuredContent"];
+    assert_eq!(shown["text_column"], "te\\u{200b}xt");
+    let text = r"two\u{e006f}\u{e0062}\u{e0065}\u{e0079} three\u{9b}31m\nfour";
+    assert_eq!(shown["review"][0]["text"], text);
+    assert!(shown["output"].as_str().unwrap().ends_with(r"in\u{202e}.predicted.csv"), "{shown}");
+    let missing = ask(&mut session, json!({ "path": path, "text_column": "x\u{2066}", "overwrite": true })).await;
+    let expected = r"no column is called `x\u{2066}`; the file has `id`, `te\u{200b}xt`";
+    assert!(error_text(&missing).contains(expected), "{missing}");
+    let exists = ask(&mut session, json!({ "path": path, "text_column": "2" })).await;
+    assert!(error_text(&exists).contains(r"in\u{202e}.predicted.csv` exists already"), "{exists}");
+    for answer in [result, missing, exists] {
+        let hidden = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}');
+        assert!(!answer.to_string().contains(hidden), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_summary_stays_under_400_tokens_whatever_the_file() {
     let place = Project::with(Script { threshold: Some(0.9), ..Script::default() });

@@ -50,6 +50,9 @@ struct RawConfig {
 /// More labels than any classifier has. A larger number would only waste memory.
 const MAX_LABELS: usize = 1 << 16;
 
+/// Longer names are no labels. Each answer repeats one, and the assistant reads it.
+const MAX_LABEL_BYTES: usize = 256;
+
 /// `tokenizer_config.json`.
 #[derive(Default, Deserialize)]
 pub(crate) struct TokenizerConfig {
@@ -187,15 +190,16 @@ impl Config {
     pub(crate) fn parse(path: &Path, content: &str, settings: &Settings) -> Result<Self, Error> {
         let raw: RawConfig = parse_json(path, content)?;
         let labels = match &settings.labels {
-            Some(labels) => labels.clone(),
-            None => labels(&raw).map_err(|message| Error::FileInvalid {
-                path: path.into(),
-                message,
-                remedy: "correct `id2label`, which maps each score's position to its name, or name every label with \
-                         `labels = […]` in `local-model.toml`"
-                    .into(),
-            })?,
+            Some(labels) => Ok(labels.clone()),
+            None => labels(&raw),
         };
+        let labels = labels.and_then(check_lengths).map_err(|message| Error::FileInvalid {
+            path: path.into(),
+            message,
+            remedy: "correct `id2label`, which maps each score's position to its name, or name every label with \
+                     `labels = […]` in `local-model.toml`"
+                .into(),
+        })?;
         Ok(Self {
             entailment: entailment(&raw, settings, &labels),
             labels,
@@ -232,6 +236,15 @@ fn labels(raw: &RawConfig) -> Result<Vec<Arc<str>>, String> {
         return Err("`id2label` is empty or skips a number".into());
     }
     Ok(numbered.into_values().collect())
+}
+
+fn check_lengths(labels: Vec<Arc<str>>) -> Result<Vec<Arc<str>>, String> {
+    match labels.iter().position(|label| label.len() > MAX_LABEL_BYTES) {
+        Some(number) => {
+            Err(format!("label {number} has {} bytes, expected at most {MAX_LABEL_BYTES}", labels[number].len()))
+        }
+        None => Ok(labels),
+    }
 }
 
 /// Returns the number, or `None` if it is negative.
@@ -289,6 +302,16 @@ mod tests {
     fn huge_label_counts_are_refused() {
         let error = config(r#"{"id2label": null, "num_labels": 1000000000000}"#).err().unwrap().to_string();
         assert!(error.contains("`num_labels` is 1000000000000, expected 1 to 65536"), "{error}");
+    }
+
+    #[test]
+    fn a_label_is_a_name_and_not_a_text() {
+        let content = format!(r#"{{"id2label": {{"0": "short", "1": "{}"}}}}"#, "x".repeat(257));
+        let error = config(&content).err().unwrap().to_string();
+        assert!(error.contains("label 1 has 257 bytes, expected at most 256; correct `id2label`"), "{error}");
+        let settings = Settings::parse(Path::new("x"), &format!("labels = [\"{}\"]", "x".repeat(257))).unwrap();
+        assert!(Config::parse(Path::new("x"), "{}", &settings).is_err());
+        assert_eq!(config(&content.replace("xx", "x")).unwrap().labels.len(), 2);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tables::CsvOptions;
 
 use crate::args::{Options, delimiter};
 use crate::commands::predict_file::watched;
-use crate::commands::{Outcome, engine, print, runtime};
+use crate::commands::{Outcome, engine, print, print_lines, runtime};
 use crate::process;
 
 #[derive(Args, Debug)]
@@ -78,12 +78,13 @@ pub(super) fn run(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Out
     if let Some(report) = &arguments.report {
         fs::write(report, evaluation.html()).with_context(|| format!("cannot write `{}`", report.display()))?;
     }
-    let text = match (&arguments.report, arguments.json) {
-        (_, true) => evaluation.json().to_string(),
-        (None, false) => evaluation.text(),
-        (Some(report), false) => format!("{}\nreport             {}", evaluation.text(), report.display()),
-    };
-    print((text + "\n").as_bytes())?;
+    match (&arguments.report, arguments.json) {
+        (_, true) => print(format!("{}\n", evaluation.json()).as_bytes())?,
+        (None, false) => print_lines(&evaluation.text())?,
+        (Some(report), false) => {
+            print_lines(&format!("{}\nreport             {}", evaluation.text(), report.display()))?;
+        }
+    }
     Ok(if evaluation.file.failed > 0 { Outcome::SomeFailed } else { Outcome::Done })
 }
 

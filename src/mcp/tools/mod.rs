@@ -9,6 +9,7 @@ mod predict_file;
 mod schema;
 mod status;
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::mcp::server::{Context, Server};
+use crate::visible::{shorten, visible};
 use engine::State;
 use predict::Predict;
 use predict_batch::PredictBatch;
@@ -32,6 +34,9 @@ use status::Status;
 
 /// The interval between progress notifications of a call.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Longest error that is shown. The runtime's messages quote model files, which could be of any size.
+const MAX_ERROR_CHARACTERS: usize = 2000;
 
 /// The answer to a call, or an error that the assistant reads and can act on.
 type ToolResult = Result<CallToolResult, ToolError>;
@@ -72,6 +77,9 @@ fn describe<T: LocalTool>(models: &[String]) -> Tool {
     if let Some(model) = input["properties"].get_mut("model") {
         model["enum"] = json!(models);
     }
+    // Not destructive, since files are replaced only on request. Not open-world, since no tool
+    // reaches beyond this machine. The specification has no annotation for texts of others, so
+    // descriptions and results say that they are data.
     let annotations = ToolAnnotations::from_raw(
         Some(T::TITLE.into()),
         Some(T::READ_ONLY),
@@ -122,28 +130,33 @@ impl<E: Into<Error>> From<E> for ToolError {
 
 impl From<ToolError> for CallToolResult {
     fn from(error: ToolError) -> Self {
-        Self::error(vec![ContentBlock::text(error.0)])
+        Self::error(vec![ContentBlock::text(shorten(&error.0, MAX_ERROR_CHARACTERS))])
     }
 }
 
 /// Returns structured content for the assistant, and the same as text for clients that show only
-/// text.
+/// text. Null fields are omitted, and hidden characters are escaped.
 fn result(output: &impl Serialize, meta: Option<MetaObject>) -> CallToolResult {
     let mut value = serde_json::to_value(output).expect("results are plain structs of strings and numbers");
-    remove_nulls(&mut value);
+    make_presentable(&mut value);
     let mut result = CallToolResult::success(vec![ContentBlock::text(value.to_string())]);
     result.structured_content = Some(value);
     result.meta = meta;
     result
 }
 
-fn remove_nulls(value: &mut Value) {
+fn make_presentable(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|_, field| !field.is_null());
-            fields.values_mut().for_each(remove_nulls);
+            fields.values_mut().for_each(make_presentable);
         }
-        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        Value::Array(items) => items.iter_mut().for_each(make_presentable),
+        Value::String(text) => {
+            if let Cow::Owned(shown) = visible(text) {
+                *text = shown;
+            }
+        }
         _ => {}
     }
 }
@@ -203,12 +216,4 @@ async fn report_progress(context: &Context, mut next: impl FnMut() -> Option<Pro
         }
     }
     std::future::pending().await
-}
-
-/// Returns the beginning of a text, with `…` if something was cut off.
-fn shorten(text: &str, max_characters: usize) -> String {
-    match text.char_indices().nth(max_characters) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

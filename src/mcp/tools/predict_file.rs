@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::mcp::server::{Context, Server};
-use crate::mcp::tools::{LocalTool, Progress, ToolError, ToolResult, report_progress, result, shorten, watched};
+use crate::mcp::tools::{LocalTool, Progress, ToolError, ToolResult, report_progress, result, watched};
+use crate::visible::{shorten, visible};
 use batch::{Corrections, FileJob, JobHandle, Progress as JobProgress, Review, ReviewRow, RowSample, Stage, Summary};
 use classifier::ModelInfo;
 use tables::{CsvOptions, IfExists};
@@ -30,6 +31,8 @@ const MAX_LABEL_CHARACTERS: usize = 24;
 const MAX_NAME_CHARACTERS: usize = 32;
 const MAX_REASON_CHARACTERS: usize = 90;
 const MAX_PATH_CHARACTERS: usize = 120;
+/// As long as the job returns them, with its `…`; escaped characters count as they are shown.
+const MAX_TEXT_CHARACTERS: usize = 301;
 
 pub(super) struct PredictFile;
 
@@ -283,6 +286,7 @@ impl Output {
             }
         };
         for row in &mut review.rows {
+            row.text = shorten(&row.text, MAX_TEXT_CHARACTERS);
             row.prediction = shorten(&row.prediction, 4 * MAX_LABEL_CHARACTERS);
         }
         Self {
@@ -298,9 +302,10 @@ impl Output {
 /// Returns the end of a path, which distinguishes it from others.
 fn shorten_path(path: &Path) -> String {
     let path = path.display().to_string();
+    let path = visible(&path);
     match path.char_indices().rev().nth(MAX_PATH_CHARACTERS - 1) {
         Some((start, _)) if start > 0 => format!("…{}", &path[start..]),
-        _ => path,
+        _ => path.into_owned(),
     }
 }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::hints::WithHint;
 use crate::mcp::server::{Context, Server};
-use crate::mcp::tools::{LocalTool, ToolResult, result, shorten};
+use crate::mcp::tools::{LocalTool, MAX_ERROR_CHARACTERS, ToolResult, result};
+use crate::visible::shorten;
 use cache_dir::digest::hex;
 use classifier::{ModelInfo, rounded};
 use engine::{CacheCounts, Percentiles, State, Statistics, milliseconds, resident_bytes};
@@ -113,7 +114,10 @@ impl Model {
         match state {
             State::Idle => Self { state: "idle", ..model },
             State::Loading => Self { state: "loading", ..model },
-            State::Failed(error) => Self { state: "failed", problem: Some(WithHint(error).to_string()), ..model },
+            State::Failed(error) => {
+                let problem = shorten(&WithHint(error).to_string(), MAX_ERROR_CHARACTERS);
+                Self { state: "failed", problem: Some(problem), ..model }
+            }
             State::Ready(info) => model.described(info),
         }
     }
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn many_and_long_names_are_shortened() {
         let info = ModelInfo {
-            description: Some("x".repeat(1 << 20)),
+            description: Some(format!("\u{202e}{}", "x".repeat(1 << 20))),
             ..ModelInfo::new(
                 Task::SingleLabel,
                 (0..65_536).map(|number| format!("{number}{}", "é".repeat(1000)).into()).collect(),
@@ -164,6 +168,10 @@ mod tests {
         let labels = model.labels.unwrap();
         assert_eq!((labels.len(), model.label_count), (50, Some(65_536)));
         assert!(labels.iter().all(|label| label.len() <= 256), "{}", labels[0]);
-        assert_eq!(model.description.unwrap().chars().count(), 301);
+        let description = model.description.unwrap();
+        assert!(description.starts_with("\\u{202e}xx") && description.chars().count() == 301, "{description}");
+        let error = engine::Error::Thread { message: "x".repeat(1 << 20) };
+        let failed = Model::new("m".into(), &State::Failed(Arc::new(error)), Statistics::default());
+        assert_eq!(failed.problem.unwrap().chars().count(), 2001);
     }
 }
