@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::candidates::{Candidate, Scales};
-use crate::matrix::{Matrix, dot_f32, softmax};
+use crate::matrix::{Matrix, add_scaled, dot_f32, softmax};
+use crate::mix::Mix;
+use crate::pool::{Parts, Pool};
 use crate::row::Row;
-use crate::span::Span;
 
 /// A linear classifier of [`Row`]s with calibrated probabilities. Small enough to be kept as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,8 +23,6 @@ pub struct Head {
     /// Weights of the labels for each column of `Row::words` that has any.
     words: BTreeMap<u16, Vec<f32>>,
     bias: Vec<f32>,
-    /// Scores are divided by it before they become probabilities.
-    temperature: f32,
     /// Mean sentence vector of each label's examples, of unit length.
     centroids: Vec<Vec<f32>>,
 }
@@ -38,7 +36,6 @@ impl Head {
     #[must_use]
     pub fn probabilities(&self, row: &Row) -> Vec<f32> {
         let mut scores = self.scores(row);
-        scores.iter_mut().for_each(|score| *score /= f64::from(self.temperature));
         softmax(&mut scores);
         let mut probabilities = vec![0.0; self.label_count];
         self.labels.iter().zip(scores).for_each(|(&label, score)| probabilities[label] = score as f32);
@@ -47,19 +44,15 @@ impl Head {
 
     fn scores(&self, row: &Row) -> Vec<f64> {
         let mut scores: Vec<f64> = self.bias.iter().copied().map(f64::from).collect();
-        for (score, weights) in scores.iter_mut().zip(&self.sentence) {
-            assert_eq!(weights.len(), row.sentence.len(), "length of the sentence vector");
-            *score += dot_f32(weights, &row.sentence);
-        }
-        if self.uses_state() {
-            let state = row.state.as_deref().unwrap_or_default();
-            for (score, weights) in scores.iter_mut().zip(&self.state) {
-                assert_eq!(weights.len(), state.len(), "length of the state");
-                *score += dot_f32(weights, state);
+        let state = row.state.as_deref().unwrap_or_default();
+        for (weights, vector) in [(&self.sentence, row.sentence.as_slice()), (&self.state, state)] {
+            for (score, weights) in scores.iter_mut().zip(weights) {
+                assert_eq!(weights.len(), vector.len(), "length of a row's vector");
+                *score += dot_f32(weights, vector);
             }
         }
-        for (&column, &value) in row.words.indices.iter().zip(&row.words.values) {
-            let Some(weights) = self.words.get(&column) else { continue };
+        for (column, value) in row.words.iter() {
+            let Some(weights) = self.words.get(&(column as u16)) else { continue };
             for (score, &weight) in scores.iter_mut().zip(weights) {
                 *score += f64::from(weight) * f64::from(value);
             }
@@ -87,62 +80,57 @@ impl Head {
         !self.words.is_empty()
     }
 
-    /// Returns weights and bias of each label for the sentence vector alone, divided by the
-    /// temperature, or `None` if other vectors are read. A label without an example has weights 0
-    /// and a bias of -1e4, whose probability is 0.
+    /// Returns weights and bias of each label for the sentence vector alone, or `None` if other
+    /// vectors are read. The softmax of these scores is [`probabilities`](Self::probabilities). A
+    /// label without an example has weights 0 and a bias of -1e4, which gives it probability 0.
     #[must_use]
     pub fn dense(&self) -> Option<(Vec<Vec<f32>>, Vec<f32>)> {
         if self.uses_state() || self.uses_words() {
             return None;
         }
-        let mut weights = vec![vec![0.0; self.sentence[0].len()]; self.label_count];
+        let mut weights = vec![vec![0.0; self.centroids[0].len()]; self.label_count];
         let mut bias = vec![-1e4; self.label_count];
         for (index, &label) in self.labels.iter().enumerate() {
-            weights[label] = self.sentence[index].iter().map(|weight| weight / self.temperature).collect();
-            bias[label] = self.bias[index] / self.temperature;
+            weights[label].clone_from(&self.sentence[index]);
+            bias[label] = self.bias[index];
         }
         Some((weights, bias))
     }
 
-    /// Returns the weights of `candidate` as a head. `rows` are the scaled rows of `span`, and
-    /// `weights` is the fit in its coordinates.
+    /// Adds up `terms` of the given examples' parts to one linear function.
     pub(crate) fn new(
-        labels: &[usize],
-        label_count: usize,
-        candidate: &Candidate,
-        scales: &Scales,
-        (rows, span, weights): (&[Row], &Span, &Matrix),
+        (labels, label_count): (&[usize], usize),
+        (pool, parts): (&Pool, &[Parts]),
+        terms: &[Term],
+        centroids: Vec<Vec<f32>>,
     ) -> Self {
-        let contributions = span.contributions(weights);
-        let mix = candidate.mix;
-        let mut bias = weights.row(weights.rows() - 1).to_vec();
-        let dense = |factor: f64, vector: &dyn Fn(usize) -> Vec<f32>, label: usize| {
-            let mut sum = vec![0.0; vector(0).len()];
-            for (index, &row) in span.pivots.iter().enumerate() {
-                let share = contributions.row(index)[label] * factor;
-                sum.iter_mut().zip(vector(row)).for_each(|(sum, value)| *sum += share * f64::from(value));
-            }
-            sum
-        };
-        let to_f32 = |vector: Vec<f64>| vector.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
-        let (mut sentence, mut state, mut words) = (Vec::new(), Vec::new(), BTreeMap::<u16, Vec<f64>>::new());
+        let mut bias = vec![0.0; labels.len()];
+        let (mut sentence, mut state) = (Vec::new(), Vec::new());
+        let uses = |weight: fn(&Mix) -> f64| terms.iter().any(|term| weight(&term.mix) > 0.0);
         for (label, bias) in bias.iter_mut().enumerate() {
-            if mix.sentence > 0.0 {
-                sentence.push(to_f32(dense(mix.sentence, &|row| rows[row].sentence.clone(), label)));
+            *bias = terms.iter().map(|term| term.bias[label]).sum();
+            if uses(|mix| mix.sentence + mix.shared) {
+                let own = sum(terms, label, |mix| mix.sentence, |example| &parts[example].sentence);
+                let shared = sum(terms, label, |mix| mix.shared, |example| &parts[example].shared);
+                let total: Vec<f64> = own.iter().zip(&shared).map(|(own, shared)| own + shared).collect();
+                let (weights, shift) = pool.sentence.undo(&total);
+                sentence.push(weights);
+                *bias += shift;
             }
-            if mix.state > 0.0 {
-                let scaled = dense(mix.state, &|row| rows[row].state.clone().unwrap_or_default(), label);
-                let raw: Vec<f64> = scaled.iter().map(|weight| weight * scales.state_scale).collect();
-                *bias -= crate::matrix::dot(&raw, &scales.state_mean);
-                state.push(to_f32(raw));
+            if let (true, Some(center)) = (uses(|mix| mix.state), &pool.state) {
+                let total = sum(terms, label, |mix| mix.state, |example| &parts[example].state);
+                let (weights, shift) = center.undo(&total);
+                state.push(weights);
+                *bias += shift;
             }
         }
-        if mix.words > 0.0 {
-            for (index, &row) in span.pivots.iter().enumerate() {
-                for (column, value) in rows[row].words.iter() {
-                    let factor = mix.words * f64::from(value) * scales.idf[column];
+        let mut words: BTreeMap<u16, Vec<f64>> = BTreeMap::new();
+        for term in terms.iter().filter(|term| term.mix.words > 0.0) {
+            for (index, &example) in term.examples.iter().enumerate() {
+                for (column, value) in parts[example].words.iter() {
+                    let factor = term.mix.words * f64::from(value) * pool.idf[column];
                     let weights = words.entry(column as u16).or_insert_with(|| vec![0.0; labels.len()]);
-                    crate::matrix::add_scaled(weights, factor, contributions.row(index));
+                    add_scaled(weights, factor, term.contributions.row(index));
                 }
             }
         }
@@ -151,21 +139,38 @@ impl Head {
             labels: labels.to_vec(),
             sentence,
             state,
-            words: words.into_iter().map(|(column, weights)| (column, to_f32(weights))).collect(),
-            bias: to_f32(bias),
-            temperature: 1.0,
-            centroids: Vec::new(),
+            words: words.into_iter().map(|(column, weights)| (column, narrow(&weights))).collect(),
+            bias: narrow(&bias),
+            centroids,
         }
     }
+}
 
-    pub(crate) fn with_temperature(mut self, temperature: f64) -> Self {
-        self.temperature = temperature as f32;
-        self
-    }
+/// One fit: the weights of all features are the sum of the examples' parts, weighted by the mix,
+/// each times its contribution.
+pub(crate) struct Term {
+    pub(crate) mix: Mix,
+    pub(crate) examples: Vec<usize>,
+    /// `[examples, labels]`.
+    pub(crate) contributions: Matrix,
+    pub(crate) bias: Vec<f64>,
+}
 
-    /// Adds the centre of each label's examples.
-    pub(crate) fn with_centroids(mut self, centroids: Vec<Vec<f32>>) -> Self {
-        self.centroids = centroids;
-        self
+fn sum<'a>(
+    terms: &[Term],
+    label: usize,
+    weight: impl Fn(&Mix) -> f64,
+    vector: impl Fn(usize) -> &'a [f64],
+) -> Vec<f64> {
+    let mut sum = vec![0.0; vector(0).len()];
+    for term in terms {
+        for (index, &example) in term.examples.iter().enumerate() {
+            add_scaled(&mut sum, weight(&term.mix) * term.contributions.row(index)[label], vector(example));
+        }
     }
+    sum
+}
+
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
 }

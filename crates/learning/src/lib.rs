@@ -18,7 +18,8 @@
 //! ```
 
 mod agreement;
-mod candidates;
+mod choice;
+mod cholesky;
 mod clusters;
 mod cross_validation;
 mod error;
@@ -27,18 +28,23 @@ mod head;
 mod kmeans;
 mod logistic;
 mod matrix;
+mod mix;
+mod parallel;
+mod pool;
 mod random;
 mod row;
 mod selection;
 mod span;
+mod teaching;
 mod temperature;
 mod words;
 
 pub use agreement::{agreement_interval, smallest_threshold};
 pub use clusters::{Cluster, clusters};
 pub use error::Error;
-pub use fit::{CandidateScore, Features, Fitted, Suspicion, Teaching, fit};
+pub use fit::{CandidateScore, Fitted, Suspicion, fit};
 pub use head::Head;
 pub use row::{Row, SparseVector};
 pub use selection::{first_rows, next_rows};
+pub use teaching::{Features, Teaching};
 pub use words::hashed_words;

@@ -16,8 +16,8 @@ pub(crate) fn fit(scores: &Matrix, gold: &[usize]) -> f64 {
         let inverse = log_inverse.exp();
         let row_loss = |(row, &label): (usize, &usize)| {
             let mut scaled: Vec<f64> = scores.row(row).iter().map(|score| score * inverse).collect();
-            softmax(&mut scaled);
-            -scaled[label].max(f64::MIN_POSITIVE).ln()
+            let at_label = scaled[label];
+            softmax(&mut scaled) - at_label
         };
         gold.iter().enumerate().map(row_loss).sum::<f64>()
     };
