@@ -132,7 +132,7 @@ impl Row {
     }
 
     fn from_json(line: &Line, field: &ColumnRef) -> Self {
-        match JsonObject::parse(line) {
+        match JsonObject::parse_shallow(line) {
             Ok(object) => Self { text: object.cell(field).map_err(Error::from), object },
             Err(error) => Self { text: Err(error.into()), object: unusable("line", line) },
         }
@@ -212,7 +212,7 @@ struct Writer {
 impl Writer {
     fn write(&self, row: Row, outcome: &Result<Answer, Error>) -> io::Result<()> {
         let line = if self.json {
-            self.with_fields(row.object, &fields(outcome, self.top_k)).line()
+            self.with_fields(row.object, &fields(outcome, self.top_k)).line().to_owned()
         } else {
             let text = row.object.cell(&ColumnRef { column: "text".into(), position: 0, kind: CellKind::Value });
             visible(&aligned(&text.unwrap_or_default(), outcome, self.top_k)).into_owned()
@@ -272,6 +272,15 @@ mod tests {
             r#"{"prediction":"HUMAN","local_model_uncertain":true}"#,
             r#"{"prediction":"HUMAN","local_model_uncertain":true,"local_model_local_model_prediction":"x","local_model_local_model_confidence":0.5}"#,
         );
+    }
+
+    #[test]
+    fn a_line_that_other_readers_could_not_read_is_passed_on_as_text() {
+        let line = format!("{{\"text\":\"good\",\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        let row = row(&line, "text");
+        assert_eq!(row.object.line(), json!({ "line": line }).to_string());
+        let expected = "the row is nested more than 128 levels deep; expected a flatter object";
+        assert_eq!(row.text.unwrap_err().to_string(), expected);
     }
 
     #[test]

@@ -135,6 +135,17 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
             Rows(2, &[1], "the row has 16777217 bytes"),
         ),
         ("blank texts.csv", b"id,text\n1,\n2,  \n3,hello\n".to_vec(), Rows(3, &[1, 2], "`text` is empty or blank")),
+        (
+            "too few fields by far.csv",
+            b"id,text,x,y\nhello\n2,hello,3,4\n".to_vec(),
+            Rows(2, &[1], "the row has 1 field; expected 4 as in the header"),
+        ),
+        ("empty lines of one column.csv", b"text\nhello\n\nyou\n".to_vec(), Rows(3, &[2], "`text` is empty or blank")),
+        (
+            "old mac.txt",
+            b"hello\rwell, you\r".to_vec(),
+            Output("old mac.predicted.csv", "text,prediction,confidence\nhello,short,0.7\n\"well, you\",short,0.7\n"),
+        ),
         ("blank lines.csv", b"id,text\n\n1,hello\n\n".to_vec(), Output("blank lines.predicted.csv", predicted)),
         (
             "prediction there.csv",
@@ -188,7 +199,7 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
             b"{ \"id\": 12345678901234567890.10, \"text\": \"h\\u0069\" }\n".to_vec(),
             Output(
                 "spelling.predicted.jsonl",
-                "{\"id\":12345678901234567890.10,\"text\":\"h\\u0069\",\"prediction\":\"short\",\"confidence\":0.7}\n",
+                "{ \"id\": 12345678901234567890.10, \"text\": \"h\\u0069\",\"prediction\":\"short\",\"confidence\":0.7}\n",
             ),
         ),
         (

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::Error;
-use tables::{Cell, CellKind, ColumnRef, NewColumn, Projection, TableFile, ValueKind};
+use tables::{Cell, CellKind, ColumnRef, NewColumn, TableFile, ValueKind};
 
 /// Returns whether a spreadsheet that opens a CSV file computes this value instead of showing it
 /// (OWASP, "CSV injection"). A number is computed as itself.
@@ -106,7 +106,7 @@ impl ColumnNames {
             let columns = [Column::Prediction, Column::Error].map(|column| output.optional(&names.full(column)));
             let [Some(prediction), Some(error)] = columns else { continue };
             let mut any_failed = false;
-            for chunk in output.rows(&[prediction, error], Projection::Selected)? {
+            for chunk in output.rows(&[prediction, error])? {
                 for cells in chunk?.rows.iter().map(|row| &row.cells) {
                     match (is_in_row(&cells[0]), is_in_row(&cells[1])) {
                         (true, _) if any_failed => return Ok(Some(names)),

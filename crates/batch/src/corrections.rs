@@ -13,7 +13,7 @@ use crate::columns::{Column, OutputColumns, is_formula};
 use crate::error::Error;
 use crate::handle::{Monitor, Progress, Stage};
 use classifier::{ModelInfo, Task};
-use tables::{Cell, CsvOptions, OutputFile, PartialFile, Projection, TableFile};
+use tables::{Cell, CsvOptions, OutputFile, PartialFile, TableFile};
 
 /// Written for a row without any label, and in `corrected_from` where the model had no answer.
 const NONE: &str = "none";
@@ -150,7 +150,7 @@ fn write<'t>(
     let mut writer =
         output.writer(target.path(), &partial, added.iter().map(|column| columns.names.added(*column)).collect())?;
     let mut row = 0;
-    for chunk in output.rows(&columns.wanted, Projection::All)? {
+    for chunk in output.rows(&columns.wanted)? {
         let chunk = chunk?;
         let mut values = Vec::with_capacity(chunk.rows.len());
         for cells in chunk.rows.iter().map(|row| &row.cells) {

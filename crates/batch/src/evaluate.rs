@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evaluation::{Gold, GoldKind, GoldParser, GoldScan, ScoredFile, ScoredRow};
-use tables::{Cell, CellKind, Chunk, ColumnRef, CsvOptions, PathPolicy, Projection, TableFile};
+use tables::{Cell, CellKind, Chunk, ColumnRef, CsvOptions, PathPolicy, TableFile};
 use tokio::runtime::Handle;
 
 use crate::context::Context;
@@ -102,7 +102,7 @@ impl Job<'_> {
     ) -> Result<GoldParser, Error> {
         let mut scan = GoldScan::new(GoldKind::for_model(&file.info, &file.labels));
         self.context.monitor.report(Progress::default())?;
-        for chunk in table.rows(std::slice::from_ref(label), Projection::Selected)? {
+        for chunk in table.rows(std::slice::from_ref(label))? {
             let rows = chunk?.rows;
             file.total_rows += rows.len() as u64;
             for cell in rows.iter().filter_map(|row| row.cells[0].as_deref().ok()) {
@@ -126,7 +126,7 @@ impl Job<'_> {
         file: &mut ScoredFile,
     ) -> Result<(), Error> {
         let (run, total, started) = (self.run, Some(file.total_rows), Some((Instant::now(), 0)));
-        let rows = table.rows(columns, Projection::Selected)?.flat_map(split_chunk).zip(1..);
+        let rows = table.rows(columns)?.flat_map(split_chunk).zip(1..);
         let rows = rows.filter_map(|(cells, row)| run.parse_row(parser, row, cells));
         let options = RowOptions {
             model: run.model.clone(),

@@ -10,7 +10,7 @@ use crate::FileJob;
 use crate::columns::{Column, OutputColumns};
 use crate::error::Error;
 use crate::handle::{Monitor, Progress, Stage};
-use tables::{CellKind, ColumnRef, Projection, TableFile};
+use tables::{CellKind, ColumnRef, TableFile};
 
 /// Longest part of a text that is returned.
 const MAX_CHARACTERS: usize = 300;
@@ -72,7 +72,7 @@ pub(crate) fn review(job: &FileJob, limit: usize, monitor: &mut Monitor) -> Resu
     let wanted: Vec<ColumnRef> = columns.wanted.iter().cloned().chain([text]).collect();
     let (mut marked, mut all) = (LeastCertain::new(limit), LeastCertain::new(limit));
     let (mut row, mut any_marked) = (0, false);
-    for chunk in output.rows(&wanted, Projection::Selected)? {
+    for chunk in output.rows(&wanted)? {
         for cells in chunk?.rows.into_iter().map(|row| row.cells) {
             row += 1;
             let value = |column| columns.cell(&cells, column);

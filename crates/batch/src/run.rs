@@ -23,7 +23,7 @@ use crate::summary::Summary;
 use classifier::Input;
 use engine::Priority;
 use evaluation::{GoldKind, GoldParser, GoldScan};
-use tables::{Cell, ColumnRef, OutputFile, PartialFile, Projection, TableFile, output_location};
+use tables::{Cell, ColumnRef, OutputFile, PartialFile, TableFile, output_location};
 
 pub(crate) struct Run<'a> {
     job: &'a FileJob,
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         let ours = ColumnNames::candidates().filter(|name| !self.taken.contains(name));
         let ours: Vec<ColumnRef> = ours.filter_map(|name| self.source.optional(&name)).collect();
         let wanted = [self.columns.as_slice(), &ours].concat();
-        for chunk in self.source.rows(&wanted, Projection::Selected)? {
+        for chunk in self.source.rows(&wanted)? {
             for row in chunk?.rows {
                 done += 1;
                 let cells = ours.iter().zip(&row.cells[self.columns.len()..]);
@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
         let started = Some((Instant::now(), self.finished));
         let progress = |done| Progress { stage: Stage::Predicting, done, total: Some(total), started };
         self.context.monitor.report(progress(self.finished))?;
-        let cells = self.source.rows(&self.columns[..1], Projection::Selected)?.flat_map(cells);
+        let cells = self.source.rows(&self.columns[..1])?.flat_map(cells);
         let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
         let rows = cells.skip(self.finished as usize);
         let rows = rows.map(|cell| (digest(&cell), cell.map(input).map_err(Error::from)));
@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
         let mut output = self.source.writer(target.path(), &partial, added)?;
         let mut summary = Summary::new(self.columns[0].column.clone(), gold);
         let mut records = journal.records()?;
-        for chunk in self.source.rows(&self.columns, Projection::All)? {
+        for chunk in self.source.rows(&self.columns)? {
             let chunk = chunk?;
             let mut values: Vec<Vec<Value>> = Vec::with_capacity(chunk.rows.len());
             for row in &chunk.rows {

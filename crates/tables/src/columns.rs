@@ -80,7 +80,8 @@ pub(crate) fn listed(columns: &[String]) -> String {
     shown.join(", ")
 }
 
-fn elided(name: &str) -> String {
+/// Returns the beginning of a name, for an error.
+pub(crate) fn elided(name: &str) -> String {
     match name.char_indices().nth(MAX_NAME_CHARACTERS) {
         Some((end, _)) => format!("{}…", &name[..end]),
         None => name.to_owned(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::compression::Encoder;
 use crate::csv_records::{Record, Records, decode, encode, rewrite};
 use crate::error::Error;
-use crate::limits::{BOM, CHUNK_BYTES, CHUNK_ROWS};
+use crate::limits::{BOM, CHUNK_BYTES, CHUNK_ROWS, MAX_COLUMNS, check_columns};
 use crate::rows::{Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, other_format};
 
 /// The dialect of a CSV file, which its output uses too.
@@ -87,6 +87,9 @@ impl Reader {
         } else {
             Header::from_names((1..=record.map_or(0, Record::len)).map(|number| number.to_string()).collect())
         };
+        check_columns(header.names.len())?;
+        // Polars and DuckDB write a missing value of the only column as an empty line.
+        records.has_empty_lines = header.names.len() == 1;
         Ok(Self { records, first, header, delimiter: dialect.delimiter, columns })
     }
 
@@ -135,12 +138,16 @@ impl RowReader for Reader {
             };
             let Some((mut record, mut problem)) = next else { break };
             if record.len() != width {
-                let found = format!("has {} {}", record.len(), if record.len() == 1 { "field" } else { "fields" });
+                let found = match record.len() {
+                    1 => "has 1 field".to_owned(),
+                    count if count > MAX_COLUMNS => format!("has more than {MAX_COLUMNS} fields"),
+                    count => format!("has {count} fields"),
+                };
                 let expected = format!("{width} as in the header; put fields that hold the delimiter into quotes");
                 problem.get_or_insert(Error::BadRow { found, expected });
                 record = self.fitted(&record);
             }
-            bytes += record.byte_len();
+            bytes += record.memory();
             rows.push(self.row(&record, problem.as_ref()));
             raw.push(record);
         }

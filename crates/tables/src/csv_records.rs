@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io::{self, Read};
 
 use crate::error::Error;
-use crate::limits::{BOM, MAX_ROW_BYTES, too_long};
+use crate::limits::{BOM, MAX_COLUMNS, MAX_ROW_BYTES, too_long};
 
 const READ_BYTES: usize = 1 << 16;
 
@@ -29,26 +29,29 @@ impl Record {
         self.ends.len()
     }
 
-    pub(crate) fn byte_len(&self) -> usize {
-        self.bytes.len()
-    }
-
     pub(crate) fn get(&self, position: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(position)?;
         let start = if position == 0 { 0 } else { self.ends[position - 1] };
-        self.ends.get(position).map(|&end| &self.bytes[start..end])
+        Some(&self.bytes[start..end])
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).filter_map(|position| self.get(position))
     }
 
-    /// Splits a line. A quote is special only at the beginning of a field.
+    /// Returns about how much memory the record takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<usize>()
+    }
+
+    /// Splits a line. A quote is special only at the beginning of a field. Beyond the largest
+    /// number of columns, the rest of the line is one field.
     fn split(line: &[u8], delimiter: u8) -> Self {
         let mut record = Self::default();
         let (mut state, mut start) = (State::FieldStart, 0);
         for (position, &byte) in line.iter().enumerate() {
             state = state.after(byte, delimiter);
-            if state == State::FieldStart {
+            if state == State::FieldStart && record.len() < MAX_COLUMNS {
                 record.push(&line[start..position]);
                 start = position + 1;
             }
@@ -60,7 +63,8 @@ impl Record {
     /// Splits a line whose quotes are ordinary characters.
     fn split_unquoted(line: &[u8], delimiter: u8) -> Self {
         let mut record = Self::default();
-        line.split(|byte| *byte == delimiter).for_each(|field| record.push(&encode(field, delimiter)));
+        let fields = line.splitn(MAX_COLUMNS + 1, |byte| *byte == delimiter);
+        fields.for_each(|field| record.push(&encode(field, delimiter)));
         record
     }
 }
@@ -111,6 +115,8 @@ pub(crate) struct Records {
     delimiter: u8,
     /// The last byte of a line.
     line_end: u8,
+    /// Whether an empty line is a record with one empty field.
+    pub(crate) has_empty_lines: bool,
     /// Bytes read but not yet returned, from `start` on.
     buffer: Vec<u8>,
     start: usize,
@@ -153,7 +159,8 @@ impl Records {
     /// Reads the records, after a byte order mark if there is one. Lines end with `line_end`, which
     /// is a line feed (with or without a carriage return before it) or a carriage return.
     pub(crate) fn new(inner: Box<dyn Read + Send>, delimiter: u8, line_end: u8) -> io::Result<Self> {
-        let mut records = Self { inner, delimiter, line_end, buffer: Vec::new(), start: 0, ended: false };
+        let (has_empty_lines, buffer) = (false, Vec::new());
+        let mut records = Self { inner, delimiter, line_end, has_empty_lines, buffer, start: 0, ended: false };
         while records.buffer.len() < BOM.len() && records.fill()? {}
         if records.buffer.starts_with(BOM) {
             records.start = BOM.len();
@@ -161,7 +168,7 @@ impl Records {
         Ok(records)
     }
 
-    /// Returns the next record that is not an empty line, and what is wrong with it.
+    /// Returns the next record and what is wrong with it.
     pub(crate) fn next(&mut self) -> io::Result<Option<(Record, Option<Error>)>> {
         loop {
             let (length, problem) = match self.scan()? {
@@ -185,7 +192,7 @@ impl Records {
             self.start += length;
             let line = line.strip_suffix(&[self.line_end]).unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if !line.is_empty() {
+            if !line.is_empty() || self.has_empty_lines {
                 let split = if problem.is_some() { Record::split_unquoted } else { Record::split };
                 return Ok(Some((split(line, self.delimiter), problem)));
             }

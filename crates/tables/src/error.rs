@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::columns::elided;
+
 /// A failure to read or write a table. The text says what was found, what was expected, and what
 /// helps.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -16,6 +18,8 @@ pub enum Error {
     FileTooLarge { path: PathBuf, bytes: u64, limit: u64 },
     #[error("`{path}` unpacks to more than {limit} bytes, which is the limit; split it")]
     UnpackedTooLarge { path: PathBuf, limit: u64 },
+    #[error("`{path}` has {found} {things}; expected at most {limit}; {remedy}")]
+    OverLimit { path: PathBuf, found: u64, things: &'static str, limit: u64, remedy: &'static str },
     #[error("`{path}` is {found}; expected CSV, TSV, JSON lines, text lines (`.txt`) or Parquet in UTF-8; {remedy}")]
     FormatUnknown { path: PathBuf, found: String, remedy: String },
     #[error("`{path}` cannot be read after row {rows}: {message}; check that the file is complete")]
@@ -31,9 +35,9 @@ pub enum Error {
     ColumnUnclear { columns: String },
     #[error("cannot tell which column holds the labels; the file has {columns}; name one")]
     LabelColumnUnclear { columns: String },
-    #[error("column `{name}` holds {found}; expected text; name another one, the file has {columns}")]
+    #[error("column `{}` holds {found}; expected text; name another one, the file has {columns}", elided(name))]
     ColumnNotText { name: String, found: String, columns: String },
-    #[error("`{column}` is {found}; expected {expected}")]
+    #[error("`{}` is {found}; expected {expected}", elided(column))]
     BadCell { column: String, found: String, expected: &'static str },
     #[error("the row {found}; expected {expected}")]
     BadRow { found: String, expected: String },

@@ -15,7 +15,7 @@ pub(crate) enum Format {
     Csv(Dialect),
     JsonLines,
     /// Plain text, one row per line. Its output is CSV.
-    Text,
+    Text(LineEnd),
     Parquet,
 }
 
@@ -76,7 +76,7 @@ impl Layout {
             _ if starts_with_object(&sample) => Format::JsonLines,
             "csv" => csv(false),
             "tsv" | "tab" => csv(true),
-            "txt" | "text" if options.delimiter.is_none() => Format::Text,
+            "txt" | "text" if options.delimiter.is_none() => Format::Text(text_line_end(&sample)),
             "json" => return unknown(("JSON that is not one object a line", "convert it: `jq -c '.[]'`")),
             "parquet" | "pq" => return unknown(("not Parquet, despite its name", "rename it after its content")),
             _ if options.delimiter.is_some() => csv(false),
@@ -91,7 +91,7 @@ impl Layout {
     /// `OutputFormat` if the name is that of another format.
     pub(crate) fn for_output(self, output: &Path) -> Result<Self, Error> {
         let (compression, extension) = split_name(output);
-        let is_csv = matches!(self.format, Format::Csv(_) | Format::Text);
+        let is_csv = matches!(self.format, Format::Csv(_) | Format::Text(_));
         let (found, fits) = match extension.as_str() {
             "csv" => ("CSV", is_csv),
             "tsv" | "tab" => ("TSV", is_csv),
@@ -105,7 +105,7 @@ impl Layout {
         }
         let plain = Dialect { delimiter: b',', header: true, bom: false, sep_line: false, line_end: LineEnd::Lf };
         let format = match self.format {
-            Format::Csv(_) | Format::Text => {
+            Format::Csv(_) | Format::Text(_) => {
                 let dialect = if let Format::Csv(dialect) = self.format { dialect } else { plain };
                 let delimiter = match (extension.as_str(), dialect.delimiter) {
                     ("tsv" | "tab", _) => b'\t',
@@ -123,7 +123,7 @@ impl Layout {
     pub(crate) fn extension(self) -> String {
         let format = match self.format {
             Format::Csv(Dialect { delimiter: b'\t', .. }) => ".tsv",
-            Format::Csv(_) | Format::Text => ".csv",
+            Format::Csv(_) | Format::Text(_) => ".csv",
             Format::JsonLines => ".jsonl",
             Format::Parquet => ".parquet",
         };
@@ -186,7 +186,7 @@ fn starts_with_object(sample: &[u8]) -> bool {
 
 fn dialect(sample: &[u8], tabs: bool, options: CsvOptions) -> Dialect {
     let text = sample.strip_prefix(BOM).unwrap_or(sample);
-    let line_end = line_end(text);
+    let line_end = line_end(text, options.delimiter);
     let named = match text {
         [b's', b'e', b'p', b'=', delimiter, b'\r' | b'\n', ..] => Some(*delimiter),
         _ => None,
@@ -201,19 +201,29 @@ fn dialect(sample: &[u8], tabs: bool, options: CsvOptions) -> Dialect {
     }
 }
 
+/// Carriage returns end lines only if there are no line feeds at all.
+fn text_line_end(text: &[u8]) -> LineEnd {
+    if text.contains(&b'\r') && !text.contains(&b'\n') { LineEnd::Cr } else { LineEnd::Lf }
+}
+
 /// Carriage returns end lines only if there are no line feeds outside quotes, because they also
 /// occur inside fields.
-fn line_end(text: &[u8]) -> LineEnd {
-    let mut quoted = false;
+fn line_end(text: &[u8], delimiter: Option<u8>) -> LineEnd {
+    let separates = |byte: u8| matches!(byte, b'\r' | b'\n') || DELIMITERS.contains(&byte) || Some(byte) == delimiter;
+    // A quote in the middle of a field, as in `5" nails`, opens nothing.
+    let (mut quoted, mut just_closed, mut before) = (false, false, b'\n');
     let mut carriage_return = false;
-    for (position, &byte) in text.iter().enumerate() {
-        quoted ^= byte == b'"';
+    for &byte in text {
+        let opens = byte == b'"' && !quoted && (just_closed || separates(before));
+        just_closed = byte == b'"' && quoted;
+        quoted = opens || quoted && !just_closed;
         match byte {
-            b'\n' if !quoted && position > 0 && text[position - 1] == b'\r' => return LineEnd::CrLf,
+            b'\n' if !quoted && before == b'\r' => return LineEnd::CrLf,
             b'\n' if !quoted => return LineEnd::Lf,
             b'\r' if !quoted => carriage_return = true,
             _ => {}
         }
+        before = byte;
     }
     if carriage_return { LineEnd::Cr } else { LineEnd::Lf }
 }
@@ -259,9 +269,12 @@ mod tests {
             ("a,b\r\n1,2\r\n", LineEnd::CrLf),
             ("a,b\r1,\"x\ny\"\r", LineEnd::Cr),
             ("a,\"x\ry\"\n", LineEnd::Lf),
+            ("a,5\" nail\n1,x\ry\n", LineEnd::Lf),
+            ("\"a\"\"\n\",b\r1,2\r", LineEnd::Cr),
+            ("\"\",b\r1,2\r", LineEnd::Cr),
             ("a", LineEnd::Lf),
         ] {
-            assert_eq!(line_end(text.as_bytes()), expected, "{text}");
+            assert_eq!(line_end(text.as_bytes(), None), expected, "{text}");
         }
     }
 

@@ -31,7 +31,7 @@ pub use lines::{Line, Lines};
 pub use output_file::{IfExists, OutputFile, PartialFile, ProgressFile, output_location};
 pub use path_policy::{AllowedDir, Location, PathPolicy};
 pub use rows::{Cell, CellKind, Chunk, ColumnRef, NewColumn, Row, ValueKind};
-pub use table_file::{Projection, Rows, TableFile};
+pub use table_file::{Rows, TableFile};
 pub use table_writer::TableWriter;
 
 /// Entry points for the fuzz targets.
@@ -65,9 +65,8 @@ pub mod fuzzing {
         let lines: Vec<Line> = Lines::new(bytes).map(|line| line.expect("memory can be read")).collect();
         assert_eq!(rows, lines.len());
         for object in lines.iter().filter_map(|line| JsonObject::parse(line).ok()) {
-            let line = object.line();
-            let again = JsonObject::parse(&Line::Whole(line.clone().into_bytes()));
-            assert_eq!(again.expect("what was written can be read").line(), line);
+            let again = JsonObject::parse(&Line::Whole(object.line().into()));
+            assert_eq!(again.expect("what was written can be read").line(), object.line());
         }
     }
 }

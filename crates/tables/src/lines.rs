@@ -41,6 +41,8 @@ impl Line {
 /// mark at the beginning is dropped.
 pub struct Lines<R> {
     inner: R,
+    /// The last byte of a line.
+    line_end: u8,
     first: bool,
 }
 
@@ -60,18 +62,23 @@ impl Lines<BufReader<Box<dyn Read + Send>>> {
 
 impl<R: BufRead> Lines<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner, first: true }
+        Self::ending_with(inner, b'\n')
+    }
+
+    /// Reads lines that end with this byte.
+    pub(crate) fn ending_with(inner: R, line_end: u8) -> Self {
+        Self { inner, line_end, first: true }
     }
 
     fn next_line(&mut self) -> io::Result<Option<Line>> {
         let mut line = Vec::new();
-        if self.inner.by_ref().take(MAX_ROW_BYTES as u64 + 1).read_until(b'\n', &mut line)? == 0 {
+        if self.inner.by_ref().take(MAX_ROW_BYTES as u64 + 1).read_until(self.line_end, &mut line)? == 0 {
             return Ok(None);
         }
-        if line.last() == Some(&b'\n') {
+        if line.last() == Some(&self.line_end) {
             line.pop();
         } else if line.len() > MAX_ROW_BYTES {
-            let rest = self.inner.skip_until(b'\n')?;
+            let rest = self.inner.skip_until(self.line_end)?;
             return Ok(Some(Line::TooLong((line.len() + rest.saturating_sub(1)) as u64)));
         }
         if line.last() == Some(&b'\r') {

@@ -56,7 +56,8 @@ pub struct Chunk {
 pub(crate) enum RawRows {
     Records(Vec<Record>),
     Lines(Vec<Vec<u8>>),
-    Batch(arrow_array::RecordBatch),
+    /// The writer copies them from the file.
+    InFile,
 }
 
 /// The values of a column in an output.

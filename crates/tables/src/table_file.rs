@@ -5,11 +5,13 @@
 use std::fs::{File, Permissions};
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::columns::{listed, look_like_text, only, position, usual_labels, usual_text};
 use crate::csv::Header;
 use crate::error::Error;
 use crate::format::{CsvOptions, Format, Layout};
+use crate::limits::OverLimit;
 use crate::path_policy::{Location, PathPolicy};
 use crate::rows::{CellKind, Chunk, ColumnRef, RowReader};
 use crate::{csv, json_lines, parquet, text};
@@ -22,18 +24,9 @@ pub struct TableFile {
     pub(crate) layout: Layout,
     pub(crate) header: Header,
     /// Set for Parquet files only.
-    pub(crate) parquet: Option<parquet::Description>,
+    pub(crate) parquet: Option<Arc<parquet::Description>>,
     /// The limit for unpacked bytes.
     max_bytes: Option<u64>,
-}
-
-/// Which columns are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Projection {
-    /// Only the selected columns, if the format supports it.
-    Selected,
-    /// All columns, so that the rows can be written again.
-    All,
 }
 
 impl TableFile {
@@ -64,14 +57,14 @@ impl TableFile {
         self.header = match self.layout.format {
             Format::Csv(dialect) => csv::Reader::new(self.stream()?, dialect, Vec::new())?.header,
             Format::JsonLines => Header::from_names(json_lines::Reader::new(self.stream()?, Vec::new()).names()?),
-            Format::Text => Header::from_names(vec!["text".into()]),
+            Format::Text(_) => Header::from_names(vec!["text".into()]),
             Format::Parquet => {
                 let description = parquet::Description::read(&self.file)?;
                 if self.max_bytes.is_some_and(|limit| description.unpacked_bytes > limit) {
                     return Err(io::ErrorKind::FileTooLarge.into());
                 }
-                let names = description.schema.fields().iter().map(|field| field.name().clone()).collect();
-                self.parquet = Some(description);
+                let names = description.names();
+                self.parquet = Some(Arc::new(description));
                 Header::from_names(names)
             }
         };
@@ -116,16 +109,15 @@ impl TableFile {
     pub fn column(&self, name: &str, kind: CellKind) -> Result<ColumnRef, Error> {
         let columns = self.columns();
         let is_path = self.layout.format == Format::JsonLines
+            && name.split('.').count() <= json_lines::MAX_PATH_PARTS
             && name.split_once('.').is_some_and(|(first, _)| columns.iter().any(|column| column == first));
         if is_path {
             return Ok(ColumnRef { column: name.to_owned(), position: 0, kind });
         }
         let column = self.column_at(position(columns, name)?, kind);
-        match self.type_name(column.position) {
-            Some(found) if kind == CellKind::Text => {
-                Err(Error::ColumnNotText { name: column.column, found, columns: listed(columns) })
-            }
-            _ => Ok(column),
+        match self.parquet.as_ref().and_then(|parquet| parquet.unreadable(column.position, kind)) {
+            Some(found) => Err(Error::ColumnNotText { name: column.column, found, columns: listed(columns) }),
+            None => Ok(column),
         }
     }
 
@@ -133,17 +125,13 @@ impl TableFile {
         ColumnRef { column: self.header.names[position].clone(), position, kind }
     }
 
-    /// Returns the type of a column that cannot hold text.
-    fn type_name(&self, position: usize) -> Option<String> {
-        let kind = self.parquet.as_ref()?.schema.field(position).data_type();
-        (!parquet::is_text(kind)).then(|| kind.to_string())
-    }
-
     /// Returns a column by its exact name if the file has it. In JSON lines any row may have any
     /// field.
     pub fn optional(&self, name: &str) -> Option<ColumnRef> {
         let position = self.columns().iter().position(|column| column == name);
         let position = position.or((self.layout.format == Format::JsonLines).then_some(0))?;
+        let readable = |parquet: &Arc<parquet::Description>| parquet.unreadable(position, CellKind::List).is_none();
+        self.parquet.as_ref().is_none_or(readable).then_some(())?;
         Some(ColumnRef { column: name.to_owned(), position, kind: CellKind::Value })
     }
 
@@ -165,7 +153,8 @@ impl TableFile {
     /// `ColumnUnclear`, or `FileBroken`.
     pub fn text_column(&mut self, except: &[&str]) -> Result<ColumnRef, Error> {
         let fits = |&position: &usize| {
-            !except.contains(&self.header.names[position].as_str()) && self.type_name(position).is_none()
+            !except.contains(&self.header.names[position].as_str())
+                && self.parquet.as_ref().is_none_or(|parquet| parquet.is_text(position))
         };
         let candidates: Vec<usize> = (0..self.columns().len()).filter(fits).collect();
         let position = match only(&candidates, |_| true).or_else(|| usual_text(self.columns(), &candidates)) {
@@ -179,7 +168,7 @@ impl TableFile {
     fn only_text_like(&mut self, candidates: &[usize]) -> Result<Option<usize>, Error> {
         let columns: Vec<ColumnRef> =
             candidates.iter().map(|&position| self.column_at(position, CellKind::Text)).collect();
-        let Some(sample) = self.rows(&columns, Projection::Selected)?.next().transpose()? else { return Ok(None) };
+        let Some(sample) = self.rows(&columns)?.next().transpose()? else { return Ok(None) };
         let cells = |number: usize| sample.rows.iter().filter_map(move |row| row.cells[number].as_deref().ok());
         let text_like: Vec<usize> = (0..columns.len())
             .filter(|&number| look_like_text(cells(number)))
@@ -192,18 +181,16 @@ impl TableFile {
     ///
     /// # Errors
     /// `FileBroken`.
-    pub fn rows(&mut self, columns: &[ColumnRef], projection: Projection) -> Result<Rows, Error> {
-        let inner = self.reader(columns.to_vec(), projection).map_err(|error| self.broken(0, &error))?;
+    pub fn rows(&mut self, columns: &[ColumnRef]) -> Result<Rows, Error> {
+        let inner = self.reader(columns.to_vec()).map_err(|error| self.broken(0, &error))?;
         Ok(Rows { inner, path: self.path.clone(), max_bytes: self.max_bytes, rows: 0 })
     }
 
-    fn reader(&mut self, columns: Vec<ColumnRef>, projection: Projection) -> io::Result<Box<dyn RowReader>> {
+    fn reader(&mut self, columns: Vec<ColumnRef>) -> io::Result<Box<dyn RowReader>> {
         Ok(match (self.layout.format, &self.parquet) {
             (Format::Csv(dialect), _) => Box::new(csv::Reader::new(self.stream()?, dialect, columns)?),
-            (Format::Parquet, Some(description)) => {
-                Box::new(parquet::Reader::new(&self.file, description, columns, projection == Projection::All)?)
-            }
-            (Format::Text, _) => Box::new(text::Reader::new(self.stream()?)),
+            (Format::Parquet, Some(description)) => Box::new(parquet::Reader::new(&self.file, description, columns)?),
+            (Format::Text(line_end), _) => Box::new(text::Reader::new(self.stream()?, line_end)),
             (Format::JsonLines | Format::Parquet, _) => Box::new(json_lines::Reader::new(self.stream()?, columns)),
         })
     }
@@ -215,9 +202,16 @@ impl TableFile {
 }
 
 fn broken(path: &Path, rows: u64, max_bytes: Option<u64>, error: &io::Error) -> Error {
+    let path = path.to_owned();
+    if let Some(&OverLimit { found, things, limit, remedy }) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return Error::OverLimit { path, found, things, limit, remedy };
+    }
     match (max_bytes, error.kind()) {
-        (Some(limit), io::ErrorKind::FileTooLarge) => Error::UnpackedTooLarge { path: path.to_owned(), limit },
-        _ => Error::FileBroken { path: path.to_owned(), rows, message: error.to_string() },
+        (Some(limit), io::ErrorKind::FileTooLarge) => Error::UnpackedTooLarge { path, limit },
+        (_, io::ErrorKind::Unsupported) => {
+            Error::FormatUnknown { path, found: error.to_string(), remedy: "write it without encryption".into() }
+        }
+        _ => Error::FileBroken { path, rows, message: error.to_string() },
     }
 }
 

@@ -42,12 +42,14 @@ impl TableFile {
         let create = || -> io::Result<Box<dyn RowWriter>> {
             let file = partial.file()?;
             Ok(match (layout.format, &self.parquet) {
-                (Format::Parquet, Some(description)) => Box::new(parquet::Writer::new(file, description, new_columns)?),
+                (Format::Parquet, Some(description)) => {
+                    Box::new(parquet::Writer::new(file, self.file(), description, new_columns)?)
+                }
                 (Format::Csv(dialect), _) => {
                     let file = layout.compression.encoder(file)?;
                     Box::new(csv::Writer::new(file, dialect, &self.header, &new_columns)?)
                 }
-                (Format::JsonLines | Format::Text | Format::Parquet, _) => {
+                (Format::JsonLines | Format::Text(_) | Format::Parquet, _) => {
                     Box::new(json_lines::Writer::new(layout.compression.encoder(file)?, new_columns))
                 }
             })
@@ -58,8 +60,8 @@ impl TableFile {
 }
 
 impl TableWriter {
-    /// Writes the rows of a chunk that was read with [`Projection::All`](crate::Projection::All),
-    /// each with one value for every new column. `Null` keeps the row's existing value, if any.
+    /// Writes the rows of a chunk, each with one value for every new column. `Null` keeps the row's
+    /// existing value, if any. Chunks must come in the order of the file.
     ///
     /// # Errors
     /// `NotWritten`.

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, Read};
 
+use crate::csv::LineEnd;
 use crate::csv_records::{Record, encode};
 use crate::lines::Lines;
 use crate::rows::{Chunk, RawRows, Row, RowReader};
@@ -11,8 +12,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Box<dyn Read + Send>) -> Self {
-        Self { lines: Lines::new(BufReader::new(stream)) }
+    pub(crate) fn new(stream: Box<dyn Read + Send>, line_end: LineEnd) -> Self {
+        Self { lines: Lines::ending_with(BufReader::new(stream), line_end.last_byte()) }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use cache_dir::digest::hex;
 use sha2::{Digest as _, Sha256};
-use tables::{Cell, CellKind, ColumnRef, CsvOptions, PathPolicy, Projection, TableFile};
+use tables::{Cell, CellKind, ColumnRef, CsvOptions, PathPolicy, TableFile};
 
 use crate::digest::{Digest, draw};
 use crate::error::Error;
@@ -202,7 +202,7 @@ impl Survey {
         let mut labelled: Smallest<Found> = Smallest::new(MAX_LABELLED + AUDIT_ROWS);
         let mut others: Smallest<Found> = Smallest::new(SAMPLE + AUDIT_ROWS);
         let columns = file.columns();
-        for chunk in file.table.rows(&columns, Projection::Selected)? {
+        for chunk in file.table.rows(&columns)? {
             for cells in chunk?.rows.into_iter().map(|row| row.cells) {
                 survey.rows += 1;
                 let row = survey.rows;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{CsvOptions, NewColumn, Projection, ValueKind};
+use crate::{CsvOptions, NewColumn, ValueKind};
 
 thread_local! {
     /// The names in the folder at each time it was written to the disk.
@@ -89,7 +89,7 @@ impl Project {
         let mut input = self.input();
         let added = NewColumn { name: "prediction".into(), kind: ValueKind::Text };
         let mut writer = input.writer(output.path(), partial, vec![added])?;
-        for chunk in input.rows(&[], Projection::All)? {
+        for chunk in input.rows(&[])? {
             writer.write(chunk?, vec![vec![Value::from("new")]])?;
         }
         writer.finish()
