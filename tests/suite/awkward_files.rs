@@ -169,7 +169,7 @@ fn files() -> Vec<(&'static str, Vec<u8>, Gets)> {
         (
             "objects.csv",
             b"{\"text\": \"hello\"}\n".to_vec(),
-            Output("objects.predicted.jsonl", "{\"text\":\"hello\",\"prediction\":\"short\",\"confidence\":0.7}\n"),
+            Output("objects.predicted.jsonl", "{\"text\": \"hello\",\"prediction\":\"short\",\"confidence\":0.7}\n"),
         ),
         (
             "no object.jsonl",

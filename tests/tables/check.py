@@ -12,6 +12,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pandas as pd
@@ -37,58 +38,67 @@ def rows(values):
     return (type(values).__name__, repr(values))
 
 
-def separator(path):
-    return "\t" if ".tsv" in path.name else {"semicolon": ";", "sep": ";", "duckdb": "|"}.get(path.name.split(".")[0], ",")
+class Dialect(NamedTuple):
+    separator: str = ","
+    encoding: str = "utf-8"
+    skipped: int = 0
+    line_end: str = "\n"
 
 
-def skipped(path):
-    return 1 if path.name.startswith("sep.") else 0
+def dialect_of(path):
+    """Returns the dialect of a file of files.py."""
+    name = path.name.split(".")[0]
+    separator = "\t" if ".tsv" in path.name else {"semicolon": ";", "sep": ";", "duckdb": "|"}.get(name, ",")
+    encoding, line_end = "latin-1" if name == "latin-1" else "utf-8", "\r" if name == "old mac" else "\n"
+    return Dialect(separator, encoding, int(name == "sep"), line_end)
 
 
-def encoding(path):
-    return "latin-1" if "latin" in path.name else "utf-8"
-
-
-def by_pandas(path):
+def by_pandas(path, dialect):
     if ".parquet" in path.name:
         return pd.read_parquet(path)
     if ".jsonl" in path.name:
         return pd.read_json(path, lines=True)
-    # Without this, pandas takes a carriage return in a text for the end of a row.
-    engine = {"lineterminator": "\n"} if "carriage" in path.name else {}
-    return pd.read_csv(path, sep=separator(path), skiprows=skipped(path), encoding=encoding(path), **engine)
+    # Without the last argument, pandas takes a carriage return in a text for the end of a row.
+    options = {"lineterminator": "\n"} if dialect.line_end == "\n" else {}
+    return pd.read_csv(path, sep=dialect.separator, skiprows=dialect.skipped, encoding=dialect.encoding, low_memory=False, **options)
 
 
-def by_polars(path):
+def by_polars(path, dialect):
     if ".parquet" in path.name:
         # Polars crashes on these types.
         assert not any(name in path.name for name in ("rare", "interval"))
         return pl.read_parquet(path)
     if ".jsonl" in path.name:
         return pl.read_ndjson(path)
-    ends = "\r" if "mac" in path.name else "\n"
-    return pl.read_csv(path, separator=separator(path), skip_lines=skipped(path), encoding=encoding(path), eol_char=ends)
+    return pl.read_csv(path, separator=dialect.separator, skip_lines=dialect.skipped, encoding=dialect.encoding, eol_char=dialect.line_end,
+                       infer_schema_length=None)
 
 
-def by_duckdb(path):
+def by_duckdb(path, dialect):
+    read = "read_csv(?, header = true, sep = ?, skip = ?)"
+    arguments = [str(path), dialect.separator, dialect.skipped]
+    if ".csv" not in path.name and ".tsv" not in path.name:
+        read, arguments = "read_parquet(?)" if ".parquet" in path.name else "read_json(?)", arguments[:1]
     with duckdb.connect() as connection:
-        found = connection.execute("SELECT * FROM " + ("read_csv(?, skip=1)" if skipped(path) else "?".join(
-            ("read_json_auto(", ")") if ".jsonl" in path.name else ("read_parquet(", ")") if ".parquet" in path.name else
-            ("read_csv(", ", header=true)"))), [str(path)])
+        found = connection.execute(f"SELECT * FROM {read}", arguments)
         return [(name, str(kind)) for name, kind, *_ in found.description], found.fetchall()
 
 
-def by_arrow(path):
+def by_arrow(path, dialect):
     if ".parquet" in path.name:
         return pq.read_table(path)
     if ".jsonl" in path.name:
         return pa_json.read_json(path)
-    options = pa_csv.ReadOptions(skip_rows=skipped(path), encoding=encoding(path))
-    newlines = pa_csv.ParseOptions(delimiter=separator(path), newlines_in_values=True)
+    options = pa_csv.ReadOptions(skip_rows=dialect.skipped, encoding=dialect.encoding)
+    newlines = pa_csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True)
     return pa_csv.read_csv(path, read_options=options, parse_options=newlines)
 
 
-def by_python(path):
+def by_the_footer(path, _):
+    return pq.ParquetFile(path)
+
+
+def by_python(path, _):
     """Reads JSON as it is written: numbers in their digits, and all fields, also those with one name."""
     opened = gzip.open(path, "rt") if path.name.endswith(".gz") else path.open()
     kept = {"parse_int": str, "parse_float": str, "object_pairs_hook": list}
@@ -134,7 +144,7 @@ def same_parquet(before, after):
 
 
 READERS = [(by_pandas, same_frames), (by_polars, same_polars), (by_duckdb, same_rows), (by_arrow, same_tables), (by_python, same_lines),
-           (pq.ParquetFile, same_parquet)]
+           (by_the_footer, same_parquet)]
 
 
 def output_of(path):
@@ -142,19 +152,20 @@ def output_of(path):
     return path.with_name(".".join([stem, "predicted", *endings]))
 
 
-def compare(path):
+def compare(path, dialect=None):
     """Returns the number of comparisons, and what differs."""
+    dialect = dialect or dialect_of(path)
     count, problems = 0, []
     for read, same in READERS:
-        if read is by_python and ".jsonl" not in path.name or read is pq.ParquetFile and ".parquet" not in path.name:
+        if read is by_python and ".jsonl" not in path.name or read is by_the_footer and ".parquet" not in path.name:
             continue
         try:
-            before = read(path)
+            before = read(path, dialect)
         except Exception:  # This library cannot read the input.
             continue
         count += 1
         try:
-            same(before, read(output_of(path)))
+            same(before, read(output_of(path), dialect))
         except Exception as problem:
             problems.append(f"{path.name}, {read.__name__}: {type(problem).__name__}: {str(problem)[:600]}")
     if count == 0:
@@ -162,8 +173,8 @@ def compare(path):
     return count, problems
 
 
-def classify(executable, path):
-    command = [executable, "predict", "--file", path, "--text-column", "text"]
+def classify(executable, path, *options):
+    command = [executable, "predict", "--file", path, *(options or ["--text-column", "text"])]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return None if output_of(path).exists() else f"{path.name}: {done.stderr.strip()}"
 

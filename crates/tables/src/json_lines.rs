@@ -340,7 +340,7 @@ mod tests {
             let mut object = parse(&Value::Object(expected.clone()).to_string()).unwrap();
             object.set("prediction", &Value::from(&*ours));
             expected.insert("prediction".into(), Value::from(&*ours));
-            prop_assert_eq!(serde_json::from_str::<Value>(&object.line()).unwrap(), Value::Object(expected));
+            prop_assert_eq!(serde_json::from_str::<Value>(object.line()).unwrap(), Value::Object(expected));
         }
 
         #[test]

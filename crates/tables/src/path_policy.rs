@@ -63,8 +63,7 @@ impl PathPolicy {
             return Err(refused("contains `..`"));
         }
         let below = |root: &AllowedDir| {
-            let rest = [&root.path, &root.canonical].into_iter().find_map(|start| path.strip_prefix(start).ok());
-            rest.map(Path::to_owned)
+            [&root.path, &root.canonical].into_iter().find_map(|start| rest_below(path, start, NAMES_IGNORE_CASE))
         };
         let found = if path.is_absolute() {
             roots.iter().find_map(|root| Some((root, below(root)?)))
@@ -95,6 +94,25 @@ impl PathPolicy {
         }
         Ok(Location { folder, name, path: shown, max_file_bytes: Some(*max_file_bytes) })
     }
+}
+
+/// Whether `A.csv` and `a.csv` are usually the same file.
+const NAMES_IGNORE_CASE: bool = cfg!(any(windows, target_os = "macos"));
+
+/// Returns the part of a path below a directory.
+///
+/// A directory that differs only in case may be another one. That does no harm, because the rest is
+/// opened below the allowed one.
+fn rest_below(path: &Path, directory: &Path, ignore_case: bool) -> Option<PathBuf> {
+    if !ignore_case {
+        return path.strip_prefix(directory).ok().map(Path::to_owned);
+    }
+    let lower = |part: Component<'_>| part.as_os_str().to_string_lossy().to_lowercase();
+    let mut parts = path.components();
+    for part in directory.components() {
+        parts.next().filter(|own| lower(*own) == lower(part))?;
+    }
+    Some(parts.as_path().to_owned())
 }
 
 fn is_link(folder: &Dir, name: &OsStr) -> bool {
@@ -249,6 +267,17 @@ mod tests {
         }
         fs::write(inside.path().join("large.csv"), "12345678901").unwrap();
         assert!(matches!(open("large.csv").unwrap_err(), Error::FileTooLarge { bytes: 11, limit: 10, .. }));
+    }
+
+    #[test]
+    fn a_directory_is_found_in_another_case_where_names_have_none() {
+        let rest = |path: &str, ignore_case| rest_below(path.as_ref(), "/Users/Me".as_ref(), ignore_case);
+        assert_eq!(rest("/Users/Me/A.csv", false), Some("A.csv".into()));
+        assert_eq!(rest("/users/ME/b/A.csv", true), Some("b/A.csv".into()));
+        assert_eq!(rest("/users/me/A.csv", false), None);
+        for other in ["/users/mE2/A.csv", "/users", "/", "users/me/A.csv"] {
+            assert_eq!(rest(other, true), None, "{other}");
+        }
     }
 
     #[cfg(unix)]

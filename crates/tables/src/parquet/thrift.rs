@@ -50,7 +50,7 @@ impl<'a> Compact<'a> {
 
     pub(super) fn integer(&mut self) -> Option<i64> {
         let value = self.unsigned()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+        Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
     /// Reads an integer that is a size or a count.

@@ -220,7 +220,7 @@ fn copied_metadata(
     let column = chunk.column_descr();
     let declared =
         ColumnOrder::column_order_for_type(column.logical_type_ref(), column.converted_type(), column.physical_type());
-    let dictionary = dictionary_offset(chunk).map(|offset| offset as i64);
+    let dictionary = dictionary_offset(chunk).map(u64::cast_signed);
     let first = chunk.data_page_offset().max(dictionary.unwrap_or_default());
     let mut copied = chunk.clone().into_builder().set_dictionary_page_offset(dictionary).set_data_page_offset(first);
     if metadata.file_metadata().column_order(leaf) != declared {

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::column::writer::ColumnWriter;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
@@ -158,7 +158,7 @@ fn columns_are_copied_byte_for_byte_whatever_their_types() {
     assert_eq!((own, after.file_metadata().schema().name()), (fields(&before), "spark_schema"));
     assert_eq!(after.file_metadata().created_by(), Some("parquet-mr version 1.8.1"));
     let rows = |metadata: &ParquetMetaData| -> Vec<i64> {
-        metadata.row_groups().iter().map(|group| group.num_rows()).collect()
+        metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect()
     };
     assert_eq!(rows(&after), rows(&before));
     for (before, after) in before.row_groups().iter().zip(after.row_groups()) {

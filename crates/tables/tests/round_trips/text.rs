@@ -86,7 +86,7 @@ fn a_file_has_at_most_16384_columns_and_no_row_takes_more_memory() {
 #[test]
 fn a_name_that_is_very_long_is_shortened_in_every_error() {
     let input = Input::new("in.csv", format!("text,{}\na,b\n", "y".repeat(100_000)).as_bytes());
-    let mut table = input.open();
+    let table = input.open();
     let column = table.column("2", tables::CellKind::Text).unwrap();
     let cell = Error::BadCell { column: column.column, found: "null".into(), expected: "a string" };
     assert!(cell.to_string().len() < 100);
