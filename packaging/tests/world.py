@@ -54,7 +54,7 @@ class Home:
     def add(self, name, path):
         (self.tools / name).symlink_to(path)
 
-    def run(self, *command, status=0, timeout=120, text=None, cwd=None, **environment):
+    def run(self, *command, status=0, timeout=300, text=None, cwd=None, **environment):
         """Runs a command, checks its exit status, and returns its stdout and stderr, stripped."""
         done = subprocess.run(
             [str(word) for word in command],
@@ -143,11 +143,13 @@ def registry():
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(process.kill)
-    for _ in range(300):
+    for _ in range(3000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", int(address.split(":")[1]))) == 0:
                 break
         time.sleep(0.1)
+    else:
+        raise TimeoutError("the registry did not start within five minutes")
     files = [target.npm_file for target in release.TARGETS] + [release.NPM_FILE]
     environment = os.environ | {"HOME": str(folder)}
     for name in files:
