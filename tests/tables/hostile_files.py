@@ -78,56 +78,56 @@ def zeros(length):
 
 
 def files():
-    """Yields the name, the content and, if they are not the usual ones, arguments of each file."""
+    """Yields the name of each file, a function that makes it and, if they are not the usual ones, arguments."""
     nested = lambda levels: b"{\"a\":" * levels + b"\"x\"" + b"}" * levels
     keys = lambda count: b"{\"text\":\"a\"," + b",".join(b"\"%x\":0" % number for number in range(count)) + b"}\n"
-    yield "wide header.csv", b",".join(b"c%d" % number for number in range(60_000)) + b"\n1\n"
-    yield "empty names.csv", b"text" + b"," * 2_000_000 + b"\nx\n" * 500
-    yield "wide row.csv", b"id,text\n" + (b"," * (15 * MB) + b"\n") * 8
-    yield "wide rows packed.csv.gz", packed(b"text" + b"," * 16_000 + b"\n" + b"x\n" * 3000)
-    yield "one long name.csv", b"text," + b"y" * (15 * MB) + b"\n" + b"a\n" * 300
-    yield "unclosed quote.csv", b"id,text\n1,\"" + b"never closed " * (5 * MB)
-    yield "unclosed quotes.csv", b"id,text\n" + b"1,\"open\n" * 3000 + b"x" * (17 * MB)
-    yield "no line ends.csv", b"x" * (100 * MB)
-    yield "long cells.csv", b"id,text\n" + (b"1," + b"a b " * (15 * MB // 4) + b"\n") * 12
-    yield "long cells.jsonl", (b"{\"text\":\"" + b"a b " * (15 * MB // 4) + b"\"}\n") * 12
-    yield "long lines.txt", (b"a b " * (15 * MB // 4) + b"\n") * 12
-    yield "zeros.csv", bytes(50 * MB)
-    yield "bomb.csv.gz", zeros(512 * MB), {"limit": 100 * MB}
-    yield "bomb of rows.csv.gz", packed(b"id,text\n" + b"1,\n" * (30 * MB)), {"limit": 20 * MB}
-    yield "cut.csv.gz", packed(b"id,text\n" + b"1,good\n" * 100_000)[:-9]
-    yield "keys.jsonl", keys(150_000), {"only": "uncertain"}
-    yield "most keys.jsonl", (keys(2_000_000)[: 15 * MB] + b"\":0}\n") * 4
-    yield "other keys.jsonl", b"".join(keys(15_000).replace(b"\"", b"\"%d-" % row).replace(b"%d-text" % row, b"text") for row in range(150))
-    yield "deep.jsonl", (nested(20_000) + b"\n") * 20, {"text_column": ".".join("a" * 20_000)}
-    yield "deepest.jsonl", b"{\"text\":\"a\",\"x\":" + b"[" * (7 * MB) + b"]" * (7 * MB) + b"}\n"
-    yield "column of dots.jsonl", b"{\"a\":{\"b\":1}}\n" * 1000, {"text_column": "a." + "b" * MB}
+    yield "wide header.csv", lambda: b",".join(b"c%d" % number for number in range(60_000)) + b"\n1\n"
+    yield "empty names.csv", lambda: b"text" + b"," * 2_000_000 + b"\nx\n" * 500
+    yield "wide row.csv", lambda: b"id,text\n" + (b"," * (15 * MB) + b"\n") * 8
+    yield "wide rows packed.csv.gz", lambda: packed(b"text" + b"," * 16_000 + b"\n" + b"x\n" * 3000)
+    yield "one long name.csv", lambda: b"text," + b"y" * (15 * MB) + b"\n" + b"a\n" * 300
+    yield "unclosed quote.csv", lambda: b"id,text\n1,\"" + b"never closed " * (5 * MB)
+    yield "unclosed quotes.csv", lambda: b"id,text\n" + b"1,\"open\n" * 3000 + b"x" * (17 * MB)
+    yield "no line ends.csv", lambda: b"x" * (100 * MB)
+    yield "long cells.csv", lambda: b"id,text\n" + (b"1," + b"a b " * (15 * MB // 4) + b"\n") * 12
+    yield "long cells.jsonl", lambda: (b"{\"text\":\"" + b"a b " * (15 * MB // 4) + b"\"}\n") * 12
+    yield "long lines.txt", lambda: (b"a b " * (15 * MB // 4) + b"\n") * 12
+    yield "zeros.csv", lambda: bytes(50 * MB)
+    yield "bomb.csv.gz", lambda: zeros(512 * MB), {"limit": 100 * MB}
+    yield "bomb of rows.csv.gz", lambda: packed(b"id,text\n" + b"1,\n" * (30 * MB)), {"limit": 20 * MB}
+    yield "cut.csv.gz", lambda: packed(b"id,text\n" + b"1,good\n" * 100_000)[:-9]
+    yield "keys.jsonl", lambda: keys(150_000), {"only": "uncertain"}
+    yield "most keys.jsonl", lambda: (keys(2_000_000)[: 15 * MB] + b"\":0}\n") * 4
+    yield "other keys.jsonl", lambda: b"".join(keys(15_000).replace(b"\"", b"\"%d-" % row).replace(b"%d-text" % row, b"text") for row in range(150))
+    yield "deep.jsonl", lambda: (nested(20_000) + b"\n") * 20, {"text_column": ".".join("a" * 20_000)}
+    yield "deepest.jsonl", lambda: b"{\"text\":\"a\",\"x\":" + b"[" * (7 * MB) + b"]" * (7 * MB) + b"}\n"
+    yield "column of dots.jsonl", lambda: b"{\"a\":{\"b\":1}}\n" * 1000, {"text_column": "a." + "b" * MB}
 
     long = page(text(b"x" * (7 * MB)), 1, dictionary=True)
-    yield "one long value.parquet", parquet(long + page(b"\x01" + varint(256 << 1) + b"\0" * 2, 256, encoding=8), 256)
-    yield "long values.parquet", parquet(b"".join(page(text(b"x" * (15 * MB)), 1) for _ in range(12)), 12)
-    yield "large page.parquet", parquet(page(zeros(512 * MB), 16, 512 * MB), codec=2, repeats=1000)
-    yield "huge page.parquet", parquet(page(b"\x28\xb5\x2f\xfd", 16, (1 << 31) - 1), codec=6)
-    yield "page that lies.parquet", parquet(page(zeros(512 * MB), 16, 4096), codec=2)
-    yield "entries.parquet", parquet(page(b"", (1 << 31) - 1, dictionary=True) + page(b"\0", 16, encoding=8))
-    yield "lengths.parquet", parquet(page(b"\x80\x01\x04" + varint(1 << 40) + b"\0", 16, encoding=6))
+    yield "one long value.parquet", lambda: parquet(long + page(b"\x01" + varint(256 << 1) + b"\0" * 2, 256, encoding=8), 256)
+    yield "long values.parquet", lambda: parquet(b"".join(page(text(b"x" * (15 * MB)), 1) for _ in range(12)), 12)
+    yield "large page.parquet", lambda: parquet(page(zeros(512 * MB), 16, 512 * MB), codec=2, repeats=1000)
+    yield "huge page.parquet", lambda: parquet(page(b"\x28\xb5\x2f\xfd", 16, (1 << 31) - 1), codec=6)
+    yield "page that lies.parquet", lambda: parquet(page(zeros(512 * MB), 16, 4096), codec=2)
+    yield "entries.parquet", lambda: parquet(page(b"", (1 << 31) - 1, dictionary=True) + page(b"\0", 16, encoding=8))
+    yield "lengths.parquet", lambda: parquet(page(b"\x80\x01\x04" + varint(1 << 40) + b"\0", 16, encoding=6))
     shared = b"\x80\x01\x04" + varint(256) + varint(0) + varint(2 << 23) + b"\x80\x80\x80\x80"
-    yield "shared beginnings.parquet", parquet(page(shared + b"\0" * 200 + b"x" * (20 * MB), 256, encoding=7), 256)
+    yield "shared beginnings.parquet", lambda: parquet(page(shared + b"\0" * 200 + b"x" * (20 * MB), 256, encoding=7), 256)
     groups = [node(b"schema", 1, repeated=0), *[node(b"a", 1)] * 5000, node(b"a")]
-    yield "deep.parquet", parquet(schema=groups)
-    yield "children.parquet", parquet(schema=[node(b"schema", (1 << 31) - 1, repeated=0), node(b"text")])
-    yield "columns.parquet", parquet(schema=[node(b"schema", 60_000, repeated=0), *[node(b"text")] * 60_000], chunks=60_000)
+    yield "deep.parquet", lambda: parquet(schema=groups)
+    yield "children.parquet", lambda: parquet(schema=[node(b"schema", (1 << 31) - 1, repeated=0), node(b"text")])
+    yield "columns.parquet", lambda: parquet(schema=[node(b"schema", 60_000, repeated=0), *[node(b"text")] * 60_000], chunks=60_000)
     wide = [node(b"schema", 1000, repeated=0), *[node(b"text")] * 1000]
-    yield "pieces.parquet", parquet(schema=wide, chunks=1000, groups=300)
-    yield "pieces within limits.parquet", parquet(page(b"", 0), 0, schema=wide, chunks=1000, groups=99)
-    yield "row groups.parquet", parquet(groups=200_000)
-    yield "rows.parquet", parquet(page(b"", 0), rows=1 << 40, group_rows=1 << 40)
-    yield "same bytes.parquet", parquet(page(text(b"x" * (8 * MB)), 1), 1, groups=100)
-    yield "pairs.parquet", parquet(pairs=[(b"ARROW:schema", b"/////" * 100)] * 60_000)
+    yield "pieces.parquet", lambda: parquet(schema=wide, chunks=1000, groups=300)
+    yield "pieces within limits.parquet", lambda: parquet(page(b"", 0), 0, schema=wide, chunks=1000, groups=99)
+    yield "row groups.parquet", lambda: parquet(groups=200_000)
+    yield "rows.parquet", lambda: parquet(page(b"", 0), rows=1 << 40, group_rows=1 << 40)
+    yield "same bytes.parquet", lambda: parquet(page(text(b"x" * (8 * MB)), 1), 1, groups=100)
+    yield "pairs.parquet", lambda: parquet(pairs=[(b"ARROW:schema", b"/////" * 100)] * 60_000)
     listed = [node(b"schema", 1, repeated=0), node(b"text", 1), node(b"list", 1, repeated=2), node(b"element")]
     levels = lambda count: varint(count << 1) + b"\x01"
     many = (1 << 30) - 1
     body = struct.pack("<I", len(levels(many))) + levels(many) + struct.pack("<I", len(levels(many))) + levels(many)
-    yield "long list.parquet", parquet(page(body, many), schema=listed), {"label_column": "text"}
-    yield "cut.parquet", parquet(page(text(b"x" * 100), 16))[:-30]
-    yield "footer.parquet", b"PAR1" + struct.pack("<I", (1 << 32) - 1) + b"PAR1"
+    yield "long list.parquet", lambda: parquet(page(body, many), schema=listed), {"label_column": "text"}
+    yield "cut.parquet", lambda: parquet(page(text(b"x" * 100), 16))[:-30]
+    yield "footer.parquet", lambda: b"PAR1" + struct.pack("<I", (1 << 32) - 1) + b"PAR1"

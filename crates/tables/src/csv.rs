@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::compression::Encoder;
 use crate::csv_records::{Record, Records, decode, encode, rewrite};
 use crate::error::Error;
-use crate::limits::{BOM, CHUNK_BYTES, CHUNK_ROWS, MAX_COLUMNS, check_columns};
+use crate::limits::{BOM, CHUNK_BYTES, CHUNK_ROWS, check_columns};
 use crate::rows::{Cell, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, other_format};
 
 /// The dialect of a CSV file, which its output uses too.
@@ -80,6 +80,7 @@ impl Reader {
         }
         let mut first = records.next()?;
         let record = first.as_ref().map(|(record, _)| record);
+        let width = record.map_or(0, Record::width);
         let header = if dialect.header {
             let header = record.map(Header::new);
             first = None;
@@ -87,7 +88,7 @@ impl Reader {
         } else {
             Header::from_names((1..=record.map_or(0, Record::len)).map(|number| number.to_string()).collect())
         };
-        check_columns(header.names.len())?;
+        check_columns(width)?;
         // Polars and DuckDB write a missing value of the only column as an empty line.
         records.has_empty_lines = header.names.len() == 1;
         Ok(Self { records, first, header, delimiter: dialect.delimiter, columns })
@@ -138,9 +139,8 @@ impl RowReader for Reader {
             };
             let Some((mut record, mut problem)) = next else { break };
             if record.len() != width {
-                let found = match record.len() {
+                let found = match record.width() {
                     1 => "has 1 field".to_owned(),
-                    count if count > MAX_COLUMNS => format!("has more than {MAX_COLUMNS} fields"),
                     count => format!("has {count} fields"),
                 };
                 let expected = format!("{width} as in the header; put fields that hold the delimiter into quotes");

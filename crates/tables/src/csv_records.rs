@@ -17,6 +17,8 @@ const READ_BYTES: usize = 1 << 16;
 pub(crate) struct Record {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// Fields beyond the largest number of columns, which are in the last one.
+    surplus: usize,
 }
 
 impl Record {
@@ -39,6 +41,11 @@ impl Record {
         (0..self.len()).filter_map(|position| self.get(position))
     }
 
+    /// Returns the number of fields that the line has.
+    pub(crate) fn width(&self) -> usize {
+        self.len() + self.surplus
+    }
+
     /// Returns about how much memory the record takes.
     pub(crate) fn memory(&self) -> usize {
         self.bytes.len() + self.ends.len() * size_of::<usize>()
@@ -54,6 +61,8 @@ impl Record {
             if state == State::FieldStart && record.len() < MAX_COLUMNS {
                 record.push(&line[start..position]);
                 start = position + 1;
+            } else if state == State::FieldStart {
+                record.surplus += 1;
             }
         }
         record.push(&line[start..]);
