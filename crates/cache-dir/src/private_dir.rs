@@ -136,8 +136,8 @@ mod tests {
 
     use super::*;
 
-    fn set_mode(folder: &Path, mode: u32) {
-        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    fn set_mode(folder: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode))
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         let folder = parent.path().join("a/b");
         create(&folder).unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-        set_mode(&folder, 0o777);
+        set_mode(&folder, 0o777).unwrap();
         let error = create(&folder).unwrap_err().to_string();
         assert!(error.ends_with("/b` can be changed by other users"), "{error}");
     }
@@ -156,11 +156,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a/b");
         create(&folder).unwrap();
-        set_mode(parent.path(), 0o777);
+        set_mode(parent.path(), 0o777).unwrap();
         let error = check(&folder).unwrap_err().to_string();
         assert_eq!(error, format!("`{}` can be changed by other users", parent.path().display()));
         // In a sticky directory, others cannot rename what belongs to this user.
-        set_mode(parent.path(), 0o1777);
+        set_mode(parent.path(), 0o1777).unwrap();
         check(&folder).unwrap();
     }
 
@@ -172,7 +172,7 @@ mod tests {
         create(&target.join("cache")).unwrap();
         symlink("../target", open.join("link")).unwrap();
         check(&open.join("link/cache")).unwrap();
-        set_mode(&open, 0o777);
+        set_mode(&open, 0o777).unwrap();
         assert!(check(&open.join("link/cache")).is_err());
         assert!(check(&target.join("cache")).is_ok());
     }
