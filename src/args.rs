@@ -116,7 +116,7 @@ impl Options {
             queue_capacity: self.queue_capacity.get(),
             cache_capacity_bytes: self.cache_bytes,
             max_text_bytes: self.max_text_bytes,
-            results_dir: self.cache_dir().map(|folder| folder.join("results")),
+            cache_dir: self.cache_dir(),
             precompute: true,
             retry_after: Duration::from_secs(1),
             log_inputs: self.log_inputs,
@@ -128,13 +128,13 @@ impl Options {
     /// sessions.
     pub fn batch_engine(&self) -> EngineSettings {
         let workers = self.workers.map_or_else(|| processors().min(MAX_WORKERS.into()), usize::from);
-        EngineSettings { workers, precompute: false, results_dir: None, ..self.engine() }
+        EngineSettings { workers, precompute: false, cache_dir: None, ..self.engine() }
     }
 
     /// Returns the file access of tool calls: the project directory and each `--allow-dir`.
     pub fn jobs(&self) -> JobSettings {
         let project = project(std::env::var_os("CLAUDE_PROJECT_DIR"), std::env::current_dir().ok());
-        if project.is_some() && project == dirs::home_dir() {
+        if project.as_deref().is_some_and(|project| Some(real(project)) == dirs::home_dir().as_deref().map(real)) {
             // Clients show stderr as errors, and a home directory may be meant.
             tracing::info!("the project is the home directory: tool calls may read and write files in all of it");
         }
@@ -161,7 +161,12 @@ impl Options {
 /// Chooses the folder that the client names, or the working directory. Some clients start servers
 /// in the root directory, which is not a project and would allow every file.
 fn project(named: Option<OsString>, working: Option<PathBuf>) -> Option<PathBuf> {
-    [named.map(PathBuf::from), working].into_iter().flatten().find(|folder| folder.parent().is_some())
+    [named.map(PathBuf::from), working].into_iter().flatten().find(|folder| real(folder).parent().is_some())
+}
+
+/// Resolves links and `..`, if the folder exists.
+fn real(folder: &Path) -> PathBuf {
+    std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 /// Returns whether an environment variable is set, but empty.
@@ -236,7 +241,7 @@ mod tests {
     fn the_root_directory_and_an_empty_name_are_not_a_project() {
         let choose = |named: &str, working: &str| project(Some(named.into()), Some(working.into()));
         assert_eq!(choose("/p", "/w"), Some("/p".into()));
-        for named in ["/", ""] {
+        for named in ["/", "", "//", "/.", "/dev/.."] {
             assert_eq!(choose(named, "/w"), Some("/w".into()));
             assert_eq!(choose(named, "/"), None);
         }

@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
         // stopped.
         let settings = EngineSettings {
             precompute: false,
-            results_dir: None,
+            cache_dir: None,
             cache_capacity_bytes: 0,
             deadline: Duration::from_secs(600),
             ..options.engine()

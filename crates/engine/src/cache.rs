@@ -4,14 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use classifier::{Outcome, Prediction};
+use cache_dir::digest_key::DigestKey;
+use classifier::{Input, Outcome, Prediction};
+use sha2::Digest;
 
 use crate::error::Error;
 use crate::job::{RunOutput, Timing};
 use crate::request::AnsweredBy;
 use crate::results::SavedResult;
 
-/// Digests of the model (settings included) and of the input: 512 bits, compared in full.
+/// Digests of the model (settings included) and of the input (keyed): 512 bits, compared in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub model: [u8; 32],
@@ -22,7 +24,10 @@ pub(crate) struct Key {
 /// Measured: a process grows by 520 to 550 bytes for each result of three labels.
 const ENTRY_OVERHEAD_BYTES: usize = 530;
 
-pub(crate) struct Cache(moka::future::Cache<Key, Entry>);
+pub(crate) struct Cache {
+    entries: moka::future::Cache<Key, Entry>,
+    key: DigestKey,
+}
 
 #[derive(Clone)]
 struct Entry {
@@ -49,14 +54,31 @@ impl Entry {
 }
 
 impl Cache {
-    pub(crate) fn new(capacity_bytes: u64) -> Self {
+    pub(crate) fn new(capacity_bytes: u64, key: DigestKey) -> Self {
         let weigh = |_: &Key, entry: &Entry| u32::try_from(entry.bytes()).unwrap_or(u32::MAX);
-        Self(moka::future::Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build())
+        let entries = moka::future::Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build();
+        Self { entries, key }
+    }
+
+    /// Returns the digest of an input. Each part is hashed with its length, so that different
+    /// inputs have different encodings.
+    ///
+    /// # Why not a shorter or faster hash?
+    /// The digest stands for the text in the cache: a second text with the same digest would get
+    /// the first one's answer. MD5 collisions are easy to make. SHA-256 costs 0.1 µs more.
+    pub(crate) fn digest(&self, input: &Input) -> [u8; 32] {
+        let mut hasher = self.key.hasher();
+        let parts = [input.text.as_str(), input.text_pair.as_deref().unwrap_or_default()];
+        for part in parts.into_iter().chain(input.labels.iter().map(String::as_str)) {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.finalize().into()
     }
 
     /// Returns the result under `key`, if there is one.
     pub(crate) async fn get(&self, key: &Key) -> Option<(Arc<Prediction>, AnsweredBy)> {
-        let entry = self.0.get(key).await?;
+        let entry = self.entries.get(key).await?;
         entry.hits.fetch_add(1, Ordering::Relaxed);
         let answered_by = if entry.precomputed { AnsweredBy::Precomputed } else { AnsweredBy::Cache };
         Some((entry.prediction, answered_by))
@@ -64,7 +86,7 @@ impl Cache {
 
     /// Returns whether there is a result, without counting a hit.
     pub(crate) fn contains(&self, key: &Key) -> bool {
-        self.0.contains_key(key)
+        self.entries.contains_key(key)
     }
 
     /// Returns the result of `run`, or of an identical call that is already running. The timing is
@@ -82,7 +104,7 @@ impl Cache {
             timing = Some(output.timing);
             Ok(Entry::new(output.prediction, 0, false))
         };
-        let entry = self.0.try_get_with(key, run).await.map_err(|error: Arc<Error>| Error::clone(&error))?;
+        let entry = self.entries.try_get_with(key, run).await.map_err(|error: Arc<Error>| Error::clone(&error))?;
         if timing.is_none() {
             entry.hits.fetch_add(1, Ordering::Relaxed);
         }
@@ -98,7 +120,7 @@ impl Cache {
         precomputed: bool,
     ) -> Arc<Prediction> {
         let entry = Entry::new(prediction, hits, precomputed);
-        self.0.insert(key, entry.clone()).await;
+        self.entries.insert(key, entry.clone()).await;
         entry.prediction
     }
 
@@ -110,7 +132,7 @@ impl Cache {
             hits: entry.hits.load(Ordering::Relaxed),
             prediction: (*entry.prediction).clone(),
         };
-        let of_model = self.0.iter().filter(|(key, _)| key.model == *model);
+        let of_model = self.entries.iter().filter(|(key, _)| key.model == *model);
         let mut results: Vec<SavedResult> = of_model.map(saved).filter(|saved| saved.hits > 0).collect();
         results.sort_by(|a, b| b.hits.cmp(&a.hits).then(a.input.cmp(&b.input)));
         results.truncate(max);
@@ -120,7 +142,7 @@ impl Cache {
     /// Returns the number of entries.
     pub(crate) async fn len(&self) -> u64 {
         // moka counts only entries that it has processed, and defers that work.
-        self.0.run_pending_tasks().await;
-        self.0.entry_count()
+        self.entries.run_pending_tasks().await;
+        self.entries.entry_count()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cache_dir::digest::hex;
+use cache_dir::digest_key::DigestKey;
 use classifier::{Input, ModelInfo, ModelLoader, Prediction};
 use tokio::time::{timeout, timeout_at};
 
@@ -12,7 +13,7 @@ use crate::error::Error;
 use crate::explain::explain;
 use crate::job::Timing;
 use crate::precompute;
-use crate::request::{Answer, AnsweredBy, Priority, Request, check, digest};
+use crate::request::{Answer, AnsweredBy, Priority, Request, check};
 use crate::results;
 use crate::settings::EngineSettings;
 use crate::slot::{ModelSlot, Ready, State};
@@ -38,12 +39,13 @@ impl Engine {
     pub fn start(models: Vec<(String, Arc<dyn ModelLoader>)>, settings: EngineSettings) -> Arc<Self> {
         let slot = |(name, loader)| Arc::new(ModelSlot::new(name, loader, settings.clone()));
         let slots: Vec<_> = models.into_iter().map(slot).collect();
-        let cache = Arc::new(Cache::new(settings.cache_capacity_bytes));
+        let key = settings.cache_dir.as_deref().map_or_else(DigestKey::random, DigestKey::kept_in);
+        let cache = Arc::new(Cache::new(settings.cache_capacity_bytes, key));
         for slot in &slots {
             slot.start_loading();
             if settings.precompute {
                 let (slot, cache) = (Arc::clone(slot), Arc::clone(&cache));
-                tokio::spawn(precompute::run(slot, cache, settings.results_dir.clone(), settings.max_text_bytes));
+                tokio::spawn(precompute::run(slot, cache, results::folder(&settings), settings.max_text_bytes));
             }
         }
         Arc::new(Self { slots: RwLock::new(slots), settings, cache })
@@ -159,14 +161,14 @@ impl Engine {
 
     /// Saves the results of frequent texts for the next session. Blocks for a few milliseconds.
     pub fn save(&self) {
-        let Some(folder) = &self.settings.results_dir else { return };
+        let Some(folder) = results::folder(&self.settings) else { return };
         for slot in self.slots() {
             // A session that answered nothing has nothing to save, and clients start many such.
             if let State::Ready(info) = slot.state()
                 && slot.counters.read().latency.is_some()
             {
                 let hottest = self.cache.hottest(&info.digest, results::MAX_RESULTS);
-                if let Err(error) = results::save(folder, &info.digest, hottest) {
+                if let Err(error) = results::save(&folder, &info.digest, hottest) {
                     tracing::debug!(%error, model = slot.name, "results were not saved");
                 }
             }
@@ -218,7 +220,7 @@ impl Call<'_> {
 
     async fn predict(&self, ready: &Ready) -> Result<(Arc<Prediction>, AnsweredBy, Timing), Error> {
         let cache = &self.engine.cache;
-        let key = Key { model: ready.info.digest, input: digest(self.input) };
+        let key = Key { model: ready.info.digest, input: cache.digest(self.input) };
         if let Some((prediction, answered_by)) = cache.get(&key).await {
             return Ok((prediction, answered_by, Timing::default()));
         }
@@ -252,7 +254,11 @@ impl Call<'_> {
             return;
         }
         let log_inputs = self.engine.settings.log_inputs;
-        let input = if log_inputs { self.input.text.clone() } else { hex(&digest(self.input))[..16].to_owned() };
+        let input = if log_inputs {
+            self.input.text.clone()
+        } else {
+            hex(&self.engine.cache.digest(self.input))[..16].to_owned()
+        };
         let (model, duration_ms) = (&self.slot.name, milliseconds(total));
         match outcome {
             Ok(answer) => tracing::info!(

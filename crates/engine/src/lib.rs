@@ -31,7 +31,7 @@ pub mod testing;
 
 pub use engine::Engine;
 pub use error::{Error, Kind};
-pub use request::{Answer, AnsweredBy, Priority, Request};
+pub use request::{Answer, AnsweredBy, Priority, Request, check_labels};
 pub use settings::{EngineSettings, ProcessHooks};
 pub use slot::State;
 pub use stats::{CacheCounts, Percentiles, Statistics, milliseconds, resident_bytes};

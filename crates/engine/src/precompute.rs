@@ -28,7 +28,7 @@ pub(crate) async fn run(slot: Arc<ModelSlot>, cache: Arc<Cache>, results_dir: Op
     slot.counters.first_answer().await;
     let inputs = info.frequent_texts.iter().map(|text| Input::single(text.as_str()));
     for input in inputs.filter(|input| request::check(input, max_text_bytes).is_ok()) {
-        let key = Key { model, input: request::digest(&input) };
+        let key = Key { model, input: cache.digest(&input) };
         if cache.contains(&key) {
             continue;
         }

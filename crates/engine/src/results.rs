@@ -1,4 +1,4 @@
-//! Results kept between sessions: digests and scores of frequent texts, never the texts.
+//! Results kept between sessions: keyed digests and scores of frequent texts, never the texts.
 //!
 //! One file per model digest, replaced whole. Sessions that end together merge their results. A
 //! damaged file counts as empty.
@@ -11,11 +11,13 @@ use cache_dir::{digest::hex, private_dir};
 use classifier::Prediction;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::EngineSettings;
+
 /// Results kept per model; about 250 bytes each on disk.
 pub(crate) const MAX_RESULTS: usize = 1000;
 /// A tagger's text may have hundreds of entities.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// One result, and how many calls it answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,11 @@ pub(crate) struct SavedResult {
 struct Document {
     version: u32,
     results: Vec<SavedResult>,
+}
+
+/// Returns the folder of the results, if any are kept.
+pub(crate) fn folder(settings: &EngineSettings) -> Option<PathBuf> {
+    settings.cache_dir.as_ref().map(|cache_dir| cache_dir.join("results"))
 }
 
 /// Reads the results of earlier sessions with this model. Halves their hits, so that texts no
@@ -119,7 +126,7 @@ mod tests {
     #[test]
     fn a_damaged_file_counts_as_empty_and_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(path(folder.path(), &MODEL), b"{\"version\":2,\"resu").unwrap();
+        std::fs::write(path(folder.path(), &MODEL), b"{\"version\":3,\"resu").unwrap();
         assert_eq!(load(folder.path(), &MODEL), []);
         save(folder.path(), &MODEL, vec![result(3, 2)]).unwrap();
         assert_eq!(load(folder.path(), &MODEL), [result(3, 1)]);

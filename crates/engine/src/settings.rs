@@ -16,8 +16,9 @@ pub struct EngineSettings {
     pub cache_capacity_bytes: u64,
     /// Largest text, with its pair and candidate labels.
     pub max_text_bytes: usize,
-    /// Where results of frequent texts are kept between sessions; `None` keeps none.
-    pub results_dir: Option<PathBuf>,
+    /// Where results of frequent texts are kept between sessions, and the key of their digests;
+    /// `None` keeps none.
+    pub cache_dir: Option<PathBuf>,
     /// Whether to precompute the models' frequent texts. Wasteful in a process that answers once.
     pub precompute: bool,
     /// Minimum time between a failed load and the next attempt.

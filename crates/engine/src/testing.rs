@@ -42,6 +42,8 @@ pub struct Script {
     pub replicas: AtomicUsize,
     /// How often a replica released its memory.
     pub releases: AtomicUsize,
+    /// The names of the threads on which replicas ended.
+    pub ended_on: Mutex<Vec<String>>,
     pub task: Option<Task>,
     pub threshold: Option<f32>,
     pub frequent_texts: Vec<String>,
@@ -203,6 +205,13 @@ impl Model for ScriptedModel {
     }
 }
 
+impl Drop for ScriptedModel {
+    fn drop(&mut self) {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        self.script.ended_on.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    }
+}
+
 /// Settings with one worker and small limits.
 pub fn settings() -> EngineSettings {
     EngineSettings {
@@ -211,7 +220,7 @@ pub fn settings() -> EngineSettings {
         queue_capacity: 64,
         cache_capacity_bytes: 1 << 20,
         max_text_bytes: 1000,
-        results_dir: None,
+        cache_dir: None,
         precompute: true,
         retry_after: Duration::from_millis(20),
         log_inputs: false,

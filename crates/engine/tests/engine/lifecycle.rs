@@ -115,7 +115,7 @@ async fn frequent_texts_are_precomputed_after_the_first_call() {
 #[tokio::test]
 async fn results_of_frequent_texts_survive_the_session() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = EngineSettings { results_dir: Some(folder.path().join("results")), ..settings() };
+    let settings = EngineSettings { cache_dir: Some(folder.path().to_owned()), ..settings() };
     let first = start(&Arc::new(Script::default()), settings.clone());
     for text in ["a hot text", "a hot text", "a cold one"] {
         ask(&first, text).await.unwrap();
