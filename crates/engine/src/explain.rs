@@ -31,7 +31,15 @@ where
     let Outcome::Scores(scores) = &answer.prediction.outcome else {
         return Err(Error::ExplainNotTaken { model: answer.model.clone() });
     };
-    let best = predicted_index(answer);
+    // Splitting a long text or ranking thousands of labels takes milliseconds.
+    let prepare = {
+        let answer = answer.clone();
+        move || (predicted_index(&answer), word_groups(&answer.input.text))
+    };
+    let (best, groups) = match tokio::task::spawn_blocking(prepare).await {
+        Ok(prepared) => prepared,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
     let score = scores[best];
     let text = &answer.input.text;
     let weigh = |range: Range<usize>| {
@@ -45,7 +53,7 @@ where
             Ok::<_, Error>(Some(WordWeight { text: text[range].to_owned(), weight: score - scores[best] }))
         }
     };
-    let runs = stream::iter(word_groups(text)).map(weigh).buffered(in_flight);
+    let runs = stream::iter(groups).map(weigh).buffered(in_flight);
     let mut weights: Vec<WordWeight> = runs.try_filter_map(|weight| async { Ok(weight) }).try_collect().await?;
     weights.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
     weights.truncate(MAX_WORDS);

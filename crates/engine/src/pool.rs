@@ -4,7 +4,8 @@
 //! on one thread. Rows of files have their own sessions, on threads of low priority, so that no
 //! call waits for a row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use classifier::{Input, LoadedModel, ModelInfo};
@@ -22,9 +23,9 @@ use crate::settings::ProcessHooks;
 const IDLE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Pool {
-    calls: Arc<Group>,
-    /// Absent if each session would copy all weights; rows then wait behind calls.
-    rows: Option<Arc<Group>>,
+    /// The group for calls, and that for rows. The second is absent if each session would copy all
+    /// weights; rows then wait behind calls.
+    groups: Vec<Arc<Group>>,
     job_came: Arc<Notify>,
     releasing: AbortHandle,
 }
@@ -50,9 +51,10 @@ impl Pool {
         let job_came = Arc::new(Notify::new());
         // Loading also leaves memory to release.
         job_came.notify_one();
-        let groups = [Some(&calls), rows.as_ref()].into_iter().flatten().cloned().collect();
-        let releasing = tokio::spawn(release_when_idle(groups, Arc::clone(&job_came), hooks)).abort_handle();
-        (Self { calls, rows, job_came, releasing }, info)
+        let groups: Vec<_> = [Some(calls), rows].into_iter().flatten().collect();
+        let weak = groups.iter().map(Arc::downgrade).collect();
+        let releasing = tokio::spawn(release_when_idle(weak, Arc::clone(&job_came), hooks)).abort_handle();
+        (Self { groups, job_came, releasing }, info)
     }
 
     /// Runs the model on one input. Dropping the future cancels the run.
@@ -62,26 +64,30 @@ impl Pool {
     /// the model's own errors.
     pub(crate) async fn run(&self, input: Arc<Input>, priority: Priority) -> Result<RunOutput, Error> {
         self.job_came.notify_one();
-        let rows = self.rows.as_ref().filter(|_| priority == Priority::Background);
-        rows.unwrap_or(&self.calls).run(input, priority).await
+        let rows = self.groups.get(1).filter(|_| priority == Priority::Background);
+        rows.unwrap_or(&self.groups[0]).run(input, priority).await
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.releasing.abort();
-        [Some(&self.calls), self.rows.as_ref()].into_iter().flatten().for_each(|group| group.close());
+        let groups = std::mem::take(&mut self.groups);
+        groups.iter().for_each(|group| group.close());
+        // Ending the sessions and the tokenizer of a large model takes longer than the protocol's
+        // thread may be kept. If no thread can be started, they end here.
+        let _ = thread::Builder::new().name("close".into()).spawn(move || drop(groups));
     }
 }
 
 /// Releases memory whenever no job has come for a while. The timer runs only until then.
-async fn release_when_idle(groups: Vec<Arc<Group>>, job_came: Arc<Notify>, hooks: ProcessHooks) {
+async fn release_when_idle(groups: Vec<Weak<Group>>, job_came: Arc<Notify>, hooks: ProcessHooks) {
     loop {
         job_came.notified().await;
         while timeout(IDLE, job_came.notified()).await.is_ok() {}
         let groups = groups.clone();
         let release = move || {
-            groups.iter().for_each(Group::release_memory);
+            groups.iter().filter_map(Weak::upgrade).for_each(|group| group.release_memory());
             (hooks.release_memory)();
         };
         // Fails only if the runtime ends.

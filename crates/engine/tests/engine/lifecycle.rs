@@ -157,3 +157,15 @@ async fn an_added_model_is_loaded_when_first_used_and_replaces_its_namesake() {
     old.release();
     assert_eq!(in_flight.await.unwrap().unwrap().model, "added");
 }
+
+/// The runtime library takes tens of milliseconds to end a large session.
+#[tokio::test]
+async fn the_sessions_of_a_replaced_model_end_on_another_thread() {
+    let [old, new] = [(); 2].map(|()| Arc::new(Script::default()));
+    let engine = start(&old, EngineSettings { precompute: false, ..settings() });
+    engine.ready(None).await.unwrap();
+    engine.add_model("fake".into(), Arc::new(ScriptedLoader(Arc::clone(&new))));
+    let ended_on = || old.ended_on.lock().unwrap().clone();
+    eventually(|| !ended_on().is_empty()).await;
+    assert_eq!(ended_on(), ["close"]);
+}
