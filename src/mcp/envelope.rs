@@ -3,7 +3,7 @@
 use rmcp::model::ErrorCode;
 use serde::de::IgnoredAny;
 
-use crate::mcp::stdio::MAX_LINE_BYTES;
+use crate::mcp::stdio::{MAX_LINE_BYTES, MAX_VALUES};
 
 /// The longest `id` that is sent back for a line that cannot be parsed.
 const MAX_ID_BYTES: usize = 1024;
@@ -95,6 +95,32 @@ pub(super) fn refuse(line: &[u8], problem: &serde_json::Error) -> Option<Vec<u8>
     Some(error(scanner.request_id()?, code, &text))
 }
 
+/// Counts the values of a line, and its lists and objects, without parsing it.
+pub(super) fn values(line: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (1, false, false);
+    for byte in line {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' | b',' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// Returns the answer to a line of too many values, if its `id` can be recovered.
+pub(super) fn too_many_values(line: &[u8]) -> Option<Vec<u8>> {
+    let mut scanner = EnvelopeScanner::default();
+    scanner.read(line);
+    let text = format!(
+        "the line has more than {MAX_VALUES} values; expected fewer list items and fields; put many texts into a file \
+         and use local_model_predict_file"
+    );
+    Some(error(scanner.request_id()?, ErrorCode::INVALID_REQUEST, &text))
+}
+
 /// Returns an error as the answer to a request. `id` is JSON.
 pub(super) fn error(id: &str, code: ErrorCode, message: &str) -> Vec<u8> {
     let (code, message) = (code.0, serde_json::json!(message));
@@ -131,6 +157,13 @@ mod tests {
             (r#"{"id":6,"result":7}"#, None),
         ] {
             assert_eq!(id(line).as_deref(), expected, "{line:.80}");
+        }
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (line, expected) in [("7", 1), (r#"{"a":[1,2,"b,c[{"],"d\",":{}}"#, 7), ("[[],[]]", 5)] {
+            assert!(values(line.as_bytes()) == expected, "{line}: {}", values(line.as_bytes()));
         }
     }
 

@@ -5,6 +5,8 @@
 
 mod duplex;
 mod envelope;
+mod outbox;
+mod requests;
 mod server;
 mod skill;
 mod stdio;

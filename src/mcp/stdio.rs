@@ -6,7 +6,6 @@
 //! deadlines, and the session ends. It ends at once if nothing is in flight or if the client cannot
 //! read answers.
 
-use std::collections::HashMap;
 use std::future::{Future, pending, ready};
 use std::io;
 use std::sync::Arc;
@@ -14,30 +13,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rmcp::RoleServer;
-use rmcp::model::{
-    ClientNotification, ClientRequest, ErrorCode, GetMeta, JsonRpcMessage, JsonRpcRequest, ProgressToken, RequestId,
-    ServerNotification,
-};
+use rmcp::model::{ClientNotification, ContentBlock, JsonRpcMessage, ServerNotification, ServerResult};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::{mpsc, watch};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::mcp::duplex::{Duplex, Reader, Writer};
+use crate::mcp::duplex::{Duplex, Reader};
 use crate::mcp::envelope::{self, EnvelopeScanner};
+use crate::mcp::outbox::Outbox;
+use crate::mcp::requests::Requests;
 
 /// Longest line that is read, so that a client cannot fill the memory with one. The largest text
 /// (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a whole.
 pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
-/// Limits on requests in flight: their number, and the bytes of their lines.
-const MAX_REQUESTS: usize = 4096;
-const MAX_REQUEST_BYTES: usize = 64 << 20;
 /// Bytes that may wait for a client to read them. Above this limit the client's input is not read.
 const MAX_UNREAD_BYTES: usize = 16 << 20;
-/// Longer lines are parsed on another thread: parsing four megabytes takes tens of milliseconds.
-const MAX_INLINE_PARSE_BYTES: usize = 64 << 10;
+/// Longer lines are parsed and answered on another thread: four megabytes of JSON take tens of
+/// milliseconds.
+const MAX_INLINE_BYTES: usize = 64 << 10;
+/// Values in one line. Each takes 30 times its length in memory, and time wherever it passes.
+pub(super) const MAX_VALUES: usize = 1 << 16;
 /// How long a client that has closed its writing end may take to read the last answers.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,10 +52,6 @@ pub(super) struct Session {
 }
 
 /// A bounded line transport for rmcp.
-///
-/// Requests and progress tokens reach rmcp under numbers that the transport assigns. So a cancelled
-/// request cannot be confused with a later one of the same `id`, and progress is forwarded only
-/// while its request is unanswered.
 pub(super) struct StdioTransport {
     lines: Lines,
     /// A long line that is being parsed on another thread.
@@ -76,9 +70,7 @@ impl StdioTransport {
     /// nothing more can be written: with an error if a write failed.
     pub(super) fn new(duplex: Duplex, session: Arc<Session>) -> (Self, impl Future<Output = io::Result<()>>) {
         let Duplex { reader, writer, hung_up } = duplex;
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let outbox = Outbox { lines: sender, unread: watch::Sender::new(0) };
-        let written = write_lines(writer, receiver, outbox.unread.clone());
+        let (outbox, written) = Outbox::new(writer);
         let written = async {
             tokio::select! {
                 outcome = written => outcome,
@@ -98,7 +90,7 @@ impl StdioTransport {
                 parsed.unwrap_or(Err(None))
             } else {
                 match self.lines.next().await? {
-                    Line::Whole(line) if line.len() > MAX_INLINE_PARSE_BYTES => {
+                    Line::Whole(line) if line.len() > MAX_INLINE_BYTES => {
                         self.parsing = Some(spawn_blocking(move || parse(&line)));
                         continue;
                     }
@@ -139,24 +131,32 @@ impl Transport<RoleServer> for StdioTransport {
         &mut self,
         mut message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        let wanted = match &mut message {
-            JsonRpcMessage::Response(response) => self.requests.answer(&mut response.id),
-            JsonRpcMessage::Error(error) => error.id.as_mut().is_none_or(|id| self.requests.answer(id)),
+        // The bytes that the message repeats or contains, at least; `None` if nobody waits for it.
+        let bytes = match &mut message {
+            JsonRpcMessage::Response(response) => {
+                self.requests.answer(&mut response.id).map(|asked| asked.max(text_bytes(&response.result)))
+            }
+            JsonRpcMessage::Error(error) => {
+                let asked = error.id.as_mut().map_or(Some(0), |id| self.requests.answer(id));
+                asked.map(|asked| asked.max(error.error.message.len()))
+            }
             JsonRpcMessage::Notification(notification) => match &mut notification.notification {
                 ServerNotification::ProgressNotification(progress) => {
-                    self.requests.restore_token(&mut progress.params.progress_token)
+                    self.requests.restore_token(&mut progress.params.progress_token).then_some(0)
                 }
-                _ => true,
+                _ => Some(0),
             },
-            JsonRpcMessage::Request(_) => true,
+            JsonRpcMessage::Request(_) => Some(0),
         };
         // Posted here rather than in the future, so that messages keep the order of these calls.
-        let line = serde_json::to_vec(&message).map_err(io::Error::other);
-        ready(line.map(|line| {
-            if wanted {
-                self.outbox.post(line);
+        ready(match bytes {
+            None => Ok(()),
+            Some(bytes) if bytes > MAX_INLINE_BYTES => {
+                self.outbox.post_large(message);
+                Ok(())
             }
-        }))
+            Some(_) => serde_json::to_vec(&message).map(|line| self.outbox.post(line)).map_err(io::Error::other),
+        })
     }
 
     async fn receive(&mut self) -> Option<Message> {
@@ -167,7 +167,7 @@ impl Transport<RoleServer> for StdioTransport {
             }
             self.session.input_ended.send_replace(true);
         }
-        if !self.requests.pending.is_empty() {
+        if !self.requests.is_empty() {
             // rmcp calls `receive` again after every answer.
             return pending().await;
         }
@@ -222,10 +222,20 @@ impl Lines {
     }
 }
 
+/// Returns the size of the texts in a result, which is about half of its JSON.
+fn text_bytes(result: &ServerResult) -> usize {
+    let ServerResult::CallToolResult(result) = result else { return 0 };
+    result.content.iter().filter_map(ContentBlock::as_text).map(|text| text.text.len()).sum()
+}
+
 fn parse(line: &[u8]) -> Parsed {
     let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
     if line.is_empty() {
         return Err(None);
+    }
+    // A shorter line cannot have more values.
+    if line.len() > MAX_VALUES && envelope::values(line) > MAX_VALUES {
+        return Err(envelope::too_many_values(line));
     }
     serde_json::from_slice(line).map(|message| (message, line.len())).map_err(|problem| {
         // The problem itself may quote the line.
@@ -234,114 +244,11 @@ fn parse(line: &[u8]) -> Parsed {
     })
 }
 
-/// The lines waiting to be written.
-struct Outbox {
-    lines: mpsc::UnboundedSender<Vec<u8>>,
-    /// Bytes posted but not yet written.
-    unread: watch::Sender<usize>,
-}
-
-impl Outbox {
-    fn post(&self, mut line: Vec<u8>) {
-        line.push(b'\n');
-        self.unread.send_modify(|bytes| *bytes += line.len());
-        // If the writer is gone, the session ends elsewhere.
-        let _ = self.lines.send(line);
-    }
-
-    /// Waits until at most `limit` bytes are unread.
-    async fn wait_until(&self, limit: usize) {
-        // Cannot fail while `self` holds a sender.
-        let _ = self.unread.subscribe().wait_for(|bytes| *bytes <= limit).await;
-    }
-}
-
-async fn write_lines(
-    mut writer: Writer,
-    mut lines: mpsc::UnboundedReceiver<Vec<u8>>,
-    unread: watch::Sender<usize>,
-) -> io::Result<()> {
-    while let Some(mut waiting) = lines.recv().await {
-        while let Ok(line) = lines.try_recv() {
-            waiting.extend_from_slice(&line);
-        }
-        writer.write_all(&waiting).await?;
-        writer.flush().await?;
-        unread.send_modify(|bytes| *bytes -= waiting.len());
-    }
-    Ok(())
-}
-
-/// The requests in flight, by the numbers under which rmcp knows them.
-#[derive(Default)]
-struct Requests {
-    last: i64,
-    pending: HashMap<i64, Pending>,
-}
-
-/// The client's names for a request and its progress.
-struct Pending {
-    id: RequestId,
-    progress_token: Option<ProgressToken>,
-    bytes: usize,
-}
-
-impl Requests {
-    /// Gives a request a number, or returns the answer that refuses it.
-    fn admit(&mut self, request: &mut JsonRpcRequest<ClientRequest>, bytes: usize) -> Result<(), Vec<u8>> {
-        let bytes_in_flight: usize = self.pending.values().map(|pending| pending.bytes).sum();
-        let refusal = if self.number(&request.id).is_some() {
-            let text = "another request with this `id` is in flight; expected a unique `id` per request";
-            Some((ErrorCode::INVALID_REQUEST, text))
-        } else if self.pending.len() >= MAX_REQUESTS || bytes_in_flight + bytes > MAX_REQUEST_BYTES {
-            // The first of the codes that JSON-RPC reserves for implementations.
-            Some((ErrorCode(-32000), "too many requests are in flight; wait for answers before sending more"))
-        } else {
-            None
-        };
-        if let Some((code, text)) = refusal {
-            return Err(envelope::error(&serde_json::json!(request.id).to_string(), code, text));
-        }
-        self.last += 1;
-        let meta = request.request.get_meta_mut();
-        let progress_token = meta.get_progress_token();
-        if progress_token.is_some() {
-            meta.set_progress_token(ProgressToken(RequestId::Number(self.last)));
-        }
-        let id = std::mem::replace(&mut request.id, RequestId::Number(self.last));
-        self.pending.insert(self.last, Pending { id, progress_token, bytes });
-        Ok(())
-    }
-
-    fn number(&self, id: &RequestId) -> Option<i64> {
-        self.pending.iter().find(|(_, pending)| pending.id == *id).map(|(number, _)| *number)
-    }
-
-    /// Forgets a request and puts its number in place of its `id`.
-    fn cancel(&mut self, id: &mut RequestId) -> Option<()> {
-        let number = self.number(id)?;
-        *id = RequestId::Number(number);
-        self.pending.remove(&number).map(drop)
-    }
-
-    /// Restores the client's `id` in an answer. Returns false if the request was cancelled.
-    fn answer(&mut self, id: &mut RequestId) -> bool {
-        let RequestId::Number(number) = id else { return false };
-        self.pending.remove(number).map(|pending| *id = pending.id).is_some()
-    }
-
-    /// Restores the client's token. Returns false if the request was answered or cancelled.
-    fn restore_token(&self, token: &mut ProgressToken) -> bool {
-        let RequestId::Number(number) = &token.0 else { return false };
-        let known = self.pending.get(number).and_then(|pending| pending.progress_token.clone());
-        known.map(|known| *token = known).is_some()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rmcp::model::{EmptyResult, ProgressNotification, ProgressNotificationParam, ServerResult};
+    use rmcp::model::{EmptyResult, GetMeta, ProgressNotification, ProgressNotificationParam};
+    use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
     async fn progress_is_written_only_before_the_answer() {

@@ -74,6 +74,7 @@ impl LocalTool for PredictBatch {
             )));
         }
         let labels = labels.unwrap_or_default();
+        engine::check_labels(&labels)?;
         let predict = |text: String| {
             let (model, input) = (model.clone(), Input { text, text_pair: None, labels: labels.clone() });
             server.engine.predict(Request { model, input, top_k, priority: Priority::Batch, ..Request::default() })

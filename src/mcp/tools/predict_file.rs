@@ -128,6 +128,7 @@ impl LocalTool for PredictFile {
     async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
         let rows = arguments.limit.unwrap_or(DEFAULT_ROWS);
         check(&arguments).map_err(ToolError::arguments::<Self>)?;
+        engine::check_labels(arguments.labels.as_deref().unwrap_or_default())?;
         let only = arguments.only.is_some();
         let corrections = arguments.corrections.clone();
         let job = job(server, arguments);

@@ -50,7 +50,8 @@ async fn a_line_that_is_not_a_request_is_answered_if_its_id_is_found() {
         ("a raw tab", with_text("5", b"a\tb"), Some((json!(5), -32700, "control character"))),
         ("a NUL", with_text("6", b"a\0b"), Some((json!(6), -32700, "control character"))),
         ("129 lists", deep(129).into_bytes(), Some((json!(1), -32700, "recursion limit exceeded"))),
-        ("a million lists", deep(1_000_000).into_bytes(), Some((json!(1), -32700, "recursion limit exceeded"))),
+        ("20,000 lists", deep(20_000).into_bytes(), Some((json!(1), -32700, "recursion limit exceeded"))),
+        ("a million lists", deep(1_000_000).into_bytes(), Some((json!(1), -32600, "more than 65536 values"))),
         ("no version", br#"{"id":7,"method":"ping"}"#.to_vec(), Some((json!(7), -32600, REQUEST))),
         ("version 1", br#"{"jsonrpc":"1.0","id":8,"method":"ping"}"#.to_vec(), Some((json!(8), -32600, REQUEST))),
         ("no method", br#"{"jsonrpc":"2.0","id":9}"#.to_vec(), Some((json!(9), -32600, REQUEST))),
@@ -211,6 +212,26 @@ async fn a_long_line_is_parsed_on_another_thread_and_keeps_its_place() {
     session.close_input();
     // Parsed in the wrong order, the cancellation would come before its request and do nothing.
     assert_eq!(ids(&session.rest().await), [2]);
+}
+
+#[tokio::test]
+async fn a_line_of_more_than_65536_values_is_refused() {
+    let mut session = session();
+    session.ask(&predict("first", "hello")).await;
+    let labels = |count: usize| call(count, "local_model_predict", json!({ "text": "a", "labels": vec![""; count] }));
+    let refused = session.ask(&labels(1_000_000)).await;
+    assert_eq!(refused["error"]["code"], -32600);
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("the line has more than 65536 values; expected fewer"), "{message}");
+    assert!(error_text(&session.ask(&labels(60_000)).await["result"]).starts_with("`labels` has 60000 entries"));
+}
+
+#[tokio::test]
+async fn labels_are_checked_once_for_a_batch() {
+    let mut session = session();
+    let arguments = json!({ "texts": vec!["a"; 256], "labels": vec!["b"; 65] });
+    let answer = session.ask(&call(1, "local_model_predict_batch", arguments)).await;
+    assert!(error_text(&answer["result"]).starts_with("`labels` has 65 entries"), "{answer}");
 }
 
 #[tokio::test]
