@@ -1,8 +1,8 @@
 //! Fetches ONNX Runtime's shared library, which `src/library.rs` embeds.
 //!
 //! The official library is part of the wheel `onnxruntime` on the Python package index, which pip
-//! or uv can reach from nearly every network. It is pinned here by version and SHA-256.
-//! `ORT_DYLIB_PATH` names another library to embed.
+//! or uv can reach from nearly every network. Wheel and library are pinned here by SHA-256. Nothing
+//! that was fetched is run. `ORT_DYLIB_PATH` names another library to embed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +21,8 @@ struct Wheel {
     library: &'static str,
     /// Digest of the library itself, whichever tool unpacked it.
     sha256: &'static str,
+    /// Digest of the wheel, checked before it is unpacked.
+    wheel_sha256: &'static str,
 }
 
 const WHEELS: [Wheel; 4] = [
@@ -31,6 +33,7 @@ const WHEELS: [Wheel; 4] = [
         uv_platform: "x86_64-manylinux_2_28",
         library: "libonnxruntime.so.1.31.1",
         sha256: "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
+        wheel_sha256: "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
     },
     Wheel {
         os: "linux",
@@ -39,6 +42,7 @@ const WHEELS: [Wheel; 4] = [
         uv_platform: "aarch64-manylinux_2_28",
         library: "libonnxruntime.so.1.31.1",
         sha256: "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
+        wheel_sha256: "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
     },
     Wheel {
         os: "macos",
@@ -47,6 +51,7 @@ const WHEELS: [Wheel; 4] = [
         uv_platform: "aarch64-apple-darwin",
         library: "libonnxruntime.1.31.1.dylib",
         sha256: "f8b06155feece624e55e49124340eea279da812529ae6fbc46a9f2be9c9cad2e",
+        wheel_sha256: "60b6b69bfe580eab576cacc5d132a0e9cf2a37fcfd18d46dd191042b1d1ed0d7",
     },
     Wheel {
         os: "windows",
@@ -55,12 +60,14 @@ const WHEELS: [Wheel; 4] = [
         uv_platform: "x86_64-pc-windows-msvc",
         library: "onnxruntime.dll",
         sha256: "8482d2ee174e28504f99730fb01d6861575870283de4ed3a897ad39170d9a9b9",
+        wheel_sha256: "c3d91b5de31e2fc82d71bd65b2b22bddee8b49057a3a36338e9a868e0ea90c05",
     },
 ];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ORT_DYLIB_PATH");
+    println!("cargo::rerun-if-env-changed=DOCS_RS");
     match library() {
         Ok(path) => {
             println!("cargo::rerun-if-changed={}", path.display());
@@ -76,23 +83,29 @@ fn main() {
 }
 
 fn library() -> Result<PathBuf, String> {
+    let target = |name: &str| env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
+    let (os, arch, libc) = (target("OS"), target("ARCH"), target("ENV"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     if let Some(path) = env::var_os("ORT_DYLIB_PATH") {
-        let path = fs::canonicalize(&path)
-            .map_err(|error| format!("ORT_DYLIB_PATH is `{}`: {error}", Path::new(&path).display()))?;
-        return Ok(path);
+        return named(Path::new(&path), &os, &arch);
     }
-    let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
-    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    let wheel = WHEELS.iter().find(|wheel| wheel.os == os && wheel.arch == arch).ok_or_else(|| {
+    // docs.rs builds without a network and never runs the result.
+    if env::var_os("DOCS_RS").is_some() {
+        let path = out.join("no-library");
+        return fs::write(&path, "").map(|()| path).map_err(|error| error.to_string());
+    }
+    // The wheels for Linux need glibc.
+    let fits = |wheel: &&Wheel| wheel.os == os && wheel.arch == arch && libc != "musl";
+    let wheel = WHEELS.iter().find(fits).ok_or_else(|| {
         format!(
-            "no onnxruntime wheel is pinned for {os} on {arch}; set ORT_DYLIB_PATH to an ONNX Runtime {VERSION} library for this platform"
+            "no onnxruntime wheel is pinned for {os} on {arch} {libc}; set ORT_DYLIB_PATH to an ONNX Runtime {VERSION} \
+             library for this platform"
         )
     })?;
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     let folder = out.join("onnxruntime");
     let path = folder.join("onnxruntime").join("capi").join(wheel.library);
     if !path.exists() || sha256(&path) != wheel.sha256 {
-        fetch(wheel, &folder)?;
+        fetch(wheel, &out)?;
     }
     let found = sha256(&path);
     if found != wheel.sha256 {
@@ -104,19 +117,45 @@ fn library() -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Unpacks the wheel into `folder`, with pip or uv.
-fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), String> {
-    let requirement = format!("onnxruntime=={VERSION}");
-    let target = folder.display().to_string();
+/// Returns the library of `ORT_DYLIB_PATH`. A variable left over from a shell must not change a
+/// release unnoticed, so there is a warning, and a library for another platform is an error.
+fn named(path: &Path, os: &str, arch: &str) -> Result<PathBuf, String> {
+    let failed = |problem: String| format!("ORT_DYLIB_PATH is `{}`: {problem}", path.display());
+    let path = fs::canonicalize(path).map_err(|error| failed(error.to_string()))?;
+    let content = fs::read(&path).map_err(|error| failed(error.to_string()))?;
+    let starts_with = |start: &[u8]| content.starts_with(start);
+    let fits = match (os, arch) {
+        // ELF has the processor at byte 18.
+        ("linux", "x86_64") => starts_with(b"\x7fELF") && content.get(18) == Some(&62),
+        ("linux", "aarch64") => starts_with(b"\x7fELF") && content.get(18) == Some(&183),
+        // One architecture, or several in one file.
+        ("macos", _) => starts_with(&[0xcf, 0xfa, 0xed, 0xfe]) || starts_with(&[0xca, 0xfe, 0xba, 0xbe]),
+        ("windows", _) => starts_with(b"MZ"),
+        _ => true,
+    };
+    if !fits {
+        return Err(failed(format!("it is not a library for {os} on {arch}; unset it to embed the official one")));
+    }
+    println!("cargo::warning=embedding `{}` (ORT_DYLIB_PATH), not the official library", path.display());
+    Ok(path)
+}
+
+/// Unpacks the wheel into the folder `onnxruntime` of `out`, with pip or uv.
+fn fetch(wheel: &Wheel, out: &Path) -> Result<(), String> {
+    let requirements = out.join("requirements.txt");
+    fs::write(&requirements, format!("onnxruntime=={VERSION} --hash=sha256:{}\n", wheel.wheel_sha256))
+        .map_err(|error| format!("`{}`: {error}", requirements.display()))?;
+    let requirements = requirements.display().to_string();
+    let target = out.join("onnxruntime").display().to_string();
     let mut pip: Vec<&str> = vec!["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile"];
     pip.extend(["--upgrade", "--only-binary=:all:", "--implementation=cp", "--python-version=3.11"]);
     for platform in wheel.pip_platforms {
         pip.extend(["--platform", platform]);
     }
-    pip.extend(["--target", &target, &requirement]);
+    pip.extend(["--target", &target, "--require-hashes", "--requirement", &requirements]);
     let mut uv: Vec<&str> = vec!["pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"];
     uv.extend(["--python-version=3.11", "--python-platform", wheel.uv_platform]);
-    uv.extend(["--target", &target, &requirement]);
+    uv.extend(["--target", &target, "--require-hashes", "--requirement", &requirements]);
 
     let module: Vec<&str> = ["-m", "pip"].into_iter().chain(pip.iter().copied()).collect();
     let tools: [(&str, &[&str]); 4] = [("python3", &module), ("python", &module), ("pip3", &pip), ("uv", &uv)];
