@@ -40,9 +40,10 @@ fn trim_heap() {
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
 fn reset_heap_growth() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: glibc's `mallopt` takes the lock of the main heap and then stores one word. Other
-    // heaps read that word without a lock and see the old or the new value, either of which is
-    // valid.
+    // SAFETY: the manual calls `mallopt` unsafe while other threads run. This rests on glibc's
+    // implementation: under the lock of the main heap it merges free blocks of that heap, then
+    // stores the value and a flag that `prepare` has already set. Other heaps read the value
+    // without a lock and see the old or the new one, either of which is valid.
     unsafe {
         libc::mallopt(libc::M_TOP_PAD, 128 << 10);
     }
@@ -51,7 +52,21 @@ fn reset_heap_growth() {
 /// Ends the process without the C++ library's exit handlers, which crash while a thread is still
 /// inside ONNX Runtime: a model that is loading, or a run that was abandoned.
 pub fn exit(status: u8) -> ! {
+    #[cfg(windows)]
+    terminate(status);
     signal_hook::low_level::exit(status.into())
+}
+
+/// Ends the process without telling its libraries. On Windows any other exit ends all threads and
+/// then calls the libraries, which may wait for a lock that one of those threads held.
+#[cfg(windows)]
+#[expect(unsafe_code, reason = "no crate offers this safely")]
+fn terminate(status: u8) {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+    // SAFETY: the handle of the own process is always valid.
+    unsafe {
+        TerminateProcess(GetCurrentProcess(), status.into());
+    }
 }
 
 /// Limits the memory this process can allocate, so that a graph which asks for 100 GB gets an error
