@@ -43,6 +43,26 @@ fn every_file_opens_with_a_module_doc_and_stays_short() {
 }
 
 #[test]
+fn only_one_file_has_unsafe_code() {
+    for (path, content) in sources() {
+        let is_allowed = path == "src/process.rs" || path == "tests/suite/tidy.rs";
+        let has_unsafe =
+            ["unsafe {", "unsafe fn", "unsafe impl", "unsafe_code"].iter().any(|word| contains(&content, word));
+        assert!(is_allowed || !has_unsafe, "{path} has unsafe code; SECURITY.md says that only src/process.rs has any");
+    }
+}
+
+/// Windows would check out texts with other line ends, and so with other digests.
+#[test]
+fn git_keeps_the_line_ends_of_all_files() {
+    let attributes = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".gitattributes")).unwrap();
+    assert!(attributes.lines().any(|line| line == "* -text"), "{attributes}");
+    for (path, content) in sources() {
+        assert!(!content.contains('\r'), "{path} has carriage returns");
+    }
+}
+
+#[test]
 fn only_the_edge_reads_the_environment() {
     for (path, content) in sources() {
         let edge = path.starts_with("src/") || path.starts_with("tests/") || path.starts_with("tools/");
