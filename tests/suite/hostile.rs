@@ -20,6 +20,7 @@ use engine::testing::settings;
 use engine::{EngineSettings, Request};
 use serde_json::{Value, json};
 
+use crate::faults::{AT_ONCE, ended};
 use crate::support::client::{Server, call, command, predict, shared_cache};
 
 /// Long enough for the slowest machine; all cases except the endless loops take a second.
@@ -137,9 +138,9 @@ fn other_models_answer_while_one_does_not_end() {
     assert_eq!(server.finish(), (Some(0), String::new()));
 }
 
-/// The graph loops 2^62 times if the text contains `!` (token 5), otherwise not at all.
-#[tokio::test]
-async fn a_loop_that_only_some_texts_start_costs_their_deadline_and_no_other_call() {
+/// Returns a folder whose graph loops 2^62 times if the text contains `!` (token 5), otherwise not
+/// at all.
+fn endless_for_some_texts() -> tempfile::TempDir {
     let nodes = [
         node("Equal", &["input_ids", "mark"], &["marks"], vec![]),
         node("Cast", &["marks"], &["counted"], integer_attribute("to", 7)),
@@ -148,7 +149,12 @@ async fn a_loop_that_only_some_texts_start_costs_their_deadline_and_no_other_cal
         node("Loop", &["turns", "go", "l"], &["logits"], graph_attribute("body", &endless(false))),
     ];
     let tensors = [integers("mark", &[5]), turns("many", 1 << 62), truth("go")];
-    let folder = with_graph(&model(&nodes, &tensors, &[]), "");
+    with_graph(&model(&nodes, &tensors, &[]), "")
+}
+
+#[tokio::test]
+async fn a_loop_that_only_some_texts_start_costs_their_deadline_and_no_other_call() {
+    let folder = endless_for_some_texts();
     let library = LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) };
     let load = |name: &str, location| (name.to_owned(), loader(name.to_owned(), location, library.clone(), 1));
     let models = vec![load("bad", Location::Folder(folder.path().into())), load("good", Location::BuiltIn)];
@@ -169,6 +175,29 @@ async fn a_loop_that_only_some_texts_start_costs_their_deadline_and_no_other_cal
     assert_eq!(other.unwrap().label().prediction, "positive");
     ask("bad", "hello again".into()).await.unwrap();
     assert!(started.elapsed() < deadline + Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_loop_holds_up_neither_the_end_of_input_nor_a_signal() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let folder = endless_for_some_texts();
+    let model = folder.path().to_str().unwrap();
+    let deadline = Duration::from_secs(1);
+    for signal in [false, true] {
+        let mut server = Server::over_pipes(command(&["serve", "--deadline-ms", "1000", "--model", model]));
+        server.ask(&predict(1, "hello"));
+        server.send(&predict(2, "hello !"));
+        std::thread::sleep(Duration::from_millis(50));
+        if signal {
+            kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();
+        } else {
+            server.close_input();
+        }
+        let (status, took) = ended(&mut server);
+        assert_eq!(status, Some(0));
+        assert!(took < AT_ONCE + if signal { Duration::ZERO } else { deadline }, "{took:?}, by signal: {signal}");
+    }
 }
 
 #[test]

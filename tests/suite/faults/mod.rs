@@ -33,7 +33,7 @@ fn answers(server: &mut Server, count: usize) -> HashMap<String, Value> {
 
 /// Waits for the process to end by itself. Returns its status and the time it took.
 #[track_caller]
-fn ended(server: &mut Server) -> (Option<i32>, Duration) {
+pub(crate) fn ended(server: &mut Server) -> (Option<i32>, Duration) {
     let started = Instant::now();
     loop {
         if let Some(status) = server.child.try_wait().unwrap() {
@@ -45,4 +45,4 @@ fn ended(server: &mut Server) -> (Option<i32>, Duration) {
 }
 
 /// Exiting takes a few milliseconds; the rest is for busy machines.
-const AT_ONCE: Duration = Duration::from_secs(1);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(1);
