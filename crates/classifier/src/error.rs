@@ -92,8 +92,8 @@ pub enum Error {
         count(*rows, "row"), count(*found, "number")
     )]
     HeadUnfit { rows: usize, found: usize, labels: usize, width: usize },
-    #[error("the encoders cannot share a graph: {message}; fit the head on one of them")]
-    EncodersApart { message: String },
+    #[error("the encoders and the head cannot become one graph: {message}; fit the head on another encoder")]
+    NotOneGraph { message: String },
 
     #[error("cannot start a thread: {message}; close other programs")]
     Thread { message: String },
@@ -152,7 +152,7 @@ mod tests {
             Error::TokenizerLarger { tokens: 2, embedded: 1 },
             Error::LabelCount { named: 1, given: 3 },
             Error::HeadUnfit { rows: 2, found: 3, labels: 2, width: 4 },
-            Error::EncodersApart { message: text() },
+            Error::NotOneGraph { message: text() },
             Error::Thread { message: text() },
         ]
     }

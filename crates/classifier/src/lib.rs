@@ -33,6 +33,7 @@
 //! - `prepared`, `session`, `signature`, `threads`: ONNX Runtime sessions
 //! - `pipeline`, with `activation`, `entities`, `zero_shot`: from logits to predictions
 //! - `encoder`, `encoder_pool`, `pooling`: from texts to vectors of unit length
+//! - `export`, `onnx_writer`: encoders and a head as one folder
 //! - `load`, `model`: loading and running a model, behind three small traits
 //! - `prediction`, `model_info`, `labeled`: plain values
 //!
@@ -49,6 +50,7 @@ mod encoder;
 mod encoder_pool;
 mod entities;
 mod error;
+mod export;
 mod folder;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -58,6 +60,7 @@ mod load;
 mod model;
 mod model_files;
 mod model_info;
+mod onnx_writer;
 mod overflow;
 mod pipeline;
 mod pooling;
@@ -82,6 +85,7 @@ pub use cancellation::Cancellation;
 pub use encoder::{EncoderLocation, Encoding, MAX_TOKENS as MAX_ENCODED_TOKENS};
 pub use encoder_pool::EncoderPool;
 pub use error::Error;
+pub use export::export_with_head;
 pub use labeled::{EntitySpan, LabelScore, LabeledPrediction, MULTI_LABEL_THRESHOLD, Truncation, WordWeight, rounded};
 pub use load::{Location, load, loader};
 pub use model::{LoadedModel, Model, ModelLoader, ReplicaFactory};

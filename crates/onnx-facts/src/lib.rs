@@ -6,7 +6,7 @@
 //! graph.
 
 mod functions;
-mod protobuf;
+pub mod protobuf;
 
 use std::collections::BTreeSet;
 

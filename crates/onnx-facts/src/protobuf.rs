@@ -4,7 +4,7 @@
 //! and tags that do not fit 32 bits.
 
 /// The content of one field.
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
     Number(u64),
     /// A string, a message, or packed numbers.
     Bytes(&'a [u8]),
@@ -13,7 +13,7 @@ pub(crate) enum Value<'a> {
 }
 
 /// The fields of one message, in order. Ends after the first error.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+pub struct Fields<'a>(pub &'a [u8]);
 
 /// Longest encoding of a tag: five times seven bits hold 32.
 const MAX_TAG_BYTES: usize = 5;
@@ -71,7 +71,10 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Returns the bytes of a name as text.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, String> {
+///
+/// # Errors
+/// Part of a sentence, if it is not UTF-8.
+pub fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| "a name in it is not UTF-8".into())
 }
 

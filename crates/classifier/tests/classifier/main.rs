@@ -8,6 +8,8 @@
 mod broken;
 /// Sentence encoders.
 mod encoders;
+/// Encoders with a head, exported.
+mod export;
 /// Fixture models against the scores of transformers on torch.
 mod goldens;
 /// Malicious folders, refused before anything is run.
