@@ -98,7 +98,7 @@ fn encoder_graph<'a>(encoder: &Encoder, model: &'a [u8]) -> EncoderGraph<'a> {
         model,
         output: encoder.output.clone(),
         pooling: encoder.files.pooling,
-        // Of the built-in graphs, this one has an output `logits`.
+        // The sentiment model's own output is called `logits` too.
         prefix: if encoder.output.name == "state" { "state/" } else { "" },
         add_mask: built_in,
     }

@@ -1,6 +1,4 @@
 //! Encoders and a head, exported as one folder, give the scores of the encoders and the head.
-//!
-//! `models/encoder/training/check_export.py` compares such a folder with transformers and optimum.
 
 use std::fs;
 use std::path::Path;
