@@ -112,7 +112,7 @@ impl ModelWriter {
             match field? {
                 (1, Value::Bytes(node), _) => self.add_encoder_node(node, encoder)?,
                 (5, Value::Bytes(tensor), _) if !prefix.is_empty() => {
-                    self.others.extend(bytes(5, renamed(tensor, prefix, &[8])?))
+                    self.others.extend(bytes(5, renamed(tensor, prefix, &[8])?));
                 }
                 (11, Value::Bytes(input), raw) => {
                     if self.inputs.insert(name(input)?.to_owned()) {

@@ -53,7 +53,7 @@ fn assert_exported_like(pools: &[&EncoderPool]) {
     export_with_head(pools, &weights, &bias, &labels, &out).unwrap();
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing else is left");
     let mut loaded = load_folder(&out, None).unwrap();
-    assert_eq!(loaded.info.labels.iter().map(|label| label.to_string()).collect::<Vec<_>>(), labels);
+    assert_eq!(loaded.info.labels.iter().map(ToString::to_string).collect::<Vec<_>>(), labels);
     let long = "a very long text ".repeat(200);
     for text in TEXTS.into_iter().chain([long.as_str()]) {
         let vectors = pools.iter().map(|pool| pool.encode(text, &Cancellation::default()).unwrap());

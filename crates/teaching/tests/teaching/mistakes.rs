@@ -164,7 +164,7 @@ fn mistakes_in_an_audit_are_refused() {
     let before = project.stored();
     for (labels, epsilon, expected) in [
         ([(row, "billing"), (row, "billing")], 0.1, format!("row {row} is not a row of the audit")),
-        ([(audited, "bill"), (row, "billing")], 0.1, "`bill` is not a label of `mine`; expected one of".into()),
+        ([(audited, "bill"), (audited, "bill")], 0.1, "`bill` is not a label of `mine`; expected one of".into()),
         ([(audited, "billing"), (audited, "billing")], 0.7, "is 0.7; expected 0.01 to 0.5".into()),
         ([(audited, "billing"), (audited, "billing")], f64::NAN, "is NaN; expected 0.01".into()),
     ] {
