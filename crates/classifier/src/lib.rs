@@ -60,6 +60,7 @@ mod load;
 mod model;
 mod model_files;
 mod model_info;
+#[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub, reason = "tests build graphs with it"))]
 mod onnx_writer;
 mod overflow;
 mod pipeline;
