@@ -129,7 +129,7 @@ impl<R: BufRead, W: Write> Person<R, W> {
     fn read_label(&mut self) -> anyhow::Result<Reply> {
         loop {
             let choices = self.labels.iter().enumerate();
-            let choices: Vec<String> = choices.map(|(number, label)| format!("{} {label}", number + 1)).collect();
+            let choices: Vec<String> = choices.map(|(number, label)| format!("{} {}", number + 1, visible(label))).collect();
             write!(self.output, "  {}\nlabel (Enter skips, q ends): ", choices.join("   "))?;
             let Some(line) = self.read_line()? else { return Ok(Reply::Quit) };
             let number = line.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
@@ -138,9 +138,9 @@ impl<R: BufRead, W: Write> Person<R, W> {
                 (_, Some(label)) => return Ok(Reply::Label(label.clone())),
                 ("", None) => return Ok(Reply::Skip),
                 ("q", None) => return Ok(Reply::Quit),
-                _ if !self.may_add => writeln!(self.output, "`{line}` is not one of the labels")?,
+                _ if !self.may_add => writeln!(self.output, "`{}` is not one of the labels", visible(&line))?,
                 _ => {
-                    write!(self.output, "add the label `{line}`? (y/n) ")?;
+                    write!(self.output, "add the label `{}`? (y/n) ", visible(&line))?;
                     if self.read_line()?.is_some_and(|reply| reply.starts_with(['y', 'Y'])) {
                         self.labels.push(line.clone());
                         return Ok(Reply::Label(line));

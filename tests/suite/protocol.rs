@@ -226,7 +226,7 @@ async fn unknown_tools_and_methods_and_malformed_calls_are_protocol_errors() {
     assert_eq!(unknown["error"]["code"], -32602);
     assert_eq!(
         unknown["error"]["message"],
-        "unknown tool `predict`; known tools: local_model_predict, local_model_predict_batch, local_model_predict_file, local_model_status"
+        "unknown tool `predict`; known tools: local_model_audit, local_model_predict, local_model_predict_batch, local_model_predict_file, local_model_status, local_model_teach"
     );
     let malformed = session.ask(&request(2, "tools/call", json!({ "name": 5 }))).await;
     assert_eq!(malformed["error"]["code"], -32602, "{malformed}");
