@@ -10,7 +10,7 @@ import { test } from "node:test";
 import { countTokens } from "@anthropic-ai/tokenizer";
 import { environment, here, server, world } from "./world.mjs";
 
-const BUDGET = 1200;
+const BUDGET = 1800;
 
 test("all that the assistant reads fits the budget", () => {
   const home = world();
