@@ -108,3 +108,58 @@ fn ln_gamma(x: f64) -> f64 {
     let series = (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0))) / shifted;
     (shifted - 0.5) * shifted.ln() - shifted + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - product.ln()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn goldens(part: &str) -> Vec<Value> {
+        let goldens: Value = serde_json::from_str(include_str!("../tests/goldens.json")).unwrap();
+        goldens[part].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn intervals_are_those_of_scipy() {
+        for golden in goldens("intervals") {
+            let number = |name: &str| golden[name].as_f64().unwrap();
+            let (low, high) =
+                agreement_interval(number("right") as usize, number("rows") as usize, number("confidence"));
+            assert!(
+                (low - number("low")).abs() < 1e-9 && (high - number("high")).abs() < 1e-9,
+                "{golden}: {low}, {high}"
+            );
+        }
+        assert_eq!(agreement_interval(0, 0, 0.95), (0.0, 1.0));
+    }
+
+    #[test]
+    fn as_many_wrong_rows_as_in_scipy_prove_the_promise() {
+        for golden in goldens("allowed") {
+            let number = |name: &str| golden[name].as_f64().unwrap();
+            let (rows, wrong) = (number("rows") as usize, number("wrong"));
+            let (epsilon, delta) = (number("epsilon"), number("delta"));
+            let proven = (0..rows).take_while(|&wrong| binomial_tail(rows, epsilon, wrong) <= delta).count();
+            assert_eq!(proven as f64 - 1.0, wrong, "{golden}");
+            // After the surest row come one more wrong rows than that.
+            let is_right = |row: usize| row == 0 || row as f64 > wrong + 1.0;
+            let audit: Vec<(f64, bool)> =
+                (0..rows).map(|row| (1.0 - row as f64 / rows as f64, is_right(row))).collect();
+            let threshold = smallest_threshold(&audit, epsilon, delta);
+            let expected = (wrong >= 0.0).then(|| 1.0 - (wrong + 0.5) / rows as f64);
+            let fits = match (threshold, expected) {
+                (Some(threshold), Some(expected)) => (threshold - expected).abs() < 1e-9,
+                (threshold, expected) => threshold == expected,
+            };
+            assert!(fits, "{golden}: {threshold:?}, expected {expected:?}");
+        }
+    }
+
+    #[test]
+    fn equal_confidences_are_automatic_together() {
+        let audit: Vec<(f64, bool)> = (0..100).map(|row| (if row < 50 { 0.9 } else { 0.5 }, row % 10 > 0)).collect();
+        // Five wrong of a hundred prove at most 10 %, ten do not.
+        assert_eq!(smallest_threshold(&audit, 0.1, 0.1), Some(0.7));
+    }
+}

@@ -149,3 +149,55 @@ fn descent(gradient: &Matrix, memory: &[Pair], curvature: &Cholesky) -> Matrix {
     }
     direction
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn matrix(rows: &Value, tail: &[f64]) -> Matrix {
+        let rows: Vec<Vec<f64>> = serde_json::from_value(rows.clone()).unwrap();
+        let rows: Vec<Vec<f64>> = rows.into_iter().map(|row| [&row, tail].concat()).collect();
+        Matrix { columns: rows[0].len(), values: rows.concat() }
+    }
+
+    #[test]
+    fn fits_are_those_of_scikit_learn() {
+        let goldens: Value = serde_json::from_str(include_str!("../tests/goldens.json")).unwrap();
+        for (number, golden) in goldens["fits"].as_array().unwrap().iter().enumerate() {
+            let gold: Vec<usize> = serde_json::from_value(golden["gold"].clone()).unwrap();
+            let weights: Vec<f64> = serde_json::from_value(golden["weights"].clone()).unwrap();
+            let intercept: Vec<f64> = serde_json::from_value(golden["intercept"].clone()).unwrap();
+            let (features, expected) = (matrix(&golden["features"], &[1.0]), matrix(&golden["coefficients"], &[]));
+            let mut targets = Matrix::zeros(gold.len(), intercept.len());
+            gold.iter()
+                .zip(weights)
+                .enumerate()
+                .for_each(|(row, (&label, weight))| targets.row_mut(row)[label] = weight);
+            let fitted = fit(&features, &targets, golden["c"].as_f64().unwrap(), 1e-10, &|| false).unwrap();
+            let last = fitted.row(features.columns - 1);
+            let mean = last.iter().sum::<f64>() / last.len() as f64;
+            for label in 0..intercept.len() {
+                for feature in 0..expected.columns {
+                    let difference = fitted.row(feature)[label] - expected.row(label)[feature];
+                    assert!(difference.abs() < 1e-6, "fit {number}, label {label}, feature {feature}: {difference}");
+                }
+                let difference = last[label] - mean - intercept[label];
+                assert!(difference.abs() < 1e-6, "fit {number}, intercept {label}: {difference}");
+            }
+            let mut predicted = features.times(&fitted);
+            (0..predicted.rows()).for_each(|row| _ = softmax(predicted.row_mut(row)));
+            let expected = matrix(&golden["probabilities"], &[]);
+            let differences = predicted.values.iter().zip(&expected.values).map(|(left, right)| (left - right).abs());
+            assert!(differences.fold(0.0, f64::max) < 1e-6, "fit {number}");
+        }
+    }
+
+    #[test]
+    fn a_cancelled_fit_ends() {
+        let features = Matrix { columns: 2, values: vec![1.0, 1.0, -1.0, 1.0] };
+        let targets = Matrix { columns: 2, values: vec![1.0, 0.0, 0.0, 1.0] };
+        assert_eq!(fit(&features, &targets, 1.0, 1e-6, &|| true), Err(Error::Cancelled));
+    }
+}

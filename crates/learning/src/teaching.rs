@@ -1,9 +1,17 @@
 //! What a fit learns from: rows, labels, and their vectors on the pool's scales.
 
 use crate::error::Error;
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, dot, largest};
 use crate::pool::{Parts, Pool};
 use crate::row::Row;
+
+/// Labels with at most so many examples get their name as a further one.
+const NAMED_EXAMPLES: usize = 8;
+/// Standard errors by which names must beat chance.
+const CLEARLY: f64 = 3.0;
+/// Examples of a label weigh `count ^ -BALANCE`. With 0 rare labels are hardly ever predicted, with
+/// 1 all labels weigh the same.
+const BALANCE: f64 = 0.5;
 
 /// What there is to learn from.
 #[derive(Clone, Copy)]
@@ -71,9 +79,9 @@ pub(crate) struct Examples {
     pub(crate) labels: Vec<usize>,
     /// Index into `labels` for each example.
     pub(crate) gold: Vec<usize>,
-    /// Vectors of each example.
+    /// Vectors of each example, then of the names that count as further ones.
     pub(crate) parts: Vec<Parts>,
-    /// `[examples, labels]`; the sum of a row is its weight.
+    /// `[examples and names, labels]`; the sum of a row is its weight.
     pub(crate) targets: Matrix,
 }
 
@@ -87,9 +95,25 @@ impl Examples {
         }
         let position = |&(_, label): &(usize, usize)| labels.binary_search(&label).unwrap_or_default();
         let gold: Vec<usize> = teaching.labels.iter().map(position).collect();
-        let parts: Vec<Parts> = teaching.labels.iter().map(|&(row, _)| pool.parts(&teaching.rows[row])).collect();
-        let mut targets = Matrix::zeros(gold.len(), labels.len());
-        gold.iter().enumerate().for_each(|(row, &label)| targets.row_mut(row)[label] = 1.0);
+        let mut parts: Vec<Parts> = teaching.labels.iter().map(|&(row, _)| pool.parts(&teaching.rows[row])).collect();
+        let mut counts = vec![0_usize; labels.len()];
+        gold.iter().for_each(|&label| counts[label] += 1);
+        let mut given = gold.clone();
+        if let Some(names) = teaching.label_names {
+            let names: Vec<Parts> = labels.iter().map(|&label| pool.parts(&names[label])).collect();
+            if names_help(&names, &parts, &gold) {
+                for (label, name) in names.into_iter().enumerate().filter(|&(label, _)| counts[label] <= NAMED_EXAMPLES)
+                {
+                    parts.push(name);
+                    given.push(label);
+                }
+            }
+        }
+        let mean = gold.len() as f64 / labels.len() as f64;
+        let mut targets = Matrix::zeros(given.len(), labels.len());
+        for (row, &label) in given.iter().enumerate() {
+            targets.row_mut(row)[label] = (mean / counts[label] as f64).powf(BALANCE);
+        }
         Ok(Self { labels, gold, parts, targets })
     }
 
@@ -105,4 +129,22 @@ impl Examples {
         }
         centroids
     }
+}
+
+/// Returns whether names alone find the labels of examples clearly better than chance. Names such
+/// as "1" and "2" say nothing and would only mislead.
+fn names_help(names: &[Parts], examples: &[Parts], gold: &[usize]) -> bool {
+    let nearest = |example: &Parts| {
+        let cosine = |name: &Parts| dot(&name.sentence, &example.sentence) / dot(&name.sentence, &name.sentence).sqrt();
+        largest(&names.iter().map(cosine).collect::<Vec<f64>>())
+    };
+    let mut hits = vec![(0.0, 0.0); names.len()];
+    for (example, &label) in examples.iter().zip(gold) {
+        hits[label].0 += f64::from(u8::from(nearest(example) == label));
+        hits[label].1 += 1.0;
+    }
+    let recall = hits.iter().map(|(hits, of)| hits / of).sum::<f64>() / names.len() as f64;
+    let chance = 1.0 / names.len() as f64;
+    let error = (chance * (1.0 - chance) / gold.len() as f64).sqrt();
+    recall > chance + CLEARLY * error
 }
