@@ -37,8 +37,12 @@ pub(crate) struct SwapReport {
     jobs: usize,
     swaps: u64,
     done: usize,
-    /// Jobs that found the link, or another job with the same output.
+    /// Jobs that found the link.
     refused: usize,
+    /// Jobs that found another one with the same output.
+    busy: usize,
+    other_errors: usize,
+    first_other_error: Option<String>,
     /// Answers or outputs with a text from outside.
     read_outside: usize,
     /// Files that were created, changed or removed outside, at any time.
@@ -84,11 +88,19 @@ pub(crate) fn run(candidate: &Candidate, arguments: &SwapArgs) -> anyhow::Result
     std::os::unix::fs::symlink(outside.folder.path(), &link)?;
     let mut report = SwapReport { jobs: arguments.jobs, ..SwapReport::default() };
     let mut server = candidate.start_in(project.path(), Wire::Sockets)?;
+    // The row is then found in the cache.
+    server.ask(&tool_call(0, "local_model_predict", &json!({ "text": "mine" })))?;
     let started = Instant::now();
     let (ended, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let swapping = scope.spawn(|| -> anyhow::Result<()> {
+            let mut random = fastrand::Rng::with_seed(1);
             while !ended.load(Ordering::Relaxed) {
+                // A job opens its files within some of these pauses, and across others.
+                let pause = Instant::now();
+                while pause.elapsed().as_micros() < u128::from(random.u8(..)) {
+                    std::hint::spin_loop();
+                }
                 renameat_with(CWD, &real, CWD, &link, RenameFlags::EXCHANGE).context("cannot swap the names")?;
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
@@ -121,13 +133,32 @@ fn send_jobs(server: &mut Server, arguments: &SwapArgs, report: &mut SwapReport)
             let answer: Value = serde_json::from_str(line)?;
             let id = answer["id"].as_u64().context("an answer without an id")? as usize;
             open.remove(&id);
-            let is_done = answer["result"].get("structuredContent").is_some();
-            *if is_done { &mut report.done } else { &mut report.refused } += 1;
+            count(&answer["result"], report);
             // The file outside has two rows, the own one has one.
             report.read_outside += usize::from(answer["result"]["structuredContent"]["rows"] == 2);
         }
     }
     Ok(())
+}
+
+fn count(result: &Value, report: &mut SwapReport) {
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    *match text {
+        _ if result.get("structuredContent").is_some() => &mut report.done,
+        // The last two are those of a name that was the link when it was opened, or the folder when
+        // it was looked at again.
+        _ if ["goes through a link", "its folder cannot be used", "no output"]
+            .iter()
+            .any(|part| text.contains(part)) =>
+        {
+            &mut report.refused
+        }
+        _ if text.contains("another run is writing") => &mut report.busy,
+        _ => {
+            report.first_other_error.get_or_insert_with(|| text.to_owned());
+            &mut report.other_errors
+        }
+    } += 1;
 }
 
 /// Classifications to two kinds of outputs, reviews and corrections, in turn.
