@@ -126,7 +126,7 @@ impl ServerHandler for Server {
 
 impl Server {
     pub(super) fn new(engine: Arc<Engine>, jobs: JobSettings, session: Arc<Session>) -> Self {
-        Self { tools: tools::list(&engine.names()), engine, jobs, session }
+        Self { tools: tools::list(&engine), engine, jobs, session }
     }
 }
 

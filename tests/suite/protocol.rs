@@ -237,6 +237,8 @@ async fn discovery_and_the_tool_list_do_not_wait_for_the_model() {
     assert_eq!(discovered["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "local-model-mcp");
     let list = session.ask(&request(2, "tools/list", json!({}))).await;
     assert_eq!(list["result"]["ttlMs"], 3_600_000);
+    let described = list["result"]["tools"][0]["description"].as_str().unwrap();
+    assert!(described.ends_with(" Models: fake (short, middle, long)."), "{described}");
     let status = session.ask(&call(3, "local_model_status", json!({}))).await;
     assert_eq!(status["result"]["structuredContent"]["models"][0]["state"], "loading");
     script.release();

@@ -112,6 +112,8 @@ fn tool_sections(tools: &Value) -> String {
     let mut page = String::new();
     for tool in tools.as_array().unwrap() {
         let [name, description] = ["name", "description"].map(|key| tool[key].as_str().unwrap());
+        // The list of models differs from server to server.
+        let description = description.split(" Models: ").next().unwrap_or(description);
         writeln!(page, "\n### `{name}`\n\n{}", wrapped(description)).unwrap();
         for (heading, schema) in [("argument", &tool["inputSchema"]), ("result", &tool["outputSchema"])] {
             let mut rows = Vec::new();

@@ -118,6 +118,9 @@ async fn every_schema_is_one_that_all_clients_read() {
         for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {
             assert!(tool["annotations"][hint].is_boolean(), "{name}: {hint}");
         }
+        // A server that is always loaded leaves out the tools that say so.
+        let always = matches!(name, "local_model_predict" | "local_model_predict_file");
+        assert_eq!(tool["_meta"]["anthropic/alwaysLoad"], always, "{name}");
         for which in ["inputSchema", "outputSchema"] {
             assert_eq!((&tool[which]["type"], &tool[which]["additionalProperties"]), (&json!("object"), &json!(false)));
             check(&tool[which], &format!("{name}.{which}"));

@@ -14,7 +14,7 @@ use crate::model_files::{Graph, ModelFiles, parse_warmup};
 /// Returns what reading the model's folder would return, without touching the disk.
 pub(crate) fn files(model: &BuiltIn) -> Result<ModelFiles, Error> {
     let folder = Path::new(model.folder);
-    let settings = Settings::parse(&folder.join("local-model.toml"), model.settings)?;
+    let (config, settings) = config(model)?;
     let facts = parse_json(&folder.join("model.onnx"), model.graph_facts)?;
     let texts = [model.graph_sha256, TOKENIZER, model.config, TOKENIZER_CONFIG, model.settings].map(str::as_bytes);
     let digests: Vec<_> = texts.into_iter().map(Sha256::digest).collect();
@@ -24,10 +24,17 @@ pub(crate) fn files(model: &BuiltIn) -> Result<ModelFiles, Error> {
         facts,
         graph_reason: "no --model given",
         vocabulary: Vocabulary::Tokenizer(Cow::Borrowed(TOKENIZER.as_bytes())),
-        config: Config::parse(&folder.join("config.json"), model.config, &settings)?,
+        config,
         tokenizer_config: parse_json(&folder.join("tokenizer_config.json"), TOKENIZER_CONFIG)?,
         settings,
         frequent_texts: parse_warmup(model.warmup),
         digest: Sha256::digest(digests.concat()).into(),
     })
+}
+
+/// Returns what the model's configuration and its settings say.
+pub(crate) fn config(model: &BuiltIn) -> Result<(Config, Settings), Error> {
+    let folder = Path::new(model.folder);
+    let settings = Settings::parse(&folder.join("local-model.toml"), model.settings)?;
+    Ok((Config::parse(&folder.join("config.json"), model.config, &settings)?, settings))
 }

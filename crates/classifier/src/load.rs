@@ -10,9 +10,10 @@ use onnx_runtime::LibrarySettings;
 use sha2::{Digest, Sha256};
 
 use crate::activation;
+use crate::config::Config;
 use crate::error::Error;
 use crate::model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
-use crate::model_files::ModelFiles;
+use crate::model_files::{ModelFiles, read_config};
 use crate::model_info::{GraphReport, LoadReport, ModelInfo};
 use crate::pipeline::{Pipeline, PipelineConfig};
 use crate::prediction::Task;
@@ -45,6 +46,16 @@ struct Loader {
 impl ModelLoader for Loader {
     fn load(&self) -> Result<LoadedModel, Error> {
         load(&self.name, &self.location, &self.library, self.threads)
+    }
+
+    fn labels(&self) -> Option<Vec<Arc<str>>> {
+        let config = match &self.location {
+            #[cfg(feature = "builtin-model")]
+            Location::BuiltIn => crate::embedded::config(&builtin_model::SENTIMENT),
+            Location::Folder(folder) => read_config(folder),
+        };
+        let (Config { labels, entailment, .. }, _) = config.ok()?;
+        Some(if entailment.is_some() { Vec::new() } else { labels })
     }
 }
 

@@ -3,6 +3,8 @@
 //! The engine uses models only through these traits, so that tests can substitute a scripted model.
 //! The implementation over ONNX Runtime is in `pipeline` and `load`.
 
+use std::sync::Arc;
+
 use crate::cancellation::Cancellation;
 use crate::error::Error;
 use crate::model_info::ModelInfo;
@@ -48,4 +50,10 @@ pub trait ModelLoader: Send + Sync {
     /// # Errors
     /// Any error of the folder, the graph or the runtime library.
     fn load(&self) -> Result<LoadedModel, Error>;
+
+    /// Returns the model's labels without loading it, or `None` if they are known only then. For a
+    /// model that takes candidate labels the list is empty. Reads two small files.
+    fn labels(&self) -> Option<Vec<Arc<str>>> {
+        None
+    }
 }

@@ -93,6 +93,15 @@ impl ModelFiles {
     }
 }
 
+/// Returns what the configuration and the settings of the folder at `path` say.
+pub(crate) fn read_config(path: &Path) -> Result<(Config, Settings), Error> {
+    let folder = Folder::open(path)?;
+    let settings = folder.text("local-model.toml")?.unwrap_or_default();
+    let settings = Settings::parse(&path.join("local-model.toml"), &settings)?;
+    let config = folder.text("config.json")?.ok_or_else(|| folder.missing("config.json", EXPORT))?;
+    Ok((Config::parse(&path.join("config.json"), &config, &settings)?, settings))
+}
+
 fn combine<'a>(first: &[u8; 32], files: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hasher = Sha256::new_with_prefix(first);
     files.for_each(|file| hasher.update(Sha256::digest(file)));

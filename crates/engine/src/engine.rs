@@ -137,6 +137,17 @@ impl Engine {
         self.find(Some(name)).map(|slot| slot.state())
     }
 
+    /// Returns the labels of a model without waiting for it, or `None` if they are not known yet.
+    /// For a model that takes candidate labels the list is empty. Reads files; blocks.
+    pub fn labels(&self, name: &str) -> Option<Vec<Arc<str>>> {
+        let slot = self.find(Some(name))?;
+        match slot.state() {
+            State::Ready(info) if info.supports_zero_shot => Some(Vec::new()),
+            State::Ready(info) => Some(info.labels.clone()),
+            State::Idle | State::Loading | State::Failed(_) => slot.labels(),
+        }
+    }
+
     /// Waits for a model as a call would.
     ///
     /// # Errors

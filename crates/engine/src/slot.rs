@@ -79,6 +79,11 @@ impl ModelSlot {
         }
     }
 
+    /// Returns the labels that the loader knows before it loads.
+    pub(crate) fn labels(&self) -> Option<Vec<Arc<str>>> {
+        self.loader.labels()
+    }
+
     /// Starts loading the model, unless it is loading, ready, or failed a moment ago. Must be
     /// called inside a tokio runtime.
     pub(crate) fn start_loading(&self) {

@@ -145,6 +145,10 @@ impl ModelLoader for ScriptedLoader {
         let replicas = ScriptedReplicas(Arc::clone(script));
         Ok(LoadedModel { info: script.info(), first: replicas.make(WIDE), replicas: Box::new(replicas) })
     }
+
+    fn labels(&self) -> Option<Vec<Arc<str>>> {
+        Some(self.0.info().labels)
+    }
 }
 
 /// Threads of the replica that a load makes, which does not know the engine's settings.

@@ -3,6 +3,7 @@
 //! Doc comments of argument and result fields are product text: they become the schemas that the
 //! assistant reads. Absent fields of a result are omitted, never null.
 
+mod models;
 mod predict;
 mod predict_batch;
 mod predict_file;
@@ -26,7 +27,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::mcp::server::{Context, Server};
 use crate::visible::{shorten, visible};
-use engine::State;
+use engine::{Engine, State};
 use predict::Predict;
 use predict_batch::PredictBatch;
 use predict_file::PredictFile;
@@ -47,8 +48,12 @@ trait LocalTool {
     const TITLE: &'static str;
     /// Text for the assistant: what the tool does and when to use it.
     const DESCRIPTION: &'static str;
-    /// Words that a client's search for tools should match.
+    /// Words of users that a client's search for tools should match; the assistant does not read
+    /// them. `evals/search` measures their effect.
     const SEARCH_HINT: &'static str;
+    /// Whether the assistant knows the tool from its first prompt on. Clients hide others until they
+    /// are searched for, and a tool that has to be searched for is often not called at all.
+    const ALWAYS_LOAD: bool = false;
     /// Whether calls change nothing. Clients run calls of such tools in parallel.
     const READ_ONLY: bool = true;
     const IDEMPOTENT: bool = true;
@@ -62,14 +67,17 @@ trait LocalTool {
 /// The names of all tools, in alphabetical order.
 pub(super) const NAMES: [&str; 4] = [Predict::NAME, PredictBatch::NAME, PredictFile::NAME, Status::NAME];
 
-/// Describes all tools, in the order of [`NAMES`]. `models` are the names that `model` may take.
-pub(super) fn list(models: &[String]) -> Vec<Tool> {
-    vec![
-        describe::<Predict>(models),
-        describe::<PredictBatch>(models),
-        describe::<PredictFile>(models),
-        describe::<Status>(models),
-    ]
+/// Describes all tools, in the order of [`NAMES`]. The first also lists the models' labels.
+pub(super) fn list(engine: &Arc<Engine>) -> Vec<Tool> {
+    let models = engine.names();
+    let mut tools = vec![
+        describe::<Predict>(&models),
+        describe::<PredictBatch>(&models),
+        describe::<PredictFile>(&models),
+        describe::<Status>(&models),
+    ];
+    tools[0].description = Some(format!("{} {}", Predict::DESCRIPTION, models::summary(engine)).into());
+    tools
 }
 
 fn describe<T: LocalTool>(models: &[String]) -> Tool {
@@ -87,12 +95,15 @@ fn describe<T: LocalTool>(models: &[String]) -> Tool {
         Some(T::IDEMPOTENT),
         Some(false),
     );
-    let hint = serde_json::Map::from_iter([("anthropic/searchHint".to_owned(), json!(T::SEARCH_HINT))]);
+    let meta = serde_json::Map::from_iter([
+        ("anthropic/searchHint".to_owned(), json!(T::SEARCH_HINT)),
+        ("anthropic/alwaysLoad".to_owned(), json!(T::ALWAYS_LOAD)),
+    ]);
     Tool::new(T::NAME, T::DESCRIPTION, Arc::new(input))
         .with_title(T::TITLE)
         .with_raw_output_schema(Arc::new(schema::output::<T::Output>()))
         .with_annotations(annotations)
-        .with_meta(MetaObject(hint))
+        .with_meta(MetaObject(meta))
 }
 
 /// Answers a call of one of the tools in [`NAMES`].

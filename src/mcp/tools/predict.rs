@@ -39,6 +39,7 @@ impl LocalTool for Predict {
         milliseconds. Use it whenever a text should be labelled by that model, instead of judging yourself. The result \
         says if only part of a long text was read.";
     const SEARCH_HINT: &'static str = "classify text label sentiment tag entities local model predict confidence";
+    const ALWAYS_LOAD: bool = true;
     type Arguments = Arguments;
     type Output = LabeledPrediction;
 
