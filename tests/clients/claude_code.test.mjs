@@ -1,7 +1,7 @@
 // Runs Claude Code's own health check in an empty home. A turn with the model needs a login, so there is none here.
 
 import assert from "node:assert/strict";
-import { mkdirSync, symlinkSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync, symlinkSync } from "node:fs";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { test } from "node:test";
 import { here, installed, run, server, world } from "./world.mjs";
@@ -27,6 +27,14 @@ test("claude code: registered and unregistered by the server's own command", () 
   const added = register("--deadline-ms", "20000");
   assert.equal(added.status, 0, added.stderr);
   assert.match(claude(home, "mcp", "list"), /local-model: .*--deadline-ms 20000 .*Connected/);
+  const entry = () => JSON.parse(readFileSync(join(home, ".claude.json"), "utf8")).projects[realpathSync(home)].mcpServers["local-model"];
+  assert.equal(entry().alwaysLoad, true);
+  const taken = register();
+  assert.equal(taken.status, 2);
+  assert.match(taken.stderr, /error: nothing was registered: `local-model` is taken; add `--replace`/);
+  const replaced = register("--replace", "--deadline-ms", "30000");
+  assert.match(replaced.stdout, /`local-model` was replaced/, replaced.stderr);
+  assert.deepEqual(entry().args, ["--deadline-ms", "30000"]);
   assert.equal(register("--remove").status, 0);
   assert.doesNotMatch(claude(home, "mcp", "list"), /local-model/);
 });
