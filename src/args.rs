@@ -4,18 +4,21 @@
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use batch::JobSettings;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
-use classifier::Location;
+use classifier::{EncoderLocation, Location};
 use engine::EngineSettings;
 use onnx_runtime::LibrarySettings;
 use tables::PathPolicy;
+use teaching::{TaughtDir, Teacher};
 use tracing::level_filters::LevelFilter;
 
+use crate::encoders::Encoders;
 use crate::process;
 
 /// Each worker is a thread and a session of about 5 MB; no machine gains from more.
@@ -46,6 +49,13 @@ pub struct Options {
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_MAX_TEXT_BYTES")]
     #[arg(default_value_t = 256 << 10)]
     pub max_text_bytes: usize,
+    /// Folder of taught models (default: `.local-model` in the project directory)
+    #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_TAUGHT_DIR", value_hint = ValueHint::DirPath)]
+    pub taught_dir: Option<PathBuf>,
+    /// Folder of the sentence encoder that models are taught with (default: a built-in one for
+    /// English)
+    #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_ENCODER", value_hint = ValueHint::DirPath)]
+    pub encoder: Option<PathBuf>,
     /// Directory where tool calls may read and write files, in addition to the project directory.
     /// Repeatable
     #[arg(long, global = true, value_name = "DIR", env = "LOCAL_MODEL_MCP_ALLOW_DIR", value_delimiter = ';')]
@@ -142,6 +152,21 @@ impl Options {
         let roots = project.into_iter().chain(allowed.cloned());
         let policy = PathPolicy::within(roots.filter_map(|root| std::path::absolute(root).ok()), self.max_file_bytes);
         JobSettings::new(policy, JobSettings::in_flight(self.engine().workers))
+    }
+
+    /// Returns the teacher for the folder of taught models; `None` if there is no project. Encoders
+    /// have sessions for this number of threads.
+    pub fn teacher(&self, threads: usize) -> Option<Arc<Teacher>> {
+        let project = || project(std::env::var_os("CLAUDE_PROJECT_DIR"), std::env::current_dir().ok());
+        let store = match &self.taught_dir {
+            Some(folder) => TaughtDir::at(std::path::absolute(folder).ok()?),
+            None => TaughtDir::in_project(std::path::absolute(project()?).ok()?),
+        };
+        let folder = self.encoder.as_deref().and_then(|folder| std::path::absolute(folder).ok());
+        let encoder = folder.map_or(EncoderLocation::BuiltIn, EncoderLocation::Folder);
+        let encoders = Encoders::new(encoder, &self.library(), threads);
+        let taken = self.models().unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+        Some(Arc::new(Teacher::new(store, Arc::new(encoders), taken)))
     }
 
     /// Returns where the ONNX Runtime library is found or unpacked to.

@@ -5,7 +5,7 @@
 
 pub use engine::Kind;
 
-use crate::hints::{WithHint, evaluation_hint, job_hint, table_hint};
+use crate::hints::{WithHint, evaluation_hint, job_hint, table_hint, teaching_hint};
 
 /// A failure. Cheap to clone, because one failed load answers many calls.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -19,6 +19,10 @@ pub enum Error {
     Job(batch::Error),
     #[error("{}", WithHint(.0))]
     Engine(engine::Error),
+    #[error("{0}{hint}", hint = teaching_hint(.0))]
+    Teaching(teaching::Error),
+    #[error("no project folder is known, so there is no place for taught models; start the server with `--taught-dir`")]
+    NoProject,
     #[error("the call was cancelled")]
     Cancelled,
     #[error(transparent)]
@@ -29,7 +33,7 @@ impl Error {
     /// Returns whose problem it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Tables(_) | Self::Evaluation(_) => Kind::Caller,
+            Self::Tables(_) | Self::Evaluation(_) | Self::Teaching(_) | Self::NoProject => Kind::Caller,
             Self::Job(error) => error.kind(),
             Self::Engine(error) => error.kind(),
             Self::Cancelled => Kind::Cancelled,
@@ -54,6 +58,17 @@ impl From<engine::Error> for Error {
             engine::Error::Cancelled => Self::Cancelled,
             engine::Error::Classifier(error) => Self::Classifier(error),
             other => Self::Engine(other),
+        }
+    }
+}
+
+impl From<teaching::Error> for Error {
+    fn from(error: teaching::Error) -> Self {
+        match error {
+            teaching::Error::Cancelled => Self::Cancelled,
+            teaching::Error::Tables(error) => Self::Tables(error),
+            teaching::Error::Classifier(error) => Self::Classifier(error),
+            other => Self::Teaching(other),
         }
     }
 }

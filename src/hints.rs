@@ -79,6 +79,18 @@ pub(crate) fn table_hint(error: &tables::Error) -> &'static str {
     }
 }
 
+/// Returns the flag or argument that helps with an error of teaching, as the end of its text.
+pub(crate) fn teaching_hint(error: &teaching::Error) -> &'static str {
+    use teaching::Error;
+    match error {
+        Error::NotTaught { .. } | Error::NoFile { .. } => " (`path`, `examples`)",
+        Error::LabelUnknown { .. } => " (`meanings` of local_model_teach)",
+        Error::OtherEncoder { .. } => " (`--encoder`)",
+        Error::EpsilonOutOfRange { .. } => " (`max_wrong`)",
+        _ => "",
+    }
+}
+
 /// Returns the flag that helps with an error of an evaluation, as the end of its text.
 pub(crate) fn evaluation_hint(error: &evaluation::Error) -> &'static str {
     match error {

@@ -7,6 +7,7 @@
 //! - [`commands`]: the command line, one file per command
 //! - [`mcp`]: the protocol and everything that the assistant reads, one file per tool
 //! - [`args`]: the flags that all commands share, and the environment
+//! - `encoders`: the vectors that taught models are made of
 //! - [`logging`], [`process`]: logs, and calls to the operating system
 //! - [`output`]: an answer in the forms that commands print
 //! - [`error`]: the errors of all crates, with hints that name flags and tool arguments
@@ -16,6 +17,7 @@
 
 pub mod args;
 pub mod commands;
+mod encoders;
 pub mod error;
 mod hints;
 pub mod logging;

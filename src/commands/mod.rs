@@ -1,13 +1,16 @@
 //! The command line: one file per command, each with its arguments next to its `run`. The only
 //! module that prints.
 
+mod audit;
 mod bench;
 mod check;
 mod eval;
+mod labelling;
 mod predict;
 mod predict_file;
 mod register;
 mod serve;
+mod teach;
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -60,6 +63,10 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Evaluate accuracy and calibration on a labelled file
     Eval(Box<eval::EvalArgs>),
+    /// Teach a model your own labels, with rows of a file
+    Teach(Box<teach::TeachArgs>),
+    /// State how good a taught model is, from rows kept apart
+    Audit(audit::AuditArgs),
     /// Register the server with Claude Code or another MCP client
     Register(register::RegisterArgs),
     /// Measure latency, errors and memory growth of `serve` with your model
@@ -94,6 +101,8 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
         Some(Command::Predict(predict)) => predict::run(options, &predict),
         Some(Command::Check(check)) => check::run(options, &check),
         Some(Command::Eval(eval)) => eval::run(options, &eval),
+        Some(Command::Teach(teach)) => teach::run(options, &teach),
+        Some(Command::Audit(audit)) => audit::run(options, &audit),
         Some(Command::Register(register)) => register::run(options, &register, matches),
         Some(Command::Bench(bench)) => bench::run(options, &bench, matches),
         Some(Command::Completions { shell }) => {
@@ -153,8 +162,15 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// the runtime.
 fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> anyhow::Result<Arc<Engine>> {
     let models = options.models().map_err(|problem| anyhow!(problem))?;
-    let known: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
+    let mut known: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
     if let Some(name) = only.filter(|name| known.iter().all(|known| known != name)) {
+        if let Some(teacher) = options.teacher(settings.workers) {
+            let taught = teacher.names();
+            if taught.iter().any(|taught| taught == name) {
+                return Ok(Engine::start(vec![(name.to_owned(), teacher.loader(name))], settings));
+            }
+            known.extend(taught);
+        }
         return Err(Error::from(engine::Error::UnknownModel { name: name.to_owned(), known }).into());
     }
     let chosen = models.into_iter().filter(|(name, _)| only.is_none_or(|only| name == only));

@@ -17,11 +17,15 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         let shutdown = process::shutdown_signal();
         let settings = options.engine();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
+        let teacher = options.teacher(settings.workers);
         let engine = engine(options, settings, None)?;
         for name in engine.names() {
             tokio::spawn(report_failure(engine.clone(), name));
         }
-        let served = mcp::serve(engine.clone(), options.jobs(), mcp::stdio(), shutdown).await;
+        for (name, loader) in teacher.iter().flat_map(|teacher| teacher.loaders()) {
+            engine.add_model(name, loader);
+        }
+        let served = mcp::serve(engine.clone(), options.jobs(), teacher, mcp::stdio(), shutdown).await;
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
     });

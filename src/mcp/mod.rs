@@ -25,6 +25,7 @@ pub use duplex::{Duplex, stdio};
 use engine::Engine;
 use server::Server;
 use stdio::{Session, StdioTransport};
+use teaching::Teacher;
 
 /// Serves one client until its input has ended and its calls are answered, until it cannot read
 /// answers, or until `shutdown` completes.
@@ -34,12 +35,13 @@ use stdio::{Session, StdioTransport};
 pub async fn serve(
     engine: Arc<Engine>,
     jobs: JobSettings,
+    teacher: Option<Arc<Teacher>>,
     duplex: Duplex,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let session = Arc::new(Session::default());
     let (transport, written) = StdioTransport::new(duplex, Arc::clone(&session));
-    let server = Server::new(engine, jobs, Arc::clone(&session));
+    let server = Server::new(engine, jobs, teacher, Arc::clone(&session));
     let served = async {
         match server.serve(transport).await {
             Ok(running) => {

@@ -8,22 +8,25 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult, DiscoverResult,
     ErrorCode, GetSkillRequestParams, GetSkillResult, Implementation, ListResourceTemplatesResult, ListResourcesResult,
     ListSkillsResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
-    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+    ReadResourceResponse, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
+use crate::error::Error;
 use crate::mcp::skill;
 use crate::mcp::stdio::Session;
 use crate::mcp::tools;
 use batch::JobSettings;
 use engine::Engine;
+use teaching::Teacher;
+use tokio::sync::Mutex;
 
 pub(super) type Context = RequestContext<RoleServer>;
 type Page = Option<PaginatedRequestParams>;
 type Reply<T> = Result<T, ErrorData>;
 
-/// How long clients may cache lists. Lists never change during the life of the process.
+/// How long clients may cache lists. They are told if the list of tools changes.
 const LIST_TTL_MS: u64 = 3_600_000;
 
 /// Methods whose malformed parameters rmcp reports as an unknown method.
@@ -44,7 +47,9 @@ pub(super) struct Server {
     pub engine: Arc<Engine>,
     pub jobs: JobSettings,
     pub session: Arc<Session>,
-    tools: Vec<Tool>,
+    /// Held by the call that teaches or audits.
+    pub teaching: Arc<Mutex<()>>,
+    teacher: Option<Arc<Teacher>>,
 }
 
 /// Sets how long the client may cache a result. Clients of older revisions ignore it.
@@ -63,9 +68,16 @@ macro_rules! cacheable {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let name = Implementation::new("local-model-mcp", env!("CARGO_PKG_VERSION")).with_title("Local model");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_resources().enable_skills().build())
-            .with_server_info(name)
-            .with_instructions(instructions(&self.engine.names()))
+        ServerConfig::new(
+            ServerCapabilities::builder()
+                .enable_tools()
+                .enable_tool_list_changed()
+                .enable_resources()
+                .enable_skills()
+                .build(),
+        )
+        .with_server_info(name)
+        .with_instructions(instructions(&self.engine.names()))
     }
 
     async fn discover(&self, _: Context) -> Reply<DiscoverResult> {
@@ -76,7 +88,9 @@ impl ServerHandler for Server {
     }
 
     async fn list_tools(&self, _: Page, context: Context) -> Reply<ListToolsResult> {
-        Ok(cacheable!(ListToolsResult::with_all_items(self.tools.clone()), context))
+        let engine = Arc::clone(&self.engine);
+        let all = tools::on_other_thread(move || tools::list(&engine)).await;
+        Ok(cacheable!(ListToolsResult::with_all_items(all), context))
     }
 
     async fn list_resources(&self, _: Page, context: Context) -> Reply<ListResourcesResult> {
@@ -125,8 +139,40 @@ impl ServerHandler for Server {
 }
 
 impl Server {
-    pub(super) fn new(engine: Arc<Engine>, jobs: JobSettings, session: Arc<Session>) -> Self {
-        Self { tools: tools::list(&engine), engine, jobs, session }
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        jobs: JobSettings,
+        teacher: Option<Arc<Teacher>>,
+        session: Arc<Session>,
+    ) -> Self {
+        Self { engine, jobs, session, teaching: Arc::default(), teacher }
+    }
+
+    /// # Errors
+    /// `NoProject`.
+    pub(super) fn teacher(&self) -> Result<Arc<Teacher>, Error> {
+        self.teacher.clone().ok_or(Error::NoProject)
+    }
+
+    /// Serves a taught model as it is now, and tells the client if its name is new.
+    pub(super) async fn serve_taught(&self, name: &str, context: &Context) {
+        let Some(teacher) = &self.teacher else { return };
+        let is_known = self.engine.state(name).is_some();
+        self.engine.add_model(name.to_owned(), teacher.loader(name));
+        if !is_known {
+            // A client that cannot be told asks again, or learns the name from the call's result.
+            let _ = Box::pin(context.peer.notify_tool_list_changed()).await;
+        }
+    }
+
+    /// Looks for a model that another session taught meanwhile.
+    pub(super) async fn find_taught(&self, name: &str, context: &Context) {
+        let (Some(teacher), None) = (&self.teacher, self.engine.state(name)) else { return };
+        let teacher = Arc::clone(teacher);
+        let names = tools::on_other_thread(move || teacher.names()).await;
+        if names.iter().any(|known| known == name) {
+            self.serve_taught(name, context).await;
+        }
     }
 }
 

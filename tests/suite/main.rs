@@ -43,5 +43,7 @@ mod rmcp_client;
 mod skill;
 /// The executable alone in an empty directory.
 mod starts;
+/// Teaching and auditing through the protocol.
+mod teaching;
 /// Rules about the sources that neither the compiler nor Clippy checks.
 mod tidy;

@@ -11,6 +11,7 @@ use engine::testing::{Script, settings, start};
 use local_model_mcp::mcp::{self, Duplex};
 use serde_json::{Value, json};
 use tables::PathPolicy;
+use teaching::testing::ScriptedEncoder;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 use tokio::task::JoinHandle;
 
@@ -39,12 +40,24 @@ impl Session {
 
     /// A session whose project folder is `project`.
     pub(crate) fn with(script: &Arc<Script>, settings: EngineSettings, project: PathBuf) -> Self {
+        Self::with_encoder(script, settings, project, &Arc::default())
+    }
+
+    /// A session whose models are taught with this encoder.
+    pub(crate) fn with_encoder(
+        script: &Arc<Script>,
+        settings: EngineSettings,
+        project: PathBuf,
+        encoder: &Arc<ScriptedEncoder>,
+    ) -> Self {
+        let teacher = crate::teaching::teacher(&project, encoder);
         let jobs = jobs_in(project, settings.workers);
         let (writer, reader) = tokio::io::duplex(1 << 16);
         let (stdout, stdin) = (tokio::io::duplex(1 << 16), reader);
         let engine = start(script, settings);
         let server = tokio::spawn(async move {
-            mcp::serve(engine, jobs, Duplex::new(stdin, stdout.0), std::future::pending()).await.unwrap();
+            let duplex = Duplex::new(stdin, stdout.0);
+            mcp::serve(engine, jobs, Some(teacher), duplex, std::future::pending()).await.unwrap();
         });
         Self { writer: Some(writer), lines: Some(BufReader::new(stdout.1).lines()), server }
     }

@@ -20,12 +20,12 @@ async fn rmcps_own_client_lists_calls_and_leaves() {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (reader, writer) = tokio::io::split(theirs);
     let (engine, jobs) = (start(&Arc::new(Script::default()), settings()), jobs_in(std::env::temp_dir(), 1));
-    let server = tokio::spawn(mcp::serve(engine, jobs, Duplex::new(reader, writer), std::future::pending()));
+    let server = tokio::spawn(mcp::serve(engine, jobs, None, Duplex::new(reader, writer), std::future::pending()));
     let client = ().serve(ours).await.unwrap();
     let info = client.peer_info().unwrap();
     assert!(info.instructions.as_deref().unwrap().contains("local_model_predict"));
     let tools = client.list_all_tools().await.unwrap();
-    assert_eq!(tools.len(), 4);
+    assert_eq!(tools.len(), 6);
     let answer = client.call_tool(call("local_model_predict", json!({ "text": "hello" }))).await.unwrap();
     let found = answer.structured_content.unwrap();
     assert_eq!((&found["prediction"], answer.is_error), (&json!("short"), Some(false)));

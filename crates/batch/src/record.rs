@@ -31,6 +31,11 @@ impl Record {
         Self { digest, outcome }
     }
 
+    /// Returns the digest of the row's text.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// Returns whether the record is of this text.
     pub(crate) fn is_of(&self, cell: &Cell) -> bool {
         self.digest == digest(cell)

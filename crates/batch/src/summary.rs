@@ -8,8 +8,10 @@ use std::time::Duration;
 use evaluation::GoldParser;
 use schemars::JsonSchema;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::record::Record;
+use cache_dir::digest::hex;
 use classifier::LabeledPrediction;
 use tables::Cell;
 
@@ -61,6 +63,9 @@ pub struct Summary {
     /// Labelled rows.
     pub labelled: u64,
     pub duration: Duration,
+    /// SHA-256 over the digests of all texts in their order, which identifies the file's texts.
+    pub texts_sha256: String,
+    texts: Sha256,
     gold: Option<GoldParser>,
     correct: u64,
     counts: HashMap<String, u64>,
@@ -80,6 +85,7 @@ impl Summary {
 
     pub(crate) fn add(&mut self, record: &Record, label: Option<&Cell>) {
         self.rows += 1;
+        self.texts.update(record.digest());
         let prediction = match &record.outcome {
             Ok(answer) => {
                 self.add_answer(answer);
@@ -120,6 +126,7 @@ impl Summary {
 
     /// Computes the figures that need all rows.
     pub(crate) fn finish(mut self) -> Self {
+        self.texts_sha256 = hex(&std::mem::take(&mut self.texts).finalize());
         self.labels = std::mem::take(&mut self.counts).into_iter().collect();
         self.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let share = |part: f64, all: u64| (all > 0).then(|| part / all as f64);

@@ -46,4 +46,7 @@ pub trait Encode: Send + Sync {
         cancellation: &Cancellation,
         done: &dyn Fn(usize),
     ) -> Result<Vec<Encoded>, Error>;
+
+    /// Releases memory that long texts took.
+    fn release_memory(&self) {}
 }

@@ -49,11 +49,24 @@ impl Teacher {
         Arc::new(TaughtLoader { name: name.to_owned(), store: self.store.clone(), encode: Arc::clone(&self.encode) })
     }
 
+    /// Returns the models that can be used, with their loaders.
+    pub fn loaders(&self) -> Vec<(String, Arc<dyn ModelLoader>)> {
+        self.names().into_iter().map(|name| (name.clone(), self.loader(&name))).collect()
+    }
+
     /// Returns the last statement about a model, if the model is still the audited one.
     pub fn statement(&self, name: &str) -> Option<Statement> {
         let dir = self.store.open(name).ok()??;
-        let (_, digest) = TaughtHead::read(&dir).ok()??;
+        let digest = TaughtHead::digest(&dir).ok()??;
         State::read(&dir).ok()??.statement_about(&digest).cloned()
+    }
+
+    /// Returns one or two sentences about a model: what it was taught, or what its audit states.
+    pub fn description(&self, name: &str) -> Option<String> {
+        let dir = self.store.open(name).ok()??;
+        let digest = TaughtHead::digest(&dir).ok()??;
+        let state = State::read(&dir).ok()??;
+        Some(card::description(&state, state.statement_about(&digest)))
     }
 }
 
@@ -135,5 +148,9 @@ impl Model for TaughtModel {
         let (tokens, tokens_read) = (encoded.tokens, encoded.tokens_read);
         let HeadAnswer { scores, is_unfamiliar } = head.answer(encoded, &input.text);
         Ok(Prediction { outcome: Outcome::Scores(scores.into()), tokens, tokens_read, is_unfamiliar })
+    }
+
+    fn release_memory(&mut self) {
+        self.0.encode.release_memory();
     }
 }

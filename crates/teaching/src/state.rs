@@ -186,6 +186,14 @@ impl TaughtHead {
         Ok(Some((head, hex(&Sha256::digest(content)))))
     }
 
+    /// Returns the digest of the head of a model; `None` if nothing was learned yet.
+    ///
+    /// # Errors
+    /// `StateUnreadable`.
+    pub(crate) fn digest(dir: &ModelDir) -> Result<Option<String>, Error> {
+        Ok(dir.read(HEAD)?.map(|content| hex(&Sha256::digest(content))))
+    }
+
     /// Writes the head and returns its digest.
     ///
     /// # Errors

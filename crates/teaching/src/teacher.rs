@@ -228,7 +228,7 @@ impl Work<'_> {
     /// # Errors
     /// `NotWritten`.
     pub(crate) fn write_card(&self) -> Result<(), Error> {
-        let head = TaughtHead::read(&self.dir)?.map(|(_, digest)| digest);
+        let head = TaughtHead::digest(&self.dir)?;
         self.dir.write(CARD, card::card(self.dir.name(), &self.state, head.as_deref()).as_bytes())
     }
 }

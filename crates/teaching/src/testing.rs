@@ -2,6 +2,7 @@
 //! counts.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use classifier::{Cancellation, Error};
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,7 @@ use crate::encode::{Encode, Encoded};
 const DIMENSIONS: (usize, usize) = (32, 8);
 /// The scripted encoder reads one token per word, and this many.
 pub const MAX_TOKENS: usize = 64;
+const HOLD_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The script of the encoder, and a record of what it did.
 #[derive(Default)]
@@ -22,6 +24,8 @@ pub struct ScriptedEncoder {
     pub encoded: AtomicUsize,
     /// Cancels every call for many texts once it has begun, as a person would.
     pub cancels: AtomicBool,
+    /// Calls for many texts wait while this is set, until they are cancelled.
+    pub holds: AtomicBool,
 }
 
 impl ScriptedEncoder {
@@ -73,6 +77,9 @@ impl Encode for ScriptedEncoder {
         cancellation: &Cancellation,
         done: &dyn Fn(usize),
     ) -> Result<Vec<Encoded>, Error> {
+        while self.holds.load(Ordering::SeqCst) && !cancellation.is_cancelled() {
+            std::thread::sleep(HOLD_INTERVAL);
+        }
         let one = |(number, text): (usize, &&str)| {
             let encoded = self.encode(text, true, cancellation);
             done(number + 1);

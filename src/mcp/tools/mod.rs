@@ -3,12 +3,15 @@
 //! Doc comments of argument and result fields are product text: they become the schemas that the
 //! assistant reads. Absent fields of a result are omitted, never null.
 
+mod audit;
 mod models;
 mod predict;
 mod predict_batch;
 mod predict_file;
 mod schema;
 mod status;
+mod teach;
+mod teaching_call;
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -27,11 +30,13 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::mcp::server::{Context, Server};
 use crate::visible::{shorten, visible};
+use audit::Audit;
 use engine::{Engine, State};
 use predict::Predict;
 use predict_batch::PredictBatch;
 use predict_file::PredictFile;
 use status::Status;
+use teach::Teach;
 
 /// The interval between progress notifications of a call.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -65,19 +70,23 @@ trait LocalTool {
 }
 
 /// The names of all tools, in alphabetical order.
-pub(super) const NAMES: [&str; 4] = [Predict::NAME, PredictBatch::NAME, PredictFile::NAME, Status::NAME];
+pub(super) const NAMES: [&str; 6] =
+    [Audit::NAME, Predict::NAME, PredictBatch::NAME, PredictFile::NAME, Status::NAME, Teach::NAME];
 
-/// Describes all tools, in the order of [`NAMES`]. The first also lists the models' labels.
+/// Describes all tools, in the order of [`NAMES`]. The description of `local_model_predict` also
+/// lists the models' labels, which are read from files: blocks for at most 200 ms.
 pub(super) fn list(engine: &Arc<Engine>) -> Vec<Tool> {
     let models = engine.names();
-    let mut tools = vec![
-        describe::<Predict>(&models),
+    let mut predict = describe::<Predict>(&models);
+    predict.description = Some(format!("{} {}", Predict::DESCRIPTION, models::summary(engine)).into());
+    vec![
+        describe::<Audit>(&models),
+        predict,
         describe::<PredictBatch>(&models),
         describe::<PredictFile>(&models),
         describe::<Status>(&models),
-    ];
-    tools[0].description = Some(format!("{} {}", Predict::DESCRIPTION, models::summary(engine)).into());
-    tools
+        describe::<Teach>(&models),
+    ]
 }
 
 fn describe<T: LocalTool>(models: &[String]) -> Tool {
@@ -108,10 +117,15 @@ fn describe<T: LocalTool>(models: &[String]) -> Tool {
 
 /// Answers a call of one of the tools in [`NAMES`].
 pub(super) async fn call(server: &Server, request: CallToolRequestParams, context: &Context) -> ToolResult {
+    if let Some(model) = request.arguments.as_ref().and_then(|arguments| arguments.get("model")?.as_str()) {
+        server.find_taught(model, context).await;
+    }
     match &*request.name {
+        Audit::NAME => run::<Audit>(server, request, context).await,
         PredictBatch::NAME => run::<PredictBatch>(server, request, context).await,
         PredictFile::NAME => run::<PredictFile>(server, request, context).await,
         Status::NAME => run::<Status>(server, request, context).await,
+        Teach::NAME => run::<Teach>(server, request, context).await,
         _ => run::<Predict>(server, request, context).await,
     }
 }
@@ -174,7 +188,7 @@ fn make_presentable(value: &mut Value) {
 
 /// Runs work that may take more than 10 ms on another thread, so that other calls are answered
 /// meanwhile.
-async fn on_other_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn on_other_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(output) => output,
         // The work is never aborted. A panic becomes the answer of this call.

@@ -13,7 +13,9 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::mcp::server::{Context, Server};
-use crate::mcp::tools::{LocalTool, Progress, ToolError, ToolResult, report_progress, result, watched};
+use crate::mcp::tools::{
+    LocalTool, Progress, ToolError, ToolResult, on_other_thread, report_progress, result, watched,
+};
 use crate::visible::{shorten, visible};
 use batch::{Corrections, FileJob, JobHandle, Progress as JobProgress, Review, ReviewRow, RowSample, Stage, Summary};
 use classifier::ModelInfo;
@@ -106,6 +108,8 @@ pub(super) struct Output {
     review: Option<Vec<ReviewRow>>,
     /// Rows left to review, including those in `review`.
     undecided: Option<u64>,
+    /// What the audit of a taught model promises for this file; repeat it to the user.
+    promise: Option<String>,
     /// The next step.
     next: Option<&'static str>,
 }
@@ -145,7 +149,9 @@ impl LocalTool for PredictFile {
             || !drive(&mut job.clone().output_exists(), context).await?
         {
             let run = job.clone().start(server.engine.clone());
-            output = Output::from_summary(unless_input_ends(run, server, context).await?);
+            let summary = unless_input_ends(run, server, context).await?;
+            let promise = promise(server, &summary).await;
+            output = Output { promise, ..Output::from_summary(summary) };
         }
         if only {
             output = output.with_review(drive(&mut job.review(rows), context).await?);
@@ -237,6 +243,19 @@ async fn wait_for_model(
         Ok(ready.map_err(|_| late)??)
     };
     watched(server, model, context, ready).await
+}
+
+/// Returns what an audit promises for a classified file, or why it promises nothing for this one.
+async fn promise(server: &Server, summary: &Summary) -> Option<String> {
+    let (teacher, model) = (server.teacher().ok()?, summary.model.clone());
+    let statement = on_other_thread(move || teacher.statement(&model)).await?;
+    Some(match statement.is_about(&summary.texts_sha256) {
+        true => visible(&statement.promise(Some(summary.uncertain.count))).into_owned(),
+        false => {
+            let file = shorten(&statement.file, MAX_PATH_CHARACTERS);
+            format!("The audit of this model was about {file}; it promises nothing for this file.")
+        }
+    })
 }
 
 impl Output {

@@ -5,17 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::hints::WithHint;
 use crate::mcp::server::{Context, Server};
-use crate::mcp::tools::{LocalTool, MAX_ERROR_CHARACTERS, ToolResult, result};
+use crate::mcp::tools::{LocalTool, MAX_ERROR_CHARACTERS, ToolResult, on_other_thread, result};
 use crate::visible::shorten;
 use cache_dir::digest::hex;
 use classifier::{ModelInfo, rounded};
 use engine::{CacheCounts, Percentiles, State, Statistics, milliseconds, resident_bytes};
+use teaching::Teacher;
 
 /// Labels that are listed, and characters of a label and a description that are shown. Names and
 /// descriptions come with the model and could be of any size.
 const MAX_LABELS: usize = 50;
 const MAX_LABEL_CHARACTERS: usize = 64;
-const MAX_DESCRIPTION_CHARACTERS: usize = 300;
+const MAX_DESCRIPTION_CHARACTERS: usize = 400;
 
 pub(super) struct Status;
 
@@ -99,13 +100,26 @@ impl LocalTool for Status {
         let counts = server.engine.cache_counts().await;
         let reused = counts.hits + counts.joined;
         let hit_rate = rounded(reused as f32 / (reused + counts.misses).max(1) as f32);
+        let mut models: Vec<Model> = statistics.map(|(name, state, calls)| Model::new(name, &state, calls)).collect();
+        if let Ok(teacher) = server.teacher() {
+            models = on_other_thread(move || described_by(&teacher, models)).await;
+        }
         let output = Output {
-            models: statistics.map(|(name, state, calls)| Model::new(name, &state, calls)).collect(),
+            models,
             cache: Cache { counts, hit_rate },
             memory_mb: resident_bytes().map(|bytes| (bytes as f64 / 1e5).round() / 10.0),
         };
         Ok(result(&output, None))
     }
+}
+
+/// Adds what is known of taught models that are not loaded yet.
+fn described_by(teacher: &Teacher, mut models: Vec<Model>) -> Vec<Model> {
+    for model in models.iter_mut().filter(|model| model.state == "idle") {
+        let text = teacher.description(&model.name);
+        model.description = text.map(|text| shorten(&text, MAX_DESCRIPTION_CHARACTERS));
+    }
+    models
 }
 
 impl Model {
@@ -169,7 +183,7 @@ mod tests {
         assert_eq!((labels.len(), model.label_count), (50, Some(65_536)));
         assert!(labels.iter().all(|label| label.len() <= 256), "{}", labels[0]);
         let description = model.description.unwrap();
-        assert!(description.starts_with("\\u{202e}xx") && description.chars().count() == 301, "{description}");
+        assert!(description.starts_with("\\u{202e}xx") && description.chars().count() == 401, "{description}");
         let error = engine::Error::Thread { message: "x".repeat(1 << 20) };
         let failed = Model::new("m".into(), &State::Failed(Arc::new(error)), Statistics::default());
         assert_eq!(failed.problem.unwrap().chars().count(), 2001);
