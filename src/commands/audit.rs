@@ -10,7 +10,7 @@ use teaching::{AuditAnswer, ShownRow};
 
 use crate::args::Options;
 use crate::commands::labelling::{Answers, Person, is_interactive, read_labels, run as run_call, teacher};
-use crate::commands::{Outcome, print};
+use crate::commands::{Outcome, print, print_lines};
 
 #[derive(Args, Debug)]
 pub struct AuditArgs {
@@ -40,10 +40,10 @@ pub(super) fn run(options: &Options, arguments: &AuditArgs) -> anyhow::Result<Ou
         }
         if let Some(stated) = &answer.statement {
             let sentences = [stated.agreement(), stated.promise(None), stated.conditions()];
-            print(format!("\n{}\n", sentences.join("\n")).as_bytes())?;
+            print_lines(&format!("\n{}", sentences.join("\n")))?;
             return Ok(Outcome::Done);
         }
-        print(format!("{} rows of the audit are left\n", answer.left).as_bytes())?;
+        print_lines(&format!("{} rows of the audit are left", answer.left))?;
         labels = ask(&answer)?;
         if labels.is_empty() {
             return Ok(Outcome::Done);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use classifier::Cancellation;
 use indicatif::{ProgressBar, ProgressStyle};
-use tables::{CellKind, CsvOptions, PathPolicy, Projection, TableFile};
+use tables::{CellKind, CsvOptions, PathPolicy, TableFile};
 use teaching::{Error as TeachingError, Progress, ShownRow, Teacher, Watch, parse_rows};
 
 use crate::args::Options;
@@ -74,7 +74,7 @@ pub(super) fn read_labels(path: &Path) -> anyhow::Result<BTreeMap<u64, String>> 
         let columns = COLUMNS.map(|name| table.column(name, CellKind::Value));
         let columns = columns.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut labels = BTreeMap::new();
-        for chunk in table.rows(&columns, Projection::Selected)? {
+        for chunk in table.rows(&columns)? {
             for mut cells in chunk?.rows.into_iter().map(|row| row.cells.into_iter()) {
                 if let (Some(row), Some(label)) = (cells.next().transpose()?, cells.next().transpose()?) {
                     labels.insert(row, label);
@@ -129,7 +129,8 @@ impl<R: BufRead, W: Write> Person<R, W> {
     fn read_label(&mut self) -> anyhow::Result<Reply> {
         loop {
             let choices = self.labels.iter().enumerate();
-            let choices: Vec<String> = choices.map(|(number, label)| format!("{} {label}", number + 1)).collect();
+            let choices: Vec<String> =
+                choices.map(|(number, label)| format!("{} {}", number + 1, visible(label))).collect();
             write!(self.output, "  {}\nlabel (Enter skips, q ends): ", choices.join("   "))?;
             let Some(line) = self.read_line()? else { return Ok(Reply::Quit) };
             let number = line.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
@@ -138,9 +139,9 @@ impl<R: BufRead, W: Write> Person<R, W> {
                 (_, Some(label)) => return Ok(Reply::Label(label.clone())),
                 ("", None) => return Ok(Reply::Skip),
                 ("q", None) => return Ok(Reply::Quit),
-                _ if !self.may_add => writeln!(self.output, "`{line}` is not one of the labels")?,
+                _ if !self.may_add => writeln!(self.output, "`{}` is not one of the labels", visible(&line))?,
                 _ => {
-                    write!(self.output, "add the label `{line}`? (y/n) ")?;
+                    write!(self.output, "add the label `{}`? (y/n) ", visible(&line))?;
                     if self.read_line()?.is_some_and(|reply| reply.starts_with(['y', 'Y'])) {
                         self.labels.push(line.clone());
                         return Ok(Reply::Label(line));

@@ -1,10 +1,9 @@
 //! `teach`: rounds of teaching at a terminal, or one round for scripts.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::anyhow;
 use clap::Args;
 use serde_json::{Value, json};
 use tables::CsvOptions;
@@ -12,7 +11,7 @@ use teaching::{FileRequest, Lesson, Round, ShownRow, Standing};
 
 use crate::args::{Options, delimiter};
 use crate::commands::labelling::{Answers, Person, is_interactive, meanings, read_labels, run as run_call, teacher};
-use crate::commands::{Outcome, print};
+use crate::commands::{Outcome, print, print_lines};
 
 #[derive(Args, Debug)]
 pub struct TeachArgs {
@@ -78,7 +77,7 @@ pub(super) fn run(options: &Options, arguments: &TeachArgs) -> anyhow::Result<Ou
             print(format!("{}\n", json_of(&round)).as_bytes())?;
             return Ok(Outcome::Done);
         }
-        print(text_of(&round).as_bytes())?;
+        print_lines(&text_of(&round))?;
         let rows: Vec<ShownRow> = doubtful(&round).chain(round.ask.iter().cloned()).collect();
         if rows.is_empty() {
             return Ok(Outcome::Done);
@@ -98,11 +97,10 @@ fn end(teacher: &Arc<teaching::Teacher>, arguments: &TeachArgs, lesson: Lesson) 
     let name = arguments.name.clone();
     if !lesson.labels.is_empty() {
         let round = run_call(teacher, move |teacher, paths, watch| teacher.teach(&name, &lesson, paths, watch))?;
-        print(text_of(&round).as_bytes())?;
+        print_lines(&text_of(&round))?;
     }
     let name = &arguments.name;
-    writeln!(io::stdout(), "\nGo on with `teach {name}`, or state its quality with `audit {name}`.")
-        .map_err(|error| anyhow!("cannot write to stdout: {error}"))?;
+    print_lines(&format!("\nGo on with `teach {name}`, or state its quality with `audit {name}`."))?;
     Ok(Outcome::Done)
 }
 

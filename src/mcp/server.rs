@@ -182,7 +182,7 @@ fn instructions(models: &[String]) -> String {
         "Runs the user's own text models ({}) offline. Use local_model_predict whenever texts should be classified, \
          labelled, tagged or scored by their model; do not guess its answer. Many texts: local_model_predict_batch. \
          Files: pass the path to local_model_predict_file and never read the rows. Check results marked `uncertain` \
-         yourself.",
+         yourself. Labels that no model has: teach one with local_model_teach.",
         models.join(", ")
     )
 }

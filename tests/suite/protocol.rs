@@ -226,7 +226,7 @@ async fn unknown_tools_and_methods_and_malformed_calls_are_protocol_errors() {
     assert_eq!(unknown["error"]["code"], -32602);
     assert_eq!(
         unknown["error"]["message"],
-        "unknown tool `predict`; known tools: local_model_predict, local_model_predict_batch, local_model_predict_file, local_model_status"
+        "unknown tool `predict`; known tools: local_model_audit, local_model_predict, local_model_predict_batch, local_model_predict_file, local_model_status, local_model_teach"
     );
     let malformed = session.ask(&request(2, "tools/call", json!({ "name": 5 }))).await;
     assert_eq!(malformed["error"]["code"], -32602, "{malformed}");
@@ -250,7 +250,7 @@ async fn discovery_and_the_tool_list_do_not_wait_for_the_model() {
     assert_eq!(discovered["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "local-model-mcp");
     let list = session.ask(&request(2, "tools/list", json!({}))).await;
     assert_eq!(list["result"]["ttlMs"], 3_600_000);
-    let described = list["result"]["tools"][0]["description"].as_str().unwrap();
+    let described = list["result"]["tools"][1]["description"].as_str().unwrap();
     assert!(described.ends_with(" Models: fake (short, middle, long)."), "{described}");
     let status = session.ask(&call(3, "local_model_status", json!({}))).await;
     assert_eq!(status["result"]["structuredContent"]["models"][0]["state"], "loading");

@@ -110,7 +110,7 @@ async fn every_schema_is_one_that_all_clients_read() {
     let mut server = Session::new(&Arc::default());
     let listed = server.ask(&request(1, "tools/list", json!({}))).await;
     let tools = listed["result"]["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 4);
+    assert_eq!(tools.len(), 6);
     for tool in tools {
         let name = tool["name"].as_str().unwrap();
         assert!(name.len() <= 64 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");

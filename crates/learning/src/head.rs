@@ -21,7 +21,7 @@ pub struct Head {
     /// One vector a label for `Row::state`; empty if it is not used.
     state: Vec<Vec<f32>>,
     /// For each column of `Row::words`, the examples that have it and their values.
-    words: BTreeMap<u16, Vec<(u16, f32)>>,
+    words: Columns,
     /// What each of these examples contributes to the labels.
     word_contributions: Vec<Vec<f32>>,
     bias: Vec<f32>,
@@ -155,10 +155,13 @@ pub(crate) struct Term {
     pub(crate) bias: Vec<f64>,
 }
 
+/// Hashed column to the examples that have it, each with its value.
+type Columns = BTreeMap<u16, Vec<(u16, f32)>>;
+
 /// Returns the examples of each column, and what they contribute to the labels. For many labels,
 /// this takes a fraction of the space of weights for each column and label.
-fn words(terms: &[Term], pool: &Pool, parts: &[Parts]) -> (BTreeMap<u16, Vec<(u16, f32)>>, Vec<Vec<f32>>) {
-    let (mut columns, mut contributions) = (BTreeMap::<u16, Vec<(u16, f32)>>::new(), Vec::new());
+fn words(terms: &[Term], pool: &Pool, parts: &[Parts]) -> (Columns, Vec<Vec<f32>>) {
+    let (mut columns, mut contributions) = (Columns::new(), Vec::new());
     for term in terms.iter().filter(|term| term.mix.words > 0.0) {
         for (index, &example) in term.examples.iter().enumerate() {
             for (column, value) in parts[example].words.iter() {

@@ -67,7 +67,8 @@ pub(super) fn utf8(value: &OsStr) -> anyhow::Result<&str> {
         .ok_or_else(|| anyhow!("`{}` is not UTF-8, which configurations must be", OsString::from(value).display()))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::super::clients::tests::parsed;
     use super::*;
