@@ -154,19 +154,22 @@ impl Options {
         JobSettings::new(policy, JobSettings::in_flight(self.engine().workers))
     }
 
-    /// Returns the teacher for the folder of taught models; `None` if there is no project. Encoders
-    /// have sessions for this number of threads.
-    pub fn teacher(&self, threads: usize) -> Option<Arc<Teacher>> {
+    /// Returns the encoders of taught models, with sessions for this number of threads.
+    pub(crate) fn encoders(&self, threads: usize) -> Arc<Encoders> {
+        let folder = self.encoder.as_deref().and_then(|folder| std::path::absolute(folder).ok());
+        let encoder = folder.map_or(EncoderLocation::BuiltIn, EncoderLocation::Folder);
+        Arc::new(Encoders::new(encoder, &self.library(), threads))
+    }
+
+    /// Returns the teacher for the folder of taught models; `None` if there is no project.
+    pub(crate) fn teacher(&self, encoders: Arc<Encoders>) -> Option<Arc<Teacher>> {
         let project = || project(std::env::var_os("CLAUDE_PROJECT_DIR"), std::env::current_dir().ok());
         let store = match &self.taught_dir {
             Some(folder) => TaughtDir::at(std::path::absolute(folder).ok()?),
             None => TaughtDir::in_project(std::path::absolute(project()?).ok()?),
         };
-        let folder = self.encoder.as_deref().and_then(|folder| std::path::absolute(folder).ok());
-        let encoder = folder.map_or(EncoderLocation::BuiltIn, EncoderLocation::Folder);
-        let encoders = Encoders::new(encoder, &self.library(), threads);
         let taken = self.models().unwrap_or_default().into_iter().map(|(name, _)| name).collect();
-        Some(Arc::new(Teacher::new(store, Arc::new(encoders), taken)))
+        Some(Arc::new(Teacher::new(store, encoders, taken)))
     }
 
     /// Returns where the ONNX Runtime library is found or unpacked to.

@@ -28,7 +28,7 @@ pub struct AuditArgs {
 }
 
 pub(super) fn run(options: &Options, arguments: &AuditArgs) -> anyhow::Result<Outcome> {
-    let teacher = teacher(options)?;
+    let (teacher, _) = teacher(options)?;
     let mut labels = arguments.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
     loop {
         let (name, share, given) = (arguments.name.clone(), arguments.max_wrong, labels);

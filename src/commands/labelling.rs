@@ -16,6 +16,7 @@ use teaching::{Error as TeachingError, Progress, ShownRow, Teacher, Watch, parse
 
 use crate::args::Options;
 use crate::commands::runtime;
+use crate::encoders::Encoders;
 use crate::error::Error;
 use crate::process;
 use crate::visible::visible;
@@ -24,10 +25,12 @@ const TICK: Duration = Duration::from_millis(100);
 /// The columns of a file with labels.
 const COLUMNS: [&str; 2] = ["row", "label"];
 
-/// Returns the teacher of the command line, whose encoders use all processors.
-pub(super) fn teacher(options: &Options) -> anyhow::Result<Arc<Teacher>> {
+/// Returns the teacher of the command line and its encoders, which use all processors.
+pub(super) fn teacher(options: &Options) -> anyhow::Result<(Arc<Teacher>, Arc<Encoders>)> {
     options.models().map_err(|problem| anyhow!(problem))?;
-    options.teacher(options.batch_engine().workers).ok_or_else(|| Error::NoProject.into())
+    let encoders = options.encoders(options.batch_engine().workers);
+    let teacher = options.teacher(Arc::clone(&encoders)).ok_or(Error::NoProject)?;
+    Ok((teacher, encoders))
 }
 
 /// Runs one call on another thread, so that Ctrl-C can cancel it, with a progress line if stderr

@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod check;
 mod eval;
+mod export;
 mod labelling;
 mod predict;
 mod predict_file;
@@ -67,6 +68,8 @@ pub enum Command {
     Teach(Box<teach::TeachArgs>),
     /// State how good a taught model is, from rows kept apart
     Audit(audit::AuditArgs),
+    /// Write a taught model as a folder that transformers, Spark and Ray can use
+    Export(export::ExportArgs),
     /// Register the server with Claude Code or another MCP client
     Register(register::RegisterArgs),
     /// Measure latency, errors and memory growth of `serve` with your model
@@ -103,6 +106,7 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
         Some(Command::Eval(eval)) => eval::run(options, &eval),
         Some(Command::Teach(teach)) => teach::run(options, &teach),
         Some(Command::Audit(audit)) => audit::run(options, &audit),
+        Some(Command::Export(export)) => export::run(options, &export),
         Some(Command::Register(register)) => register::run(options, &register, matches),
         Some(Command::Bench(bench)) => bench::run(options, &bench, matches),
         Some(Command::Completions { shell }) => {
@@ -164,7 +168,7 @@ fn engine(options: &Options, settings: EngineSettings, only: Option<&str>) -> an
     let models = options.models().map_err(|problem| anyhow!(problem))?;
     let mut known: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
     if let Some(name) = only.filter(|name| known.iter().all(|known| known != name)) {
-        if let Some(teacher) = options.teacher(settings.workers) {
+        if let Some(teacher) = options.teacher(options.encoders(settings.workers)) {
             let taught = teacher.names();
             if taught.iter().any(|taught| taught == name) {
                 return Ok(Engine::start(vec![(name.to_owned(), teacher.loader(name))], settings));

@@ -17,7 +17,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         let shutdown = process::shutdown_signal();
         let settings = options.engine();
         tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
-        let teacher = options.teacher(settings.workers);
+        let teacher = options.teacher(options.encoders(settings.workers));
         let engine = engine(options, settings, None)?;
         for name in engine.names() {
             tokio::spawn(report_failure(engine.clone(), name));

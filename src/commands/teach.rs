@@ -53,7 +53,7 @@ pub struct TeachArgs {
 }
 
 pub(super) fn run(options: &Options, arguments: &TeachArgs) -> anyhow::Result<Outcome> {
-    let teacher = teacher(options)?;
+    let (teacher, _) = teacher(options)?;
     let csv_options = CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header };
     let file = arguments.file.clone().map(|path| FileRequest {
         path: std::path::absolute(&path).unwrap_or(path),

@@ -86,7 +86,7 @@ pub use cancellation::Cancellation;
 pub use encoder::{EncoderLocation, Encoding, MAX_TOKENS as MAX_ENCODED_TOKENS};
 pub use encoder_pool::EncoderPool;
 pub use error::Error;
-pub use export::export_with_head;
+pub use export::{LinearHead, export_with_head};
 pub use labeled::{EntitySpan, LabelScore, LabeledPrediction, MULTI_LABEL_THRESHOLD, Truncation, WordWeight, rounded};
 pub use load::{Location, load, loader};
 pub use model::{LoadedModel, Model, ModelLoader, ReplicaFactory};

@@ -14,10 +14,8 @@ impl Candidate {
     /// Returns the candidates whose vectors exist and may be used.
     pub(crate) fn all(teaching: &Teaching<'_>) -> Vec<Self> {
         let has_state = teaching.rows[0].state.is_some();
-        let usable = |mix: &&Mix| match teaching.features {
-            Features::All => mix.state == 0.0 || has_state,
-            Features::SentenceOnly => mix.state == 0.0 && mix.words == 0.0,
-        };
+        let takes_words = teaching.features == Features::All;
+        let usable = |mix: &&Mix| (mix.state == 0.0 || has_state) && (mix.words == 0.0 || takes_words);
         let with = |mix: &Mix| STRENGTHS.map(|c| Self { mix: *mix, c });
         MIXES.iter().filter(usable).flat_map(with).collect()
     }

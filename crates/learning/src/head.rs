@@ -87,18 +87,24 @@ impl Head {
         !self.words.is_empty()
     }
 
-    /// Returns weights and bias of each label for the sentence vector alone, or `None` if other
-    /// vectors are read. The softmax of these scores is [`probabilities`](Self::probabilities). A
-    /// label without an example has weights 0 and a bias of -1e4, which gives it probability 0.
+    /// Returns weights and bias of each label for the sentence vector followed by the state, if the
+    /// head [uses](Self::uses_state) it; `None` if words are used. The softmax of these scores is
+    /// [`probabilities`](Self::probabilities). A label without an example has weights 0 and a bias
+    /// of -1e4, which gives it probability 0.
     #[must_use]
     pub fn dense(&self) -> Option<(Vec<Vec<f32>>, Vec<f32>)> {
-        if self.uses_state() || self.uses_words() {
+        if self.uses_words() {
             return None;
         }
-        let mut weights = vec![vec![0.0; self.centroids[0].len()]; self.label_count];
+        let (sentence, state) = (self.centroids[0].len(), self.state.first().map_or(0, Vec::len));
+        let mut weights = vec![vec![0.0; sentence + state]; self.label_count];
         let mut bias = vec![-1e4; self.label_count];
         for (index, &label) in self.labels.iter().enumerate() {
-            weights[label].clone_from(&self.sentence[index]);
+            for (start, all) in [(0, &self.sentence), (sentence, &self.state)] {
+                if let Some(own) = all.get(index) {
+                    weights[label][start..start + own.len()].copy_from_slice(own);
+                }
+            }
             bias[label] = self.bias[index];
         }
         Some((weights, bias))

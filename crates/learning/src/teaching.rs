@@ -69,8 +69,8 @@ impl<'a> Teaching<'a> {
 pub enum Features {
     /// Whatever is best.
     All,
-    /// The sentence vector only, for a head that can be exported together with the encoder.
-    SentenceOnly,
+    /// No hashed words, for a head that can be exported together with the encoders.
+    Dense,
 }
 
 /// The labelled rows, in the form that fits need.

@@ -12,13 +12,15 @@
 //! - `pool`, `vectors`, `fit`: the texts of a fit, their vectors, and the head
 //! - `statement`, `card`: what is said about a model
 //! - `state`, `store`, `digest`: what is kept on the disk, and how
-//! - `model`: a taught model as the engine runs it; `encode`: the seam to the encoders
+//! - `model`: a taught model as the engine runs it; `export`: as weights for a graph;
+//!   `encode`: the seam to the encoders
 
 mod audit;
 mod card;
 mod digest;
 mod encode;
 mod error;
+mod export;
 mod fit;
 mod labels;
 mod model;
@@ -37,6 +39,7 @@ mod watch;
 pub use audit::AuditAnswer;
 pub use encode::{Encode, Encoded};
 pub use error::Error;
+pub use export::ExportedHead;
 pub use labels::parse_rows;
 pub use round::{FileFacts, Group, LabelFacts, Round, ShownDoubt, ShownRow, Standing};
 pub use statement::Statement;

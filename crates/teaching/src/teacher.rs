@@ -169,7 +169,12 @@ impl Work<'_> {
 
     /// Reads the file, draws the audit at the first call for a file, and checks that labelled rows
     /// are as they were. `None` if the model has no file.
-    fn survey(&mut self, lesson: &Lesson, paths: &PathPolicy, watch: &Watch<'_>) -> Result<Option<Survey>, Error> {
+    pub(crate) fn survey(
+        &mut self,
+        lesson: &Lesson,
+        paths: &PathPolicy,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Survey>, Error> {
         let wanted: BTreeSet<u64> = self.state.rows.keys().chain(lesson.labels.keys()).copied().collect();
         let Some(source) = self.state.source.clone() else {
             let Some(request) = &lesson.file else { return Ok(None) };

@@ -22,23 +22,34 @@ use graph::EncoderGraph;
 /// same vocabulary.
 const PROBE: &str = "Ünïcode CAFÉ, 日本 [SEP] don't\tx\u{301}";
 
-/// Writes the folder of a classifier that computes softmax(`weights` · v + `bias`), where v has the
-/// vectors of all `encoders`, one after the other. `weights` has one row per label. A temperature
-/// is applied by dividing both by it.
+/// A linear classifier of texts' vectors.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearHead<'a> {
+    /// One row per label, as wide as the vectors of all encoders together.
+    pub weights: &'a [Vec<f32>],
+    /// One number per label.
+    pub bias: &'a [f32],
+    /// The names of the labels.
+    pub labels: &'a [String],
+    /// Answers with a lower confidence are marked uncertain.
+    pub threshold: Option<f32>,
+    /// One sentence about the model.
+    pub description: &'a str,
+}
+
+/// Writes the folder of a classifier that computes softmax(weights · v + bias), where v has the
+/// vectors of all `encoders`, one after the other. A temperature is applied by dividing weights and
+/// bias by it.
 ///
 /// The graph takes padded batches. In dynamic int8, the scores of a text in a batch differ slightly
 /// from those of the text alone.
 ///
 /// # Errors
 /// `HeadUnfit` if the head does not fit the encoders, `NotOneGraph` if the encoders have
-/// different tokenizers or an unusual graph, `NotWritten` if `out` has content or cannot be written, any error of the encoders.
-pub fn export_with_head(
-    encoders: &[&EncoderPool],
-    weights: &[Vec<f32>],
-    bias: &[f32],
-    labels: &[String],
-    out: &Path,
-) -> Result<(), Error> {
+/// different tokenizers or an unusual graph, `NotWritten` if `out` has content or cannot be written,
+/// any error of the encoders.
+pub fn export_with_head(encoders: &[&EncoderPool], head: &LinearHead<'_>, out: &Path) -> Result<(), Error> {
+    let LinearHead { weights, bias, labels, .. } = *head;
     let opened = encoders.iter().map(|pool| pool.encoder()).collect::<Result<Vec<_>, _>>()?;
     let apart = |message: &str| Error::NotOneGraph { message: message.to_owned() };
     let first = opened.first().ok_or_else(|| apart("there are none"))?;
@@ -58,7 +69,8 @@ pub fn export_with_head(
     let graphs: Vec<EncoderGraph<'_>> =
         opened.iter().zip(&sources).map(|(encoder, model)| encoder_graph(encoder, model)).collect();
     let graph = graph::join(&graphs, weights, bias).map_err(|message| Error::NotOneGraph { message })?;
-    let texts = texts(encoders[0].location(), first, labels)?;
+    let mut texts = texts(encoders[0].location(), first, labels)?;
+    texts.push(("local-model.toml", settings(head).into_bytes()));
     let weights = opened.iter().flat_map(|encoder| external(encoder));
     let write = |folder: &Path| -> io::Result<()> {
         fs::write(folder.join("model.onnx"), &graph)?;
@@ -112,6 +124,16 @@ fn external(encoder: &Encoder) -> impl Iterator<Item = std::path::PathBuf> + Clo
         Graph::File(graph) => Some(graph.with_file_name(name)),
         Graph::Memory(_) => None,
     })
+}
+
+/// Returns the settings that only this program reads.
+fn settings(head: &LinearHead<'_>) -> String {
+    let mut settings = toml_edit::DocumentMut::new();
+    settings["description"] = toml_edit::value(head.description);
+    if let Some(threshold) = head.threshold {
+        settings["threshold"] = toml_edit::value(f64::from(threshold));
+    }
+    settings.to_string()
 }
 
 /// Returns the configuration and the tokenizer's files, by name.

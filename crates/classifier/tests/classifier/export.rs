@@ -5,7 +5,7 @@ use std::path::Path;
 
 use classifier::testing::{fixture, load_folder};
 use classifier::{
-    Cancellation, EncoderLocation, EncoderPool, Error, Input, LibrarySettings, Outcome, export_with_head,
+    Cancellation, EncoderLocation, EncoderPool, Error, Input, LibrarySettings, LinearHead, Outcome, export_with_head,
 };
 
 use crate::{predict, shared_cache};
@@ -39,6 +39,17 @@ fn head(width: usize) -> (Vec<Vec<f32>>, Vec<f32>, Vec<String>) {
     (weights, vec![0.1, 0.0, -0.1], ["cold", "warm", "hot"].map(str::to_owned).to_vec())
 }
 
+fn export(
+    pools: &[&EncoderPool],
+    weights: &[Vec<f32>],
+    bias: &[f32],
+    labels: &[String],
+    out: &Path,
+) -> Result<(), Error> {
+    let head = LinearHead { weights, bias, labels, threshold: Some(0.75), description: "how \"warm\" it is" };
+    export_with_head(pools, &head, out)
+}
+
 fn softmax(logits: &[f64]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::MIN, f64::max);
     let exponents: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
@@ -50,9 +61,11 @@ fn assert_exported_like(pools: &[&EncoderPool]) {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("exported");
     let (weights, bias, labels) = head(pools.iter().map(|pool| pool.dimensions().unwrap()).sum());
-    export_with_head(pools, &weights, &bias, &labels, &out).unwrap();
+    export(pools, &weights, &bias, &labels, &out).unwrap();
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing else is left");
     let mut loaded = load_folder(&out, None).unwrap();
+    assert_eq!(loaded.info.threshold, Some(0.75));
+    assert_eq!(loaded.info.description.as_deref(), Some("how \"warm\" it is"));
     assert_eq!(loaded.info.labels.iter().map(ToString::to_string).collect::<Vec<_>>(), labels);
     let long = "a very long text ".repeat(200);
     for text in TEXTS.into_iter().chain([long.as_str()]) {
@@ -112,7 +125,7 @@ fn a_head_that_does_not_fit_is_refused_and_nothing_is_written() {
     let width = pool.dimensions().unwrap();
     let refused = |width: usize, labels: usize| {
         let (weights, bias, names) = head(width);
-        export_with_head(&[&pool], &weights, &bias, &names[..labels], &out).unwrap_err().to_string()
+        export(&[&pool], &weights, &bias, &names[..labels], &out).unwrap_err().to_string()
     };
     let error = refused(width + 7, 3);
     assert!(error.starts_with(&format!("the head has 3 rows of {} numbers, but", width + 7)), "{error}");
@@ -125,7 +138,7 @@ fn a_folder_with_content_is_not_replaced() {
     let (out, pool) = (tempfile::tempdir().unwrap(), pool(EncoderLocation::Folder(fixture("extra-outputs"))));
     fs::write(out.path().join("mine"), "x").unwrap();
     let (weights, bias, labels) = head(pool.dimensions().unwrap());
-    let error = export_with_head(&[&pool], &weights, &bias, &labels, out.path()).unwrap_err();
+    let error = export(&[&pool], &weights, &bias, &labels, out.path()).unwrap_err();
     assert!(matches!(error, Error::NotWritten { .. }), "{error}");
     assert_eq!(fs::read_to_string(out.path().join("mine")).unwrap(), "x");
 }
@@ -135,7 +148,7 @@ fn encoders_with_different_tokenizers_are_not_joined() {
     let pools = [pool(EncoderLocation::BuiltIn), pool(EncoderLocation::Folder(fixture("extra-outputs")))];
     let (weights, bias, labels) = head(pools.iter().map(|pool| pool.dimensions().unwrap()).sum());
     let out = tempfile::tempdir().unwrap();
-    let error = export_with_head(&[&pools[0], &pools[1]], &weights, &bias, &labels, out.path()).unwrap_err();
+    let error = export(&[&pools[0], &pools[1]], &weights, &bias, &labels, out.path()).unwrap_err();
     let expected = "the encoders and the head cannot become one graph: they have different tokenizers; fit the head on another encoder";
     assert_eq!(error.to_string(), expected);
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use classifier::Cancellation;
 use tables::{CsvOptions, PathPolicy};
 use teaching::testing::ScriptedEncoder;
-use teaching::{AuditAnswer, Error, FileRequest, Lesson, Round, TaughtDir, Teacher, Watch};
+use teaching::{AuditAnswer, Error, ExportedHead, FileRequest, Lesson, Round, TaughtDir, Teacher, Watch};
 use tempfile::TempDir;
 
 /// Words of each label of the tests' files.
@@ -126,6 +126,11 @@ impl Project {
             answer = self.audit(&labels, epsilon).unwrap();
         }
         answer
+    }
+
+    fn exported(&self) -> Result<ExportedHead, Error> {
+        let cancellation = Cancellation::default();
+        self.teacher.exported("mine", &self.paths, &Watch { cancellation: &cancellation, report: &|_| () })
     }
 
     /// The content of the model's folder.

@@ -1,5 +1,7 @@
 //! A taught model as the engine loads and runs it.
 
+use teaching::Encode;
+
 use classifier::{Cancellation, Input, LabeledPrediction, Task};
 
 use crate::{Project, right_label, row};
@@ -64,4 +66,36 @@ fn a_pair_and_labels_of_the_caller_are_refused() {
     }
     let mut replica = model.replicas.replica(1).unwrap();
     assert!(replica.predict(&Input::single("a"), &Cancellation::default()).is_ok());
+}
+
+#[test]
+fn an_exported_head_gives_the_scores_of_the_served_one() {
+    let project = Project::new(300);
+    project.taught(60);
+    let exported = project.exported().unwrap();
+    assert_eq!((exported.threshold, exported.labels.len(), exported.bias.len()), (None, 3, 3));
+    let width = if exported.uses_state { 40 } else { 32 };
+    assert!(exported.weights.iter().all(|row| row.len() == width));
+    let mut agreeing = 0;
+    for (text, _) in (1..=300).map(row) {
+        let vectors = project.encoder.encode(&text, exported.uses_state, &Cancellation::default()).unwrap();
+        let vector: Vec<f32> = vectors.sentence.into_iter().chain(vectors.state.into_iter().flatten()).collect();
+        let score = |label: usize| {
+            exported.bias[label] + exported.weights[label].iter().zip(&vector).map(|(a, b)| a * b).sum::<f32>()
+        };
+        let best = (0..3).max_by(|&a, &b| score(a).total_cmp(&score(b))).unwrap();
+        agreeing += usize::from(exported.labels[best] == ask(&project, &text).prediction);
+    }
+    match exported.same_labels {
+        None => assert_eq!(agreeing, 300),
+        Some(share) => assert!((agreeing as f64 / 300.0 - share).abs() < 0.1, "{agreeing} of 300, said {share}"),
+    }
+}
+
+#[test]
+fn a_model_without_a_head_cannot_be_exported() {
+    let project = Project::new(100);
+    assert!(project.exported().unwrap_err().to_string().starts_with("no model called `mine` is being taught"));
+    project.start();
+    assert!(project.exported().unwrap_err().to_string().starts_with("all examples of `mine` have the same label"));
 }
