@@ -45,6 +45,8 @@ pub fn classify_rows<T, E: From<engine::Error>>(
     let options = Arc::new(options);
     rows.map(move |(row, input)| {
         let (engine, options) = (Arc::clone(&engine), Arc::clone(&options));
+        // A row in flight holds its text, and several that are too long would fill the memory.
+        let input = input.and_then(|input| engine.check(&input).map(|()| input).map_err(E::from));
         async move {
             let outcome = match input {
                 Ok(input) => classify(&engine, &options, input).await.map_err(E::from),

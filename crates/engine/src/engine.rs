@@ -122,6 +122,14 @@ impl Engine {
         Error::Deadline { model: slot.name.clone(), deadline_ms: deadline.as_millis() as u64 }
     }
 
+    /// Checks what [`Self::predict`] checks without the model.
+    ///
+    /// # Errors
+    /// `TextBlank`, `TextTooLarge`, `Labels`.
+    pub fn check(&self, input: &Input) -> Result<(), Error> {
+        check(input, self.settings.max_text_bytes)
+    }
+
     /// Returns the longest time from a call's arrival to its answer.
     pub fn deadline(&self) -> Duration {
         self.settings.deadline

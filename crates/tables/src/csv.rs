@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use serde_json::Value;
 
+use crate::columns::elided;
 use crate::compression::Encoder;
 use crate::csv_records::{Record, Records, decode, encode, rewrite};
 use crate::error::Error;
@@ -122,7 +123,7 @@ impl Reader {
 
 fn text(field: &[u8], column: &str) -> Cell {
     String::from_utf8(decode(field).into_owned()).map_err(|error| Error::BadCell {
-        column: column.to_owned(),
+        column: elided(column),
         found: format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1),
         expected: "UTF-8; convert the file, for example with `iconv`",
     })

@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::columns::elided;
 use crate::compression::Encoder;
 use crate::error::Error;
 use crate::limits::MAX_COLUMNS;
@@ -114,7 +115,7 @@ impl JsonObject {
     /// `BadCell` if it is missing or not of the requested kind.
     pub fn cell(&self, column: &ColumnRef) -> Cell {
         let bad = |found: &str, expected| {
-            Err(Error::BadCell { column: column.column.clone(), found: found.to_owned(), expected })
+            Err(Error::BadCell { column: elided(&column.column), found: found.to_owned(), expected })
         };
         let expected = "a string";
         let Some(raw) = self.raw(&column.column) else { return bad("not in the row", expected) };
@@ -304,6 +305,12 @@ mod tests {
         assert_eq!(object.line(), "{ \"a\": {} , \"b\":1, \"c\":\"\\u00e9\",\"new\":7}");
         assert_eq!(object.cell(&ColumnRef::text_field("c")), Ok("é".into()));
         assert_eq!(JsonObject::with_text("a", "b").line(), "{\"a\":\"b\"}");
+    }
+
+    #[test]
+    fn a_long_name_is_elided_in_the_error_of_each_row() {
+        let problem = parse("{\"a\":1}").unwrap().cell(&ColumnRef::text_field("b".repeat(1 << 20))).unwrap_err();
+        assert!(problem.to_string().len() < 100);
     }
 
     #[test]
