@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 import files
 
-MIN_COMPARISONS = 230
+MIN_COMPARISONS = 330
+OURS = {"prediction", "confidence", "uncertain", "error", "scores", "labels", "value", "entities"}
 
 
 def rows(values):
@@ -47,10 +48,10 @@ class Dialect(NamedTuple):
 
 def dialect_of(path):
     """Returns the dialect of a file of files.py."""
-    name = path.name.split(".")[0]
+    name, first = path.name.split(".")[0], path.read_bytes().split(b"\n")[0]
     separator = "\t" if ".tsv" in path.name else {"semicolon": ";", "sep": ";", "duckdb": "|"}.get(name, ",")
-    encoding, line_end = "latin-1" if name == "latin-1" else "utf-8", "\r" if name == "old mac" else "\n"
-    return Dialect(separator, encoding, int(name == "sep"), line_end)
+    line_end = "\r" if name == "old mac" else "\r\n" if first.endswith(b"\r") else "\n"
+    return Dialect(separator, "latin-1" if name == "latin-1" else "utf-8", int(name == "sep"), line_end)
 
 
 def by_pandas(path, dialect):
@@ -65,12 +66,14 @@ def by_pandas(path, dialect):
 
 def by_polars(path, dialect):
     if ".parquet" in path.name:
-        # Polars crashes on these types.
+        # Polars ends the process on these types.
         assert not any(name in path.name for name in ("rare", "interval"))
         return pl.read_parquet(path)
     if ".jsonl" in path.name:
+        # Polars reads types nested this deep, but cannot compare them.
+        assert "nested" not in path.name
         return pl.read_ndjson(path)
-    return pl.read_csv(path, separator=dialect.separator, skip_lines=dialect.skipped, encoding=dialect.encoding, eol_char=dialect.line_end,
+    return pl.read_csv(path, separator=dialect.separator, skip_lines=dialect.skipped, encoding=dialect.encoding, eol_char=dialect.line_end[-1],
                        infer_schema_length=None)
 
 
@@ -105,29 +108,37 @@ def by_python(path, _):
     return [json.loads(line, **kept) for line in opened]
 
 
+def kept(after, before):
+    """Returns the positions of the columns of an output that are not ours. Takes both lists of names."""
+    ours = [name.startswith("local_model_") or name in OURS and name not in before for name in after]
+    assert any(ours), f"nothing was added to {after}"
+    return [position for position, mine in enumerate(ours) if not mine]
+
+
 def same_frames(before, after):
-    pd.testing.assert_frame_equal(after.iloc[:, : before.shape[1]], before, check_exact=True, check_freq=False)
+    after = after.iloc[:, kept(after.columns, before.columns)]
+    pd.testing.assert_frame_equal(after, before, check_exact=True, check_freq=False)
     assert after.index.names == before.index.names
 
 
 def same_polars(before, after):
-    kept = after[:, : before.width]
-    assert kept.schema == before.schema, (kept.schema, before.schema)
-    assert kept.equals(before)
+    after = after.select([after.columns[position] for position in kept(after.columns, before.columns)])
+    assert after.schema == before.schema, (after.schema, before.schema)
+    assert after.equals(before)
 
 
 def same_rows(before, after):
-    names, width = before[0], len(before[0])
-    assert after[0][:width] == names, (after[0], names)
-    assert rows([row[:width] for row in after[1]]) == rows(before[1])
+    places = kept([name for name, _ in after[0]], [name for name, _ in before[0]])
+    columns = [after[0][place] for place in places]
+    assert columns == before[0], (columns, before[0])
+    assert rows([[row[place] for place in places] for row in after[1]]) == rows([list(row) for row in before[1]])
 
 
 def same_tables(before, after):
-    kept = after.select(range(before.num_columns))
-    schema = pa.schema(list(kept.schema), metadata=before.schema.metadata)
-    assert schema.equals(before.schema, check_metadata=True), (schema, before.schema)
-    assert all(mine.equals(theirs) or rows(mine.to_pylist()) == rows(theirs.to_pylist()) for mine, theirs in zip(kept.columns, before.columns))
     assert after.schema.metadata == before.schema.metadata
+    after = after.select(kept(after.column_names, before.column_names))
+    assert after.schema.equals(before.schema, check_metadata=True), (after.schema, before.schema)
+    assert all(mine.equals(theirs) or rows(mine.to_pylist()) == rows(theirs.to_pylist()) for mine, theirs in zip(after.columns, before.columns))
 
 
 def same_lines(before, after):
@@ -143,6 +154,9 @@ def same_parquet(before, after):
     assert theirs == mine, (theirs, mine)
 
 
+# To the program, an empty line is a missing value in a file with one column, as polars and DuckDB write it, and nothing in
+# any other file. These libraries see it otherwise.
+OTHER_ROWS = {("polars one column.csv", by_pandas), ("polars one column.csv", by_arrow), ("lines.csv", by_polars)}
 READERS = [(by_pandas, same_frames), (by_polars, same_polars), (by_duckdb, same_rows), (by_arrow, same_tables), (by_python, same_lines),
            (by_the_footer, same_parquet)]
 
@@ -158,6 +172,8 @@ def compare(path, dialect=None):
     count, problems = 0, []
     for read, same in READERS:
         if read is by_python and ".jsonl" not in path.name or read is by_the_footer and ".parquet" not in path.name:
+            continue
+        if (path.name, read) in OTHER_ROWS:
             continue
         try:
             before = read(path, dialect)

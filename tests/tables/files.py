@@ -117,7 +117,7 @@ def csv(folder):
         "excel.csv": "id,text,,,\r\n1,\"good, bad\",,,\r\n2,fine,,,\r\n", "empty and missing.csv": "id,text,a,b\n1,good,\"\",\n2,bad,,\"\"\n",
         "spaces.csv": " id , text ,b \n 1 , good , x\n", "quotes.csv": "id,text\n1,5\" nails\n2,\"a \"\"b\"\"\"\n", "names.csv": "a,text,a\n1,good,2\n",
         "numbers.csv": "text,n,m\ngood,1e400,0x1F\nbad,00012345678901234567890,1_000\nfine,NaN,-0\n", "latin-1.csv": "id,text,größe\n1,good,süß\n",
-        "sep.csv": "sep=;\r\nid;text\r\n1;good, bad\r\n", "no end.csv": "id,text\n1,good", "lines.csv": "id,text\n1,\"a\n\nb\"\n\n2,c\n",
+        "ours.csv": "id,text,prediction,confidence\n1,good,HUMAN,high\n", "sep.csv": "sep=;\r\nid;text\r\n1;good, bad\r\n", "no end.csv": "id,text\n1,good", "lines.csv": "id,text\n1,\"a\n\nb\"\n\n2,c\n",
     }.items():
         (folder / name).write_bytes(content.encode("latin-1" if "latin" in name else "utf-8"))
 

@@ -4,6 +4,7 @@ A CSV file is also written as Parquet and as JSON lines, each time by another li
 packages whose data sets are wanted into the folders. Usage: real.py EXECUTABLE MODEL FOLDER...
 """
 
+import gzip
 import shutil
 import sys
 import tempfile
@@ -22,14 +23,15 @@ MAX_BYTES = 3_000_000
 def dialect_of(path):
     if ".parquet" in path.name or ".json" in path.name:
         return check.Dialect()
-    content = path.read_bytes()
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     try:
         content.decode()
         encoding = "utf-8"
     except UnicodeDecodeError:
         encoding = "latin-1"
     header = content.split(b"\n")[0].decode("latin-1")
-    return check.Dialect(max(",\t;|", key=header.count), encoding)
+    line_end = "\r\n" if header.endswith("\r") else "\n"
+    return check.Dialect(max(",\t;|", key=header.count), encoding, line_end=line_end)
 
 
 def options_of(path, model):
