@@ -7,6 +7,7 @@
 mod support;
 
 /// Unusual files and the result of each.
+mod arguments;
 mod awkward_files;
 /// The executable with a broken model, library or directory.
 mod broken;

@@ -187,16 +187,10 @@ async fn a_callers_mistake_is_a_tool_error_with_a_remedy() {
     for (arguments, expected) in [
         (json!({ "text": "  " }), "`text` is empty or blank; send the text to classify".to_owned()),
         (json!({}), format!("invalid arguments: missing field `text`; {takes}")),
-        (
-            json!({ "text": 7 }),
-            format!("invalid arguments: invalid type: integer `7`, expected a string; {takes}"),
-        ),
+        (json!({ "text": 7 }), "invalid arguments: `text` is integer `7`; expected a string".to_owned()),
         (
             json!({ "text": "hello", "lables": [] }),
-            format!(
-                "invalid arguments: unknown field `lables`, expected one of `text`, `text_pair`, `model`, \
-                 `labels`, `top_k`, `explain`; {takes}"
-            ),
+            format!("invalid arguments: unknown field `lables`; {takes}"),
         ),
         (
             json!({ "text": "hello", "labels": ["a", " "] }),

@@ -44,6 +44,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest error that is shown. The runtime's messages quote model files, which could be of any size.
 const MAX_ERROR_CHARACTERS: usize = 2000;
 
+/// How much of a wrong argument an error quotes. What was expected comes after it.
+const MAX_FOUND_CHARACTERS: usize = 200;
+
 /// The answer to a call, or an error that the assistant reads and can act on.
 type ToolResult = Result<CallToolResult, ToolError>;
 
@@ -132,7 +135,7 @@ pub(super) async fn call(server: &Server, request: CallToolRequestParams, contex
 
 async fn run<T: LocalTool>(server: &Server, request: CallToolRequestParams, context: &Context) -> ToolResult {
     let arguments = Value::Object(request.arguments.unwrap_or_default());
-    let arguments = serde_json::from_value(arguments).map_err(|problem| ToolError::arguments::<T>(problem))?;
+    let arguments = serde_path_to_error::deserialize(arguments).map_err(|error| ToolError::malformed::<T>(&error))?;
     // Boxed because callers move this future, which would be as large as the largest tool's.
     Box::pin(T::call(server, arguments, context)).await
 }
@@ -141,7 +144,25 @@ async fn run<T: LocalTool>(server: &Server, request: CallToolRequestParams, cont
 pub(super) struct ToolError(String);
 
 impl ToolError {
-    /// The arguments do not fit the schema or each other.
+    /// The arguments do not fit the schema.
+    fn malformed<T: LocalTool>(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let message = error.inner().to_string();
+        // What follows are the terms of Rust and serde.
+        let found = message.split_once(", expected ").map_or(&*message, |(found, _)| found);
+        match schema::kind::<T::Arguments>(error.path()) {
+            Some(expected) => {
+                let found = ["invalid type: ", "invalid value: ", "unknown variant "]
+                    .into_iter()
+                    .find_map(|prefix| found.strip_prefix(prefix))
+                    .unwrap_or(found);
+                let (path, found) = (error.path(), shorten(found, MAX_FOUND_CHARACTERS));
+                Self(format!("invalid arguments: `{path}` is {found}; expected {expected}"))
+            }
+            None => Self::arguments::<T>(found),
+        }
+    }
+
+    /// The arguments do not fit each other, or a required one is missing.
     fn arguments<T: LocalTool>(problem: impl Display) -> Self {
         Self(format!("invalid arguments: {problem}; expected {}", schema::arguments::<T::Arguments>()))
     }

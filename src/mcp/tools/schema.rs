@@ -4,6 +4,7 @@ use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
+use serde_path_to_error::{Path, Segment};
 
 /// Returns the schema of a tool's arguments.
 pub(super) fn input<T: JsonSchema>() -> JsonObject {
@@ -30,6 +31,35 @@ pub(super) fn arguments<T: JsonSchema>() -> String {
         (required, optional) if optional.is_empty() => required,
         (required, optional) => format!("{required}, and optionally {optional}"),
     }
+}
+
+/// Says what an argument, or a part of it, must be. Returns `None` if the path leads to no argument.
+pub(super) fn kind<T: JsonSchema>(path: &Path) -> Option<String> {
+    let root = Value::Object(input::<T>());
+    let found = path.iter().try_fold(&root, |schema, segment| match segment {
+        Segment::Map { key } => schema["properties"].get(key).or_else(|| schema.get("additionalProperties")),
+        Segment::Seq { .. } => schema.get("items"),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    })?;
+    if let Some(values) = found["enum"].as_array() {
+        return Some(
+            values
+                .iter()
+                .map(|value| format!("`{}`", value.as_str().unwrap_or_default()))
+                .collect::<Vec<_>>()
+                .join(" or "),
+        );
+    }
+    // The arguments themselves are an object as well, but its fields are listed instead.
+    let kind = match found["type"].as_str().filter(|_| path.iter().len() > 0)? {
+        "string" => "a string",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "true or false",
+        "array" => "an array",
+        _ => "an object",
+    };
+    Some(kind.to_owned())
 }
 
 fn object(schema: schemars::Schema) -> JsonObject {
