@@ -53,7 +53,9 @@ impl LocalTool for PredictBatch {
     const DESCRIPTION: &'static str = "Classifies up to 256 texts that are already in the conversation. Returns one \
         result per text, in the same order. Texts that fail have `error`; the others are unaffected. For files use \
         local_model_predict_file.";
-    const SEARCH_HINT: &'static str = "classify many texts list batch labels local model";
+    const SEARCH_HINT: &'static str = "classify label tag many texts list batch bulk sentiment every each comments tweets \
+        tickets messages replies titles answers subject lines categorise sort local model \
+        classifier 批量 逐条 每条 这些 几条 分类 归类 打标签 情感 负面 评论 反馈 消息 句子 标题";
     type Arguments = Arguments;
     type Output = Output;
 
