@@ -12,7 +12,7 @@ use teaching::{Encode, Encoded, ExportedHead};
 /// The encoders. Sessions are opened when first needed.
 pub(crate) struct Encoders {
     sentence: EncoderPool,
-    /// Another sentence encoder is for other languages, of which the sentiment model knows nothing.
+    /// The sentiment model knows only English, and other encoders are for other languages.
     state: Option<EncoderPool>,
     threads: usize,
 }

@@ -9,17 +9,21 @@ The script starts `serve` in an empty project, teaches until the server says tha
 audits, classifies the file, and decides the rows marked uncertain. It prints calls, tokens of all
 answers, seconds, memory, the stated sentences, and whether they are true.
 
-Tokens are estimated as characters / 3.5 unless the package `tiktoken` is installed.
+It needs the packages of tests/clients/requirements.txt. Tokens are estimated as characters / 3.5.
 """
 
 import argparse
 import csv
 import json
+import os
 import pathlib
 import random
-import subprocess
 import tempfile
 import time
+
+import anyio
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 KINDS = {
     "banking": lambda label: "bank question",
@@ -41,7 +45,7 @@ def rows(data, count, seed):
     found = []
     for name, kind in KINDS.items():
         for part in ("train", "test"):
-            for line in (data / f"{name}_{part}.jsonl").read_text().splitlines():
+            for line in (data / f"{name}_{part}.jsonl").read_text().strip().split("\n"):
                 row = json.loads(line)
                 found.append((row["text"], kind(row["label"])))
     random.Random(seed).shuffle(found)
@@ -49,57 +53,35 @@ def rows(data, count, seed):
 
 
 def count_tokens(text):
-    try:
-        import tiktoken
-    except ImportError:
-        return round(len(text) / 3.5)
-    return len(tiktoken.get_encoding("o200k_base").encode(text))
+    return round(len(text) / 3.5)
 
 
-class Server:
-    """One session over pipes."""
+class Session:
+    """A session of the official Python SDK with the server, and counts of what went over it."""
 
-    def __init__(self, command, project):
-        environment = {"CLAUDE_PROJECT_DIR": str(project)}
-        self.process = subprocess.Popen(
-            [command, "serve"], cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=environment | {key: value for key, value in __import__("os").environ.items() if key in ("HOME", "PATH")})
+    def __init__(self, client):
+        self.client = client
         self.calls = self.sent = self.received = self.progress = 0
-        self.peak_mb = 0.0
-        client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "loop", "version": "1"}}
-        self.request("initialize", client)
-        self.write({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
-    def write(self, message):
-        self.process.stdin.write(json.dumps(message) + "\n")
-        self.process.stdin.flush()
+    async def tool(self, tool, **arguments):
+        async def progress(*_):
+            self.progress += 1
 
-    def request(self, method, params):
-        self.calls += 1
-        self.write({"jsonrpc": "2.0", "id": self.calls, "method": method, "params": params})
-        while True:
-            answer = json.loads(self.process.stdout.readline())
-            if answer.get("method") == "notifications/progress":
-                self.progress += 1
-            if answer.get("id") == self.calls:
-                return answer
-
-    def tool(self, name, **arguments):
         arguments_text = json.dumps(arguments)
+        self.calls += 1
         self.sent += count_tokens(arguments_text)
-        meta = {"progressToken": self.calls}
-        answer = self.request("tools/call", {"name": name, "arguments": arguments, "_meta": meta})
-        result = answer.get("result") or answer
-        if "error" in answer or result.get("isError"):
-            raise SystemExit(f"{name} {arguments_text[:200]}: {json.dumps(result)[:400]}")
-        content = result["structuredContent"]
-        self.received += count_tokens(json.dumps(content))
-        self.peak_mb = max(self.peak_mb, self.memory())
-        return content
+        result = await self.client.call_tool(tool, arguments, progress_callback=progress)
+        if result.is_error:
+            raise SystemExit(f"{tool} {arguments_text[:200]}: {result.content[0].text}")
+        self.received += count_tokens(json.dumps(result.structured_content))
+        return result.structured_content
 
-    def memory(self):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+def peak_mb():
+    """Peak resident memory of the only child of this process, the server."""
+    children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    status = pathlib.Path(f"/proc/{children[0]}/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def main():
@@ -119,16 +101,23 @@ def main():
             writer = csv.writer(file)
             writer.writerow(["id", "text"])
             writer.writerows((number, text) for number, (text, _) in enumerate(truth, 1))
-        run(Server(arguments.server, project), project, truth, arguments)
+        anyio.run(run, project, truth, arguments)
 
 
-def run(server, project, truth, arguments):
-    def step(name, **call):
+async def run(project, truth, arguments):
+    environment = {"HOME": str(project), "CLAUDE_PROJECT_DIR": str(project)}
+    server = StdioServerParameters(command=arguments.server, env=environment, cwd=project)
+    async with Client(stdio_client(server), read_timeout_seconds=3600) as client:
+        await teach(Session(client), project, truth, arguments)
+
+
+async def teach(server, project, truth, arguments):
+    async def step(tool, **call):
         started = time.monotonic()
-        result = server.tool(name, **call)
-        seconds.setdefault(name, []).append(time.monotonic() - started)
+        result = await server.tool(tool, **call)
+        seconds.setdefault(tool, []).append(time.monotonic() - started)
         if arguments.show:
-            print(name, json.dumps(call)[:300], "->", json.dumps(result)[:1500], "\n")
+            print(tool, json.dumps(call)[:300], "->", json.dumps(result)[:1500], "\n")
         return result
 
     def answers(result):
@@ -136,15 +125,15 @@ def run(server, project, truth, arguments):
         return {str(row["row"]): truth[row["row"] - 1][1] for row in asked}
 
     seconds, name, started = {}, f"kinds-{arguments.seed}", time.monotonic()
-    result = step("local_model_teach", name=name, path="texts.csv", meanings=MEANINGS)
+    result = await step("local_model_teach", name=name, path="texts.csv", meanings=MEANINGS)
     first = seconds["local_model_teach"][0]
     while result.get("label_next") and "labels moved nothing" not in result["next"]:
-        result = step("local_model_teach", name=name, labels=answers(result))
+        result = await step("local_model_teach", name=name, labels=answers(result))
     labels = sum(result["examples"].values())
-    audit = step("local_model_audit", name=name, max_wrong=arguments.max_wrong)
+    audit = await step("local_model_audit", name=name, max_wrong=arguments.max_wrong)
     while "left" in audit:
-        audit = step("local_model_audit", name=name, max_wrong=arguments.max_wrong, labels=answers(audit))
-    summary = step("local_model_predict_file", path="texts.csv", model=name)
+        audit = await step("local_model_audit", name=name, max_wrong=arguments.max_wrong, labels=answers(audit))
+    summary = await step("local_model_predict_file", path="texts.csv", model=name)
     total = time.monotonic() - started
 
     with open(project / "texts.predicted.csv", newline="") as file:
@@ -156,12 +145,12 @@ def run(server, project, truth, arguments):
     print(f"rows                 {len(truth)}")
     print(f"labels               {labels} taught, {result['audit_rows']} audited")
     print(f"learned              {result['learned']}")
-    print(f"calls                {server.calls - 1}")
+    print(f"calls                {server.calls}")
     print(f"tokens               {server.received} in answers, {server.sent} in arguments")
     print(f"seconds              {total:.1f} in all; {first:.1f} to the first rows")
     print(f"longest round        {max(seconds['local_model_teach'][1:]):.2f} s of {len(seconds['local_model_teach']) - 1}")
     print(f"file                 {seconds['local_model_predict_file'][0]:.1f} s, {summary['rows_per_second']} rows/s")
-    print(f"peak memory          {server.peak_mb:.0f} MB")
+    print(f"peak memory          {peak_mb():.0f} MB")
     print(f"progress             {server.progress} notifications")
     for key in ("agreement", "promise", "conditions"):
         print(f"{key:<20} {audit[key]}")

@@ -131,7 +131,7 @@ impl Transport<RoleServer> for StdioTransport {
         &mut self,
         mut message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        // The bytes that the message repeats or contains, at least; `None` if nobody waits for it.
+        // The bytes that the message repeats or contains, at least; `None` if no call waits for it.
         let bytes = match &mut message {
             JsonRpcMessage::Response(response) => {
                 self.requests.answer(&mut response.id).map(|asked| asked.max(text_bytes(&response.result)))

@@ -32,5 +32,5 @@ test("all that the assistant reads fits the budget", (t) => {
   assert.deepEqual(always.map((tool) => tool.name), ["local_model_predict", "local_model_predict_file"]);
   const loaded = count(always.flatMap(read));
   assert.ok(loaded <= ALWAYS_LOADED, `${loaded} tokens are always loaded, ${ALWAYS_LOADED} are allowed`);
-  t.diagnostic(`${tokens} tokens, of which ${loaded} are always loaded`);
+  t.diagnostic(`${tokens} tokens; ${loaded} are always loaded`);
 });

@@ -1,6 +1,6 @@
 //! A random key for digests of texts, made once for each cache directory.
 //!
-//! A plain SHA-256 of a short text can be found by trying texts. Whoever obtains digests without
+//! A plain SHA-256 of a short text can be found by trying texts. A reader who has digests without
 //! this key, from a log or from a copy of some files, cannot try any.
 
 use std::fmt;

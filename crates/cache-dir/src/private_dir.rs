@@ -1,6 +1,6 @@
 //! Directories that only this user can change.
 //!
-//! As in sshd's `StrictModes`, the directory alone is not enough: whoever can write to one of its
+//! As in sshd's `StrictModes`, the directory alone is not enough: a user who can write to one of its
 //! parents can put another directory in its place. Root counts as this user, since it can change
 //! everything anyway.
 
@@ -108,7 +108,7 @@ mod unix {
         owner == user() || owner == 0
     }
 
-    /// Returns whether nobody but this user and root can replace the entries of a directory that
+    /// Returns whether only this user and root can replace the entries of a directory that
     /// belong to this user or root.
     pub(super) fn keeps_entries(owner: u32, group: u32, mode: u32) -> bool {
         let others_write = mode & OTHERS_WRITE != 0 || mode & GROUP_WRITES != 0 && !is_own_group(group);
@@ -180,12 +180,12 @@ mod tests {
     #[test]
     fn owner_group_and_mode_decide_who_can_replace_entries() {
         let user = rustix::process::geteuid().as_raw();
-        let (somebody, their_group) = (user + 4321, user + 4321);
+        let (another, their_group) = (user + 4321, user + 4321);
         for (owner, group, mode, expected) in [
             (user, their_group, 0o755, true),
             (0, their_group, 0o755, true),
-            (somebody, their_group, 0o755, false),
-            (somebody, their_group, 0o1755, false),
+            (another, their_group, 0o755, false),
+            (another, their_group, 0o1755, false),
             (user, their_group, 0o775, false),
             (user, their_group, 0o1775, true),
             (0, 0, 0o775, true),

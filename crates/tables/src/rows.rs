@@ -14,7 +14,7 @@ pub type Cell = Result<String, Error>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnRef {
     pub column: String,
-    /// Its position among the columns of the file, several of which may have the same name. Unused
+    /// Its position among the columns of the file, which may have the same names. Unused
     /// in JSON lines.
     pub position: usize,
     pub kind: CellKind,

@@ -1,4 +1,4 @@
-//! Corrections of one output from several servers at once, some of which are ended in between.
+//! Corrections of one output from several servers at once, while some of them are ended.
 //!
 //! Every correction that was answered must be in the output, whatever happens next to it or after
 //! it.

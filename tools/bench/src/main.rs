@@ -71,7 +71,7 @@ enum Command {
         #[arg(long)]
         files: bool,
     },
-    /// Corrections of one output from several servers, some of which are killed: none may be lost
+    /// Corrections of one output from several servers, while some of them are killed: none may be lost
     Corrections(corrections::CorrectionArgs),
     /// Many file jobs with progress: no message about a call may follow its answer
     FileJobs(file_jobs::FileJobArgs),

@@ -31,7 +31,7 @@ fn sessions_that_teach_one_name_at_once_lose_no_label() {
     });
     let round = project.teach(&labels_of(&[])).unwrap();
     assert_eq!(round.labels.iter().map(|label| label.examples).sum::<usize>(), 20);
-    // The head is that of all labels, whoever came last.
+    // The head is that of all labels, in whatever order they came.
     let alone = Project::new(600);
     alone.start();
     let all: Vec<(u64, &str)> = rows.iter().map(|row| (*row, right_label(*row))).collect();
