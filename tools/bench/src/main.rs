@@ -22,6 +22,7 @@ mod speed;
 #[cfg(target_os = "linux")]
 mod swaps;
 mod system;
+mod teach;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -92,6 +93,8 @@ enum Command {
     },
     /// Parts of a call in this process: the model's run and a cache hit
     Pieces,
+    /// Teaches tasks from few labels: accuracy by number of labels, and audits
+    Teach(teach::TeachArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -138,10 +141,15 @@ fn main() -> anyhow::Result<()> {
             let report = pieces::run(&target, &library_cache)?;
             print(&report, &pieces::table(&report), target.json)
         }
+        Command::Teach(arguments) => {
+            let options = baseline::options(&target, &library_cache);
+            let report = teach::run(&arguments, &options.library(), options.engine().workers)?;
+            print(&report, &teach::table(&report), target.json)
+        }
     }
 }
 
-fn print(report: &impl Serialize, table: &comfy_table::Table, as_json: bool) -> anyhow::Result<()> {
+fn print(report: &impl Serialize, table: &impl ToString, as_json: bool) -> anyhow::Result<()> {
     let text = if as_json { serde_json::to_string(report)? } else { table.to_string() };
     writeln!(std::io::stdout().lock(), "{text}").context("cannot write to stdout")
 }
