@@ -25,6 +25,7 @@ pub(crate) struct Plan {
 }
 
 /// The scores of one division's held-out examples.
+#[derive(Clone)]
 pub(crate) struct HeldOut {
     pub(crate) examples: Vec<usize>,
     /// `[examples, labels]`.
@@ -40,9 +41,9 @@ impl Plan {
         Self { divisions, folds: fits.clamp(2, FOLDS) }
     }
 
-    /// Returns a plan that leaves out each example once.
-    pub(crate) fn complete(&self) -> Self {
-        Self { divisions: self.divisions.clone(), folds: FOLDS }
+    /// Returns a plan that leaves out every example, or `None` if this one does.
+    pub(crate) fn completed(&self) -> Option<Self> {
+        (self.folds < FOLDS).then(|| Self { divisions: self.divisions.clone(), folds: FOLDS })
     }
 
     /// Returns the held-out scores of each candidate, given as features and strength. `targets` has

@@ -1,10 +1,10 @@
 //! Learning from labelled rows: tries the candidates by cross-validation and fits the best ones.
 
-use crate::choice::{Candidate, choose};
+use crate::choice::{Candidate, Share, choose};
 use crate::cross_validation::{HeldOut, Plan};
 use crate::error::Error;
 use crate::head::{Head, Term};
-use crate::matrix::{Matrix, largest, softmax};
+use crate::matrix::{Matrix, add_scaled, largest, softmax};
 use crate::parallel::parallel;
 use crate::pool::Pool;
 use crate::span::Span;
@@ -73,21 +73,24 @@ pub fn fit(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Re
     let plan = Plan::new(&examples.gold, examples.labels.len(), teaching.seed);
     let all: Vec<_> = (0..tried.len()).map(prepared).collect();
     let held_out = plan.run(&all, &examples.targets, threads, cancelled)?;
-    let right: Vec<Vec<f64>> = held_out.iter().map(|held_out| share_right(held_out, &examples.gold)).collect();
-    let chosen = choose(&right);
+    let accuracies: Vec<f64> = held_out.iter().map(|held_out| accuracy(held_out, &examples.gold)).collect();
+    let chosen = choose(&accuracies);
 
-    let best: Vec<_> = chosen.iter().map(|&index| prepared(index)).collect();
-    let held_out = average(&plan.complete().run(&best, &examples.targets, threads, cancelled)?, count);
+    let best: Vec<_> = chosen.iter().map(|&(index, _)| prepared(index)).collect();
+    let held_out: Vec<Vec<HeldOut>> = match plan.completed() {
+        None => chosen.iter().map(|&(index, _)| held_out[index].clone()).collect(),
+        Some(plan) => plan.run(&best, &examples.targets, threads, cancelled)?,
+    };
+    let held_out = average(&held_out, &chosen, count);
     let temperature = temperature::fit(&held_out, &examples.gold);
-    let terms = parallel(chosen.len(), threads, |index| {
-        let (features, c) = best[index];
+    let terms = parallel(chosen.len(), threads, |number| {
+        let ((index, share), (features, c)) = (chosen[number], best[number]);
         let mut weights = logistic::fit(features, &examples.targets, c, TOLERANCE, cancelled)?;
-        weights.values.iter_mut().for_each(|weight| *weight /= chosen.len() as f64 * temperature);
-        let span = &spans[chosen[index]];
+        weights.values.iter_mut().for_each(|weight| *weight *= share / temperature);
         Ok(Term {
-            mix: tried[chosen[index]].mix,
-            examples: span.pivots.clone(),
-            contributions: span.contributions(&weights),
+            mix: tried[index].mix,
+            examples: spans[index].pivots.clone(),
+            contributions: spans[index].contributions(&weights),
             bias: weights.row(weights.rows() - 1).to_vec(),
         })
     })?;
@@ -98,39 +101,38 @@ pub fn fit(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Re
         examples.labels.iter().zip(known).for_each(|(&label, &probability)| all[label] = probability as f32);
         all
     };
-    let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
     Ok(Fitted {
         head: Head::new(kind, (&pool, &examples.parts), &terms, examples.centroids(teaching)),
-        candidates: (tried.iter().zip(&right))
-            .map(|(candidate, right)| CandidateScore { name: candidate.name(), accuracy: mean(right) })
+        candidates: (tried.iter().zip(accuracies))
+            .map(|(candidate, accuracy)| CandidateScore { name: candidate.name(), accuracy })
             .collect(),
-        chosen,
+        chosen: chosen.into_iter().map(|(index, _)| index).collect(),
         out_of_fold: held_out.iter().map(spread).collect(),
         suspicious: suspicious(teaching, &examples, &held_out),
         temperature: temperature as f32,
     })
 }
 
-/// Returns how often each example got its label; NaN for one that was never left out.
-fn share_right(held_out: &[HeldOut], gold: &[usize]) -> Vec<f64> {
-    let mut counts = vec![(0.0, 0.0); gold.len()];
-    for held_out in held_out {
-        for (row, &example) in held_out.examples.iter().enumerate() {
-            counts[example].0 += f64::from(u8::from(largest(held_out.scores.row(row)) == gold[example]));
-            counts[example].1 += 1.0;
-        }
-    }
-    counts.into_iter().filter(|&(_, tries)| tries > 0.0).map(|(right, tries)| right / tries).collect()
+/// Returns the share of held-out examples that got their label.
+fn accuracy(held_out: &[HeldOut], gold: &[usize]) -> f64 {
+    let is_right = |(row, &example): (usize, &usize), scores: &Matrix| largest(scores.row(row)) == gold[example];
+    let right = |held_out: &HeldOut| {
+        held_out.examples.iter().enumerate().filter(|&place| is_right(place, &held_out.scores)).count()
+    };
+    let tries: usize = held_out.iter().map(|held_out| held_out.examples.len()).sum();
+    held_out.iter().map(right).sum::<usize>() as f64 / tries as f64
 }
 
-/// Returns the mean scores of each example over divisions and candidates.
-fn average(held_out: &[Vec<HeldOut>], count: usize) -> Matrix {
+/// Returns the scores of each example by the chosen candidates' shares, the mean over divisions.
+fn average(held_out: &[Vec<HeldOut>], chosen: &[Share], count: usize) -> Matrix {
     let columns = held_out[0][0].scores.columns;
     let (mut sums, mut tries) = (Matrix::zeros(count, columns), vec![0.0; count]);
-    for held_out in held_out.iter().flatten() {
-        for (row, &example) in held_out.examples.iter().enumerate() {
-            crate::matrix::add_scaled(sums.row_mut(example), 1.0, held_out.scores.row(row));
-            tries[example] += 1.0;
+    for (held_out, &(_, share)) in held_out.iter().zip(chosen) {
+        for held_out in held_out {
+            for (row, &example) in held_out.examples.iter().enumerate() {
+                add_scaled(sums.row_mut(example), share, held_out.scores.row(row));
+                tries[example] += share;
+            }
         }
     }
     for (row, tries) in tries.into_iter().enumerate() {

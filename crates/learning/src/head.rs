@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::matrix::{Matrix, add_scaled, dot_f32, softmax};
 use crate::mix::Mix;
-use crate::pool::{Parts, Pool};
+use crate::pool::{Center, Parts, Pool};
 use crate::row::Row;
 
 /// A linear classifier of [`Row`]s with calibrated probabilities. Small enough to be kept as JSON.
@@ -119,25 +119,20 @@ impl Head {
     ) -> Self {
         let mut bias = vec![0.0; labels.len()];
         let (mut sentence, mut state) = (Vec::new(), Vec::new());
-        let uses = |weight: fn(&Mix) -> f64| terms.iter().any(|term| weight(&term.mix) > 0.0);
+        let total = |weight: fn(&Mix) -> f64| total(terms, weight, parts.len(), labels.len());
+        let (of_sentence, of_words, of_state) = (total(|_| 1.0), total(|mix| mix.words), total(|mix| mix.state));
         for (label, bias) in bias.iter_mut().enumerate() {
             *bias = terms.iter().map(|term| term.bias[label]).sum();
-            if uses(|mix| mix.sentence + mix.shared) {
-                let own = sum(terms, label, |mix| mix.sentence, |example| &parts[example].sentence);
-                let shared = sum(terms, label, |mix| mix.shared, |example| &parts[example].shared);
-                let total: Vec<f64> = own.iter().zip(&shared).map(|(own, shared)| own + shared).collect();
-                let (weights, shift) = pool.sentence.undo(&total);
-                sentence.push(weights);
+            let mut used = |total: &Matrix, center: &Center, vector: fn(&Parts) -> &Vec<f64>| {
+                let (weights, shift) = center.undo(&sum(total, label, parts, vector));
                 *bias += shift;
-            }
-            if let (true, Some(center)) = (uses(|mix| mix.state), &pool.state) {
-                let total = sum(terms, label, |mix| mix.state, |example| &parts[example].state);
-                let (weights, shift) = center.undo(&total);
-                state.push(weights);
-                *bias += shift;
-            }
+                weights
+            };
+            sentence.extend(of_sentence.iter().map(|total| used(total, &pool.sentence, |parts| &parts.seen)));
+            let of_state = of_state.iter().zip(&pool.state);
+            state.extend(of_state.map(|(total, center)| used(total, center, |parts| &parts.state)));
         }
-        let (words, word_contributions) = words(terms, pool, parts);
+        let (words, word_contributions) = of_words.map(|total| words(&total, pool, parts)).unwrap_or_default();
         Self {
             label_count,
             labels: labels.to_vec(),
@@ -164,21 +159,32 @@ pub(crate) struct Term {
 /// Hashed column to the examples that have it, each with its value.
 type Columns = BTreeMap<u16, Vec<(u16, f32)>>;
 
-/// Returns the examples of each column, and what they contribute to the labels. For many labels,
-/// this takes a fraction of the space of weights for each column and label.
-fn words(terms: &[Term], pool: &Pool, parts: &[Parts]) -> (Columns, Vec<Vec<f32>>) {
-    let (mut columns, mut contributions) = (Columns::new(), Vec::new());
-    for term in terms.iter().filter(|term| term.mix.words > 0.0) {
+/// Returns what each example contributes to the labels through one kind of vector,
+/// `[examples, labels]`, or `None` if no term uses it.
+fn total(terms: &[Term], weight: fn(&Mix) -> f64, examples: usize, labels: usize) -> Option<Matrix> {
+    let mut terms = terms.iter().filter(|term| weight(&term.mix) > 0.0).peekable();
+    terms.peek()?;
+    let mut total = Matrix::zeros(examples, labels);
+    for term in terms {
         for (index, &example) in term.examples.iter().enumerate() {
-            for (column, value) in parts[example].words.iter() {
-                let own = f64::from(value) * pool.idf[column];
-                columns.entry(column as u16).or_default().push((contributions.len() as u16, rounded(own)));
-            }
-            let share = term.contributions.row(index).iter().map(|&share| rounded(share * term.mix.words));
-            contributions.push(share.collect());
+            add_scaled(total.row_mut(example), weight(&term.mix), term.contributions.row(index));
         }
     }
-    (columns, contributions)
+    Some(total)
+}
+
+/// Returns the examples of each column, and what they contribute to the labels. For many labels,
+/// this takes a fraction of the space of weights for each column and label.
+fn words(total: &Matrix, pool: &Pool, parts: &[Parts]) -> (Columns, Vec<Vec<f32>>) {
+    let mut columns = Columns::new();
+    for (example, parts) in parts.iter().enumerate() {
+        for (column, value) in parts.words.iter() {
+            let own = f64::from(value) * pool.idf[column];
+            columns.entry(column as u16).or_default().push((example as u16, rounded(own)));
+        }
+    }
+    let rows = (0..total.rows()).map(|example| total.row(example).iter().map(|&share| rounded(share)).collect());
+    (columns, rows.collect())
 }
 
 /// Rounds to three digits, which halves the size of the file and changes no score visibly.
@@ -186,17 +192,11 @@ fn rounded(value: f64) -> f32 {
     format!("{value:.2e}").parse().unwrap_or_default()
 }
 
-fn sum<'a>(
-    terms: &[Term],
-    label: usize,
-    weight: impl Fn(&Mix) -> f64,
-    vector: impl Fn(usize) -> &'a [f64],
-) -> Vec<f64> {
-    let mut sum = vec![0.0; vector(0).len()];
-    for term in terms {
-        for (index, &example) in term.examples.iter().enumerate() {
-            add_scaled(&mut sum, weight(&term.mix) * term.contributions.row(index)[label], vector(example));
-        }
+/// Returns the sum of the examples' vectors, each times what it contributes to `label`.
+fn sum(total: &Matrix, label: usize, parts: &[Parts], vector: fn(&Parts) -> &Vec<f64>) -> Vec<f64> {
+    let mut sum = vec![0.0; vector(&parts[0]).len()];
+    for (example, parts) in parts.iter().enumerate() {
+        add_scaled(&mut sum, total.row(example)[label], vector(parts));
     }
     sum
 }

@@ -1,4 +1,4 @@
-//! What the pool says about its own vectors, labelled or not: centres, scales and directions.
+//! What the pool says about its own vectors, labelled or not: centres, scales and a view.
 //!
 //! Every part of a row is centred and scaled so that its mean squared length over the pool is 1.
 //! Parts then weigh the same in every file, and one strength of the fit suits all.
@@ -7,15 +7,17 @@ use crate::matrix::{Matrix, add_scaled, dot};
 use crate::row::{Row, SparseVector};
 use crate::words::idf;
 
-/// Rows from which the directions are learned, spread evenly over the pool. More cost time only.
-const DIRECTION_ROWS: usize = 2_000;
+/// Rows from which the view is learned, spread evenly over the pool. More cost time only.
+const VIEW_ROWS: usize = 2_000;
 
-/// Centres, scales and directions of a pool.
+/// Centres, scales and the view of a pool.
 pub(crate) struct Pool {
     pub(crate) sentence: Center,
     pub(crate) state: Option<Center>,
-    /// Covariance of the sentence vectors, scaled so that `x · directions · x` is 1 on average.
-    pub(crate) directions: Matrix,
+    /// The mean of the unit matrix and the covariance of the sentence vectors, which is scaled so
+    /// that `x · view · x` is 1 on average. Two rows are alike if their vectors are, and also if the
+    /// same rows of the pool resemble them: label propagation by one step that stays linear.
+    view: Matrix,
     /// Weights of the columns of words.
     pub(crate) idf: Vec<f64>,
 }
@@ -29,8 +31,8 @@ pub(crate) struct Center {
 /// The parts of a row on the pool's scales.
 pub(crate) struct Parts {
     pub(crate) sentence: Vec<f64>,
-    /// The sentence vector times the pool's directions.
-    pub(crate) shared: Vec<f64>,
+    /// The sentence vector times the pool's view.
+    pub(crate) seen: Vec<f64>,
     pub(crate) state: Vec<f64>,
     pub(crate) words: SparseVector,
 }
@@ -40,14 +42,14 @@ impl Pool {
     pub(crate) fn learn(rows: &[Row]) -> Self {
         let sentence = Center::learn(rows.iter().map(|row| row.sentence.as_slice()));
         let state = rows[0].state.is_some().then(|| Center::learn(rows.iter().filter_map(|row| row.state.as_deref())));
-        let step = rows.len().div_ceil(DIRECTION_ROWS);
+        let step = rows.len().div_ceil(VIEW_ROWS);
         let sample: Vec<Vec<f64>> = rows.iter().step_by(step).map(|row| sentence.apply(&row.sentence)).collect();
         let centered = Matrix { columns: sentence.mean.len(), values: sample.concat() };
-        let mut directions = centered.transposed_times(&centered);
-        let images = centered.times(&directions);
-        let mean = dot(&centered.values, &images.values) / sample.len() as f64;
-        directions.values.iter_mut().for_each(|entry| *entry /= mean.max(f64::MIN_POSITIVE));
-        Self { sentence, state, directions, idf: idf(rows) }
+        let mut view = centered.transposed_times(&centered);
+        let mean = dot(&centered.values, &centered.times(&view).values) / sample.len() as f64;
+        view.values.iter_mut().for_each(|entry| *entry /= 2.0 * mean.max(f64::MIN_POSITIVE));
+        (0..view.columns).for_each(|index| view.row_mut(index)[index] += 0.5);
+        Self { sentence, state, view, idf: idf(rows) }
     }
 
     /// Returns the parts of `row`.
@@ -59,16 +61,15 @@ impl Pool {
         };
         let weigh = |(column, value): (usize, f32)| (f64::from(value) * self.idf[column]) as f32;
         let words = SparseVector { indices: row.words.indices.clone(), values: row.words.iter().map(weigh).collect() };
-        Parts { shared: self.directed(&sentence), sentence, state, words }
+        Parts { seen: self.seen(&sentence), sentence, state, words }
     }
 
-    /// Returns `vector` times the directions.
-    pub(crate) fn directed(&self, vector: &[f64]) -> Vec<f64> {
-        let mut directed = vec![0.0; vector.len()];
-        for (index, &factor) in vector.iter().enumerate() {
-            add_scaled(&mut directed, factor, self.directions.row(index));
+    fn seen(&self, sentence: &[f64]) -> Vec<f64> {
+        let mut seen = vec![0.0; sentence.len()];
+        for (index, &factor) in sentence.iter().enumerate() {
+            add_scaled(&mut seen, factor, self.view.row(index));
         }
-        directed
+        seen
     }
 }
 
