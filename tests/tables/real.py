@@ -35,11 +35,14 @@ def dialect_of(path):
 
 
 def options_of(path, model):
-    """Returns options with the first column that holds text. Which one it is does not matter here."""
+    """Returns options with the first column that holds text, or nothing if none does. Which one it is does not matter here."""
     number = 1
     if ".parquet" in path.name:
         kinds = check.pq.ParquetFile(path).schema_arrow.types
-        number = next((number for number, kind in enumerate(kinds, 1) if check.pa.types.is_string(kind) or check.pa.types.is_large_string(kind)), 1)
+        texts = [number for number, kind in enumerate(kinds, 1) if check.pa.types.is_string(kind) or check.pa.types.is_large_string(kind)]
+        if not texts:
+            return None
+        number = texts[0]
     return ["--text-column", str(number), "--model", model]
 
 
@@ -66,16 +69,15 @@ def main():
     executable, model, folders = sys.argv[1], sys.argv[2], sys.argv[3:]
     found = [path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.name.endswith(ENDINGS)]
     paths = [path for path in found if 0 < path.stat().st_size <= MAX_BYTES]
-    counts, comparisons, problems = {}, 0, []
+    counts, comparisons, problems = {}, 0, 0
 
-    def run(path, source):
-        nonlocal comparisons
-        problem = check.classify(executable, path, *options_of(path, model))
-        if problem:
-            return problems.append(f"{source}: {problem}")
-        count, differences = check.compare(path, dialect_of(path))
-        comparisons += count
-        problems.extend(f"{source}: {difference}" for difference in differences)
+    def run(path, options, source):
+        nonlocal comparisons, problems
+        problem = check.classify(executable, path, *options)
+        count, differences = (0, [problem]) if problem else check.compare(path, dialect_of(path))
+        comparisons, problems = comparisons + count, problems + len(differences)
+        for difference in differences:
+            print(f"{source}: {difference}", flush=True)
 
     for number, source in enumerate(paths):
         with tempfile.TemporaryDirectory() as folder:
@@ -85,14 +87,16 @@ def main():
             if copy.suffix in (".csv", ".tsv"):
                 todo += [("made", path) for path in converted(copy, number, Path(folder))]
             for kind, path in todo:
+                options = options_of(path, model)
+                if options is None:
+                    continue
                 key = (kind, path.suffixes[0])
                 counts[key] = counts.get(key, 0) + 1
-                run(path, f"{source.parent.name}/{source.name}")
-        if number % 50 == 0:
+                run(path, options, f"{source.parent.name}/{source.name}")
+        if number % 20 == 0:
             print(f"{number} of {len(paths)}", flush=True)
-    print(*problems, sep="\n")
     print(*(f"{kind} {ending}: {count} files" for (kind, ending), count in sorted(counts.items())), sep="\n")
-    print(f"{comparisons} comparisons, {len(problems)} problems")
+    print(f"{comparisons} comparisons, {problems} problems")
 
 
 if __name__ == "__main__":
