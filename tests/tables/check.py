@@ -58,7 +58,7 @@ def by_pandas(path, dialect):
     if ".parquet" in path.name:
         return pd.read_parquet(path)
     if ".jsonl" in path.name:
-        return pd.read_json(path, lines=True)
+        return pd.read_json(path, lines=True, convert_axes=False)  # Names may be numbers.
     # Without the last argument, pandas takes a carriage return in a text for the end of a row.
     options = {"lineterminator": "\n"} if dialect.line_end == "\n" else {}
     return pd.read_csv(path, sep=dialect.separator, skiprows=dialect.skipped, encoding=dialect.encoding, low_memory=False, **options)
