@@ -1,4 +1,4 @@
-// Runs Claude Code's own health check in an empty home. A turn with the model needs a login, so there is none here.
+// Runs Claude Code's own health check in an empty home. Whole turns are in claude_turn.test.mjs.
 
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, realpathSync, symlinkSync } from "node:fs";
