@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
 use crate::support::client::{EXECUTABLE, command, run, shared_cache, text};
 use crate::support::project::Project;
 
@@ -26,10 +24,11 @@ fn register_prints_the_command_with_the_flags_of_the_call() {
     let mut register = command(&["register", "--scope", "user", "--model", "tone=my model"]);
     let output = register.args(["--log-inputs"]).current_dir(place.root()).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
-    let model = format!("tone={}", place.path("my model").display());
-    let entry = json!({ "type": "stdio", "command": EXECUTABLE,
-        "args": ["--model", model, "--cache-dir", shared_cache(), "--log-inputs"], "alwaysLoad": true });
-    let expected = format!("claude mcp add-json --scope user local-model '{entry}'");
+    let (model, cache) = (place.path("my model"), shared_cache().display());
+    let expected = format!(
+        "claude mcp add --scope user local-model -- {EXECUTABLE} --model 'tone={}' --cache-dir {cache} --log-inputs",
+        model.display()
+    );
     assert_eq!(text(&output.stdout).lines().next(), Some(expected.as_str()));
 }
 
@@ -43,7 +42,7 @@ fn applying_runs_the_clients_command_and_reports_its_failure() {
     let script = "#!/bin/sh\nprintf '%s\\n' \"$@\" >> called\n\
         case $2 in\n\
         remove) rm taken 2> /dev/null ;;\n\
-        add-json) [ ! -e taken ] || { echo \"MCP server $5 already exists\" >&2; exit 1; } ;;\n\
+        add) [ ! -e taken ] || { echo \"MCP server $5 already exists\" >&2; exit 1; } ;;\n\
         esac\n";
     let claude = place.write("claude", script);
     fs::set_permissions(&claude, fs::Permissions::from_mode(0o755)).unwrap();
@@ -61,8 +60,8 @@ fn applying_runs_the_clients_command_and_reports_its_failure() {
     let model = format!("a={}", model_in(&place).display());
     assert_eq!(register(&["--model", &model]).status.code(), Some(0));
     let called = place.read("called");
-    assert!(called.starts_with("mcp\nadd-json\n--scope\nlocal\nlocal-model\n{\"type\":\"stdio\""), "{called}");
-    assert!(called.contains(&format!("\"--model\",\"{model}\"")), "{called}");
+    assert!(called.starts_with("mcp\nadd\n--scope\nlocal\nlocal-model\n--\n"), "{called}");
+    assert!(called.contains(&format!("--model\n{model}\n")), "{called}");
 
     place.write("taken", "");
     let taken = register(&[]);

@@ -12,14 +12,6 @@ pub(super) struct Server {
     pub(super) arguments: Vec<String>,
 }
 
-impl Server {
-    /// The entry for Claude Code. `alwaysLoad` puts the tools into the first prompt, except those
-    /// that opt out: with tools that have to be searched for first, Claude often answers itself.
-    fn claude_code_entry(&self) -> Value {
-        json!({ "type": "stdio", "command": self.command, "args": self.arguments, "alwaysLoad": true })
-    }
-}
-
 /// Returns the client's command, if it has one, and the configuration to paste.
 pub(super) fn instructions(server: &Server, arguments: &RegisterArgs) -> String {
     let command = client_command(server, arguments).map(|words| quoted(&words));
@@ -43,8 +35,10 @@ pub(super) fn client_command(server: &Server, arguments: &RegisterArgs) -> Optio
     }
     match arguments.client {
         Client::ClaudeCode => {
-            let entry = server.claude_code_entry().to_string();
-            Some(words(&["claude", "mcp", "add-json", "--scope", &scope(arguments), &server.name, &entry]))
+            let mut all =
+                words(&["claude", "mcp", "add", "--scope", &scope(arguments), &server.name, "--", &server.command]);
+            all.extend(server.arguments.iter().cloned());
+            Some(all)
         }
         Client::Codex => {
             let mut all = words(&["codex", "mcp", "add", &server.name, "--", &server.command]);
@@ -85,12 +79,11 @@ pub(super) fn quoted(words: &[String]) -> String {
 /// Returns where a client keeps its servers, and the entry to add there.
 fn configuration(server: &Server, arguments: &RegisterArgs) -> (&'static str, String) {
     let entry = json!({ "command": server.command, "args": server.arguments });
-    let file = |key: &str, entry: Value| {
-        let servers = Value::Object(Map::from_iter([(server.name.clone(), entry)]));
+    let under = |key: &str| {
+        let servers = Value::Object(Map::from_iter([(server.name.clone(), entry.clone())]));
         let file = Value::Object(Map::from_iter([(key.to_owned(), servers)]));
         serde_json::to_string_pretty(&file).unwrap_or_default()
     };
-    let under = |key: &str| file(key, entry.clone());
     let project = arguments.scope == Scope::Project;
     match arguments.client {
         Client::ClaudeCode => {
@@ -98,7 +91,7 @@ fn configuration(server: &Server, arguments: &RegisterArgs) -> (&'static str, St
                 true => ".mcp.json, at the root of the project",
                 false => ".mcp.json, at the root of a project",
             };
-            (place, file("mcpServers", server.claude_code_entry()))
+            (place, under("mcpServers"))
         }
         Client::ClaudeDesktop => ("claude_desktop_config.json (Settings, Developer, Edit Config)", under("mcpServers")),
         Client::Cursor if project => (".cursor/mcp.json, at the root of the project", under("mcpServers")),
@@ -160,8 +153,6 @@ pub(super) mod tests {
             let configuration = printed.split_once(":\n\n").unwrap().1;
             let entry = &entry(configuration)[key]["mine"];
             assert_eq!(entry["command"], executable.to_str().unwrap(), "{client}");
-            let expected = if client == "claude-code" { json!(true) } else { Value::Null };
-            assert_eq!(entry["alwaysLoad"], expected, "{client}");
         }
         let code = printed(&["--client", "vscode"]);
         assert!(
@@ -177,8 +168,7 @@ pub(super) mod tests {
     #[test]
     fn a_project_names_the_program_without_a_path() {
         let project = printed(&["--scope", "project", "--workers", "2"]);
-        let command = "claude mcp add-json --scope project local-model \
-            '{\"type\":\"stdio\",\"command\":\"local-model-mcp\",\"args\":[\"--workers\",\"2\"],\"alwaysLoad\":true}'\n";
+        let command = "claude mcp add --scope project local-model -- local-model-mcp --workers 2\n";
         assert!(project.starts_with(command), "{project}");
     }
 
@@ -188,6 +178,6 @@ pub(super) mod tests {
         let cursor = printed(&["--remove", "--client", "cursor"]);
         assert_eq!(cursor, "remove the entry `local-model` from ~/.cursor/mcp.json\n");
         let replaced = printed(&["--replace", "--scope", "user"]);
-        assert!(replaced.starts_with("claude mcp remove --scope user local-model\nclaude mcp add-json "), "{replaced}");
+        assert!(replaced.starts_with("claude mcp remove --scope user local-model\nclaude mcp add "), "{replaced}");
     }
 }
