@@ -115,6 +115,7 @@ async def teach(server, project, truth, arguments):
     async def step(tool, **call):
         started = time.monotonic()
         result = await server.tool(tool, **call)
+        peaks[tool] = peak_mb()
         seconds.setdefault(tool, []).append(time.monotonic() - started)
         if arguments.show:
             print(tool, json.dumps(call)[:300], "->", json.dumps(result)[:1500], "\n")
@@ -124,10 +125,10 @@ async def teach(server, project, truth, arguments):
         asked = (result.get("label_next") or []) + (result.get("read_again") or [])
         return {str(row["row"]): truth[row["row"] - 1][1] for row in asked}
 
-    seconds, name, started = {}, f"kinds-{arguments.seed}", time.monotonic()
+    seconds, peaks, name, started = {}, {}, f"kinds-{arguments.seed}", time.monotonic()
     result = await step("local_model_teach", name=name, path="texts.csv", meanings=MEANINGS)
     first = seconds["local_model_teach"][0]
-    while result.get("label_next") and "labels moved nothing" not in result["next"]:
+    while result.get("label_next") and "stop here" not in result["next"]:
         result = await step("local_model_teach", name=name, labels=answers(result))
     labels = sum(result["examples"].values())
     audit = await step("local_model_audit", name=name, max_wrong=arguments.max_wrong)
@@ -150,7 +151,8 @@ async def teach(server, project, truth, arguments):
     print(f"seconds              {total:.1f} in all; {first:.1f} to the first rows")
     print(f"longest round        {max(seconds['local_model_teach'][1:]):.2f} s of {len(seconds['local_model_teach']) - 1}")
     print(f"file                 {seconds['local_model_predict_file'][0]:.1f} s, {summary['rows_per_second']} rows/s")
-    print(f"peak memory          {peak_mb():.0f} MB")
+    print(f"longest of 200       {max(seconds['local_model_teach'][1:13]):.2f} s")
+    print(f"peak memory          {', '.join(f'{peak:.0f} MB after {tool}' for tool, peak in peaks.items())}")
     print(f"progress             {server.progress} notifications")
     for key in ("agreement", "promise", "conditions"):
         print(f"{key:<20} {audit[key]}")

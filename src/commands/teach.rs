@@ -157,7 +157,7 @@ fn text_of(round: &Round) -> String {
         text += "the last audit no longer holds, because the model changed\n";
     }
     if round.settled {
-        text += "the last 30 labels moved nothing; stop here and audit the model\n";
+        text += "the last 30 labels changed less than 5 % of the predictions; stop here and audit the model\n";
     }
     for group in &round.groups {
         text += &format!("\n{} texts: {}\n", group.texts, group.words.join(", "));

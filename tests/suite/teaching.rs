@@ -63,7 +63,7 @@ fn labels(result: &Value) -> Value {
 async fn taught(session: &mut Session) -> Value {
     let mut round = ask(session, "local_model_teach", json!({ "name": "mine", "path": "tickets.csv" })).await;
     for _ in 0..20 {
-        if round["next"].as_str().unwrap().starts_with("the last 30 labels moved nothing") {
+        if round["next"].as_str().unwrap().starts_with("the last 30 labels changed less than 5 %") {
             return round;
         }
         let arguments = json!({ "name": "mine", "labels": labels(&round) });

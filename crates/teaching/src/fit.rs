@@ -13,10 +13,10 @@ use crate::watch::{Stage, Watch};
 /// A text whose familiarity is in this share of the least familiar ones of the file is marked
 /// uncertain.
 const UNFAMILIAR_SHARE: f64 = 0.01;
-/// Labels among which nothing moved before teaching may stop.
+/// Teaching may stop once this many labels have changed less than [`SETTLED_SHARE`].
 const SETTLED_LABELS: usize = 30;
-/// The share of the sample that may change while "nothing moves".
-const SETTLED_SHARE: f64 = 0.02;
+/// A share of the sample, summed over rounds. With 2 %, teaching six labels went on beyond 400 rows.
+const SETTLED_SHARE: f64 = 0.05;
 /// Rounds that are kept.
 const MAX_ROUNDS: usize = 100;
 
@@ -126,7 +126,7 @@ impl Fitting<'_> {
     }
 }
 
-/// Returns whether the last labels changed next to nothing.
+/// Returns whether the last labels changed little.
 pub(crate) fn is_settled(rounds: &[RoundFacts]) -> bool {
     let Some(last) = rounds.last() else { return false };
     let mut moved = 0.0;
@@ -157,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn teaching_has_settled_once_thirty_labels_moved_nothing() {
+    fn teaching_has_settled_once_thirty_labels_changed_little() {
         assert!(!is_settled(&rounds(&[])));
-        assert!(!is_settled(&rounds(&[(20, 1.0), (35, 0.01)])), "15 labels are not enough");
-        assert!(is_settled(&rounds(&[(20, 1.0), (35, 0.01), (50, 0.01)])));
-        assert!(!is_settled(&rounds(&[(20, 1.0), (35, 0.015), (50, 0.01)])));
-        assert!(is_settled(&rounds(&[(20, 1.0), (50, 0.02)])));
+        assert!(!is_settled(&rounds(&[(20, 1.0), (35, 0.02)])), "15 labels are not enough");
+        assert!(is_settled(&rounds(&[(20, 1.0), (35, 0.02), (50, 0.02)])));
+        assert!(!is_settled(&rounds(&[(20, 1.0), (35, 0.03), (50, 0.03)])));
+        assert!(is_settled(&rounds(&[(20, 1.0), (50, 0.05)])));
     }
 }

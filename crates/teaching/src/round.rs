@@ -95,7 +95,7 @@ pub struct Round {
     /// Rows to label next.
     pub ask: Vec<ShownRow>,
     pub groups: Vec<Group>,
-    /// Whether the last 30 labels moved nothing.
+    /// Whether the last 30 labels changed less than 5 % of the predictions.
     pub settled: bool,
     /// Labelled texts of the file left out, because rows with the text have different labels.
     pub left_out: u64,
