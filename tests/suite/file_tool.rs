@@ -264,7 +264,7 @@ async fn mistakes_get_errors_that_say_what_to_do() {
         ),
         (json!({ "path": "in.csv", "limit": 5 }), "`limit` needs `only`; expected `path`"),
         (json!({ "path": "in.csv", "only": "uncertain", "limit": 51 }), "`limit` is 51, expected 1 to 50"),
-        (json!({ "path": "in.csv", "only": "all" }), "unknown variant `all`, expected `uncertain`"),
+        (json!({ "path": "in.csv", "only": "all" }), "`only` is `all`; expected `uncertain`"),
         (json!({ "path": "in.csv", "overwrite": true, "resume": true }), "exclude each other"),
         (json!({ "path": "in.csv", "text_column": "body" }), "no column is called `body`; the file has `text`"),
         (json!({ "path": "in.csv", "model": "tone" }), "no model is called `tone`; known: `fake`"),
