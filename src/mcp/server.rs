@@ -82,7 +82,12 @@ impl ServerHandler for Server {
 
     async fn discover(&self, _: Context) -> Reply<DiscoverResult> {
         let versions = self.supported_protocol_versions().into_owned();
-        Ok(DiscoverResult::from_server_info(versions, self.get_info())
+        let mut info = self.get_info();
+        // In the revision that discovers, changes go to subscriptions, which this server does not have.
+        if let Some(tools) = &mut info.capabilities.tools {
+            tools.list_changed = None;
+        }
+        Ok(DiscoverResult::from_server_info(versions, info)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Public))
     }
@@ -159,7 +164,8 @@ impl Server {
         let Some(teacher) = &self.teacher else { return };
         let is_known = self.engine.state(name).is_some();
         self.engine.add_model(name.to_owned(), teacher.loader(name));
-        if !is_known {
+        let version = context.protocol_version();
+        if !is_known && version.is_none_or(|version| version < ProtocolVersion::V_2026_07_28) {
             // A client that cannot be told asks again, or learns the name from the call's result.
             let _ = Box::pin(context.peer.notify_tool_list_changed()).await;
         }
