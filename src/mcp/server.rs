@@ -26,7 +26,8 @@ pub(super) type Context = RequestContext<RoleServer>;
 type Page = Option<PaginatedRequestParams>;
 type Reply<T> = Result<T, ErrorData>;
 
-/// How long clients may cache lists. They are told if the list of tools changes.
+/// How long clients may cache lists. Clients of older revisions are told if the list of tools
+/// changes; others learn the name of a taught model from the result of the call.
 const LIST_TTL_MS: u64 = 3_600_000;
 
 /// Methods whose malformed parameters rmcp reports as an unknown method.

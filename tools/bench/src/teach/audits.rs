@@ -10,7 +10,7 @@ use super::task::Task;
 const LABELS: usize = 100;
 /// Rows of an audit.
 const ROWS: usize = 100;
-/// Models, each of which is audited as often as needed.
+/// Models. Each is audited as often as needed.
 const MODELS: usize = 20;
 /// Probability that an interval should cover the truth.
 const CONFIDENCE: f64 = 0.95;
