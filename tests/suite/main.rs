@@ -2,6 +2,7 @@
 //! code, and tests of a single crate are in that crate.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports, reason = "some tests are for Linux"))]
 
 /// Equipment of the tests.
 mod support;
