@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import release
@@ -150,20 +151,21 @@ def registry():
         time.sleep(0.1)
     else:
         raise TimeoutError("the registry did not start within five minutes")
-    files = [target.npm_file for target in release.TARGETS] + [release.NPM_FILE]
-    environment = os.environ | {"HOME": str(folder)}
-    for name in files:
-        publish = [
-            "npm",
-            "publish",
-            f"--registry=http://{address}",
-            f"--//{address}/:_authToken=none",
-            "--access=public",
-        ]
+
+    def publish(name):
+        options = [f"--registry=http://{address}", f"--//{address}/:_authToken=none"]
         done = subprocess.run(
-            [*publish, DIST / name], env=environment, capture_output=True, text=True, cwd=folder
+            ["npm", "publish", *options, "--access=public", DIST / name],
+            env=os.environ | {"HOME": str(folder)},
+            capture_output=True,
+            text=True,
+            cwd=folder,
         )
         assert done.returncode == 0, done.stderr
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(publish, [target.npm_file for target in release.TARGETS]))
+    publish(release.NPM_FILE)
     return f"http://{address}"
 
 
