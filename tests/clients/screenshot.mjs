@@ -29,7 +29,7 @@ try {
       if (url) found(url);
     });
   });
-  const page = await browser.newPage({ viewport: { width: 1280, height: 760 }, colorScheme: "light", deviceScaleFactor: 2 });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 880 }, colorScheme: "light", deviceScaleFactor: 2 });
   page.setDefaultTimeout(60_000);
   await page.goto(address);
   await page.getByRole("switch").first().click({ force: true });
@@ -41,7 +41,7 @@ try {
   await page.getByText("Structured Output").waitFor();
   await page.getByText(/0\.93/).first().waitFor();
   // Hides the message panel on the right, because its times depend on the machine.
-  const clip = { x: 0, y: 0, width: 854, height: 584 };
+  const clip = { x: 0, y: 0, width: 854, height: 740 };
   await page.screenshot({ path: join(repository, "docs/images/inspector.png"), clip });
 } finally {
   await browser.close();
