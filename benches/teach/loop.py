@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import tempfile
 import time
 
@@ -93,6 +94,8 @@ def main():
     parser.add_argument("--max-wrong", type=float, default=0.1)
     parser.add_argument("--show", action="store_true", help="print every exchange, shortened")
     arguments = parser.parse_args()
+    # The server runs in another directory.
+    arguments.server = os.path.abspath(shutil.which(arguments.server) or parser.error(f"no executable {arguments.server}"))
 
     truth = rows(arguments.data, arguments.rows, arguments.seed)
     with tempfile.TemporaryDirectory() as folder:

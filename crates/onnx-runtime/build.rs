@@ -165,8 +165,8 @@ fn fetch(wheel: &Wheel, out: &Path) -> Result<(), String> {
             Ok(output) if output.status.success() => return Ok(()),
             Ok(output) => {
                 let stderr = String::from_utf8_lossy(&output.stderr);
-                let last = stderr.trim().lines().last().unwrap_or("no message").to_owned();
-                tried.push_str(&format!("\n  {program}: {last}"));
+                let words: Vec<&str> = stderr.split_whitespace().collect();
+                tried.push_str(&format!("\n  {program}: {}", words.join(" ")));
             }
             Err(error) => tried.push_str(&format!("\n  {program}: {error}")),
         }

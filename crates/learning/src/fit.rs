@@ -74,7 +74,7 @@ pub fn fit(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Re
     let all: Vec<_> = (0..tried.len()).map(prepared).collect();
     let held_out = plan.run(&all, &examples.targets, threads, cancelled)?;
     let accuracies: Vec<f64> = held_out.iter().map(|held_out| accuracy(held_out, &examples.gold)).collect();
-    let chosen = choose(&accuracies);
+    let chosen = choose(&tried, &accuracies, count);
 
     let best: Vec<_> = chosen.iter().map(|&(index, _)| prepared(index)).collect();
     let held_out: Vec<Vec<HeldOut>> = match plan.completed() {
