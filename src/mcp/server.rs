@@ -26,9 +26,9 @@ pub(super) type Context = RequestContext<RoleServer>;
 type Page = Option<PaginatedRequestParams>;
 type Reply<T> = Result<T, ErrorData>;
 
-/// How long clients may cache lists. Clients of older revisions are told if the list of tools
-/// changes; others learn the name of a taught model from the result of the call.
-const LIST_TTL_MS: u64 = 3_600_000;
+/// How long clients of the newest revision may cache lists. They are not told that the list of tools
+/// changes, which it does when a model is taught; clients of older revisions are.
+const LIST_TTL_MS: u64 = 60_000;
 
 /// Methods whose malformed parameters rmcp reports as an unknown method.
 const METHODS: [&str; 9] = [

@@ -274,11 +274,11 @@ async fn mistakes_get_errors_that_say_what_to_do() {
         ),
         (
             json!({ "path": "in.csv", "corrections": { "0": "long" } }),
-            "row 0 cannot be corrected: it is not a row number",
+            "row `0` cannot be corrected: it is not a row number",
         ),
         (
             json!({ "path": "in.csv", "corrections": { "1": "great" } }),
-            "row 1 cannot be corrected: `great` is not a label of the model; expected one of `short`, `middle`, `long`",
+            "row `1` cannot be corrected: `great` is not a label of the model; expected one of `short`, `middle`, `long`",
         ),
         (
             json!({ "path": "in.csv", "labels": ["spam", "=HYPERLINK(1)"] }),

@@ -219,7 +219,7 @@ async fn corrections_keep_the_answer_of_the_model() {
         let review = place.job(name).review(5).finished().await.unwrap();
         assert_eq!((review.left, review.rows[0].row), (1, 3), "{name}");
         let error = place.correct(place.job(name), &[("4", "long")]).await.unwrap_err();
-        assert_eq!(error.to_string(), "row 4 cannot be corrected: the output has 3 rows; expected 1 to 3");
+        assert_eq!(error.to_string(), "row `4` cannot be corrected: the output has 3 rows; expected 1 to 3");
         assert_eq!(place.read(&output), expected, "a correction that fails changes nothing");
     }
 }

@@ -243,7 +243,7 @@ async fn discovery_and_the_tool_list_do_not_wait_for_the_model() {
     let discovered = session.ask(&request(1, "server/discover", json!({}))).await;
     assert_eq!(discovered["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "local-model-mcp");
     let list = session.ask(&request(2, "tools/list", json!({}))).await;
-    assert_eq!(list["result"]["ttlMs"], 3_600_000);
+    assert_eq!(list["result"]["ttlMs"], 60_000);
     let described = list["result"]["tools"][1]["description"].as_str().unwrap();
     assert!(described.ends_with(" Models: fake (short, middle, long)."), "{described}");
     let status = session.ask(&call(3, "local_model_status", json!({}))).await;

@@ -236,7 +236,7 @@ mod tests {
     fn a_decision_that_cannot_be_is_refused_with_what_can() {
         let known = "one of `spam`, `rude, loud`, `kind`";
         for (row, label, task, expected) in [
-            ("0", "spam", Task::SingleLabel, "row 0 cannot be corrected: it is not a row number".to_owned()),
+            ("0", "spam", Task::SingleLabel, "row `0` cannot be corrected: it is not a row number".to_owned()),
             ("x", "spam", Task::SingleLabel, "expected a positive number".to_owned()),
             ("1", "x", Task::SingleLabel, format!("`x` is not a label of the model; expected {known}")),
             ("1", "spam, x", Task::MultiLabel, format!("`x` is not a label of the model; expected {known}")),

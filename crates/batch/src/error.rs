@@ -26,7 +26,7 @@ pub enum Error {
     OutputMissing { path: PathBuf },
     #[error("`{path}` has no column `prediction`; expected an output that this program wrote")]
     NotAnOutput { path: PathBuf },
-    #[error("row {row} cannot be corrected: {found}; expected {expected}")]
+    #[error("row `{row}` cannot be corrected: {found}; expected {expected}")]
     Correction { row: String, found: String, expected: String },
     #[error("`{label}` begins like a formula of a spreadsheet; expected a label that begins with another character")]
     FormulaLabel { label: String },
