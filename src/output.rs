@@ -42,6 +42,7 @@ pub(crate) fn aligned(text: &str, outcome: &Result<Answer, Error>, top_k: usize)
         truncated,
         explanation,
         uncertain,
+        doubt,
     } = answer.label().with_top_k(top_k);
     let score = confidence.or(value).map_or_else(String::new, |score| format!("{:.4}", rounded(score)));
     let mut line = format!("{prediction:<width$} {score}");
@@ -60,8 +61,10 @@ pub(crate) fn aligned(text: &str, outcome: &Result<Answer, Error>, top_k: usize)
         let word = |WordWeight { text, weight }: &WordWeight| format!("{text} {:+.4}", rounded(*weight));
         line += &format!("  (words: {})", words.iter().map(word).collect::<Vec<_>>().join(", "));
     }
-    if uncertain {
-        line += "  (uncertain)";
+    match doubt.map(serde_json::to_value) {
+        Some(Ok(Value::String(doubt))) => line += &format!("  (uncertain: {doubt})"),
+        _ if uncertain => line += "  (uncertain)",
+        _ => {}
     }
     if let Some(truncated) = truncated {
         line += &format!("  (read {} of {} tokens)", truncated.limit, truncated.tokens);

@@ -95,6 +95,7 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
         "max_tokens": info.max_tokens,
         "precision": info.precision,
         "threshold": info.threshold.map(rounded),
+        "languages": info.languages.as_ref().map(ToString::to_string),
         "calibration": info.calibration.as_ref().map(ToString::to_string),
         "digest": hex(&info.digest[..8]),
         "frequent_texts": info.frequent_texts.len(),

@@ -24,7 +24,7 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn new(digest: String, outcome: Result<Answer, Error>) -> Self {
         let outcome = outcome.map_err(|error| error.to_string()).map(|answer| {
-            let mut answer = LabeledPrediction { explanation: None, ..answer.label().with_top_k(1) };
+            let mut answer = LabeledPrediction { explanation: None, doubt: None, ..answer.label().with_top_k(1) };
             answer.entities.iter_mut().flatten().for_each(|entity| entity.text.clear());
             answer
         });

@@ -114,6 +114,8 @@ pub(crate) struct Settings {
     /// Label names in the order of the scores, instead of those in `config.json`.
     pub labels: Option<Vec<Arc<str>>>,
     pub threshold: Option<f32>,
+    /// Languages of the model, instead of those in the card; empty: texts in any are taken.
+    pub languages: Option<Vec<String>>,
     pub calibration: Option<CalibrationTable>,
     /// A token limit below the model's own.
     pub max_tokens: Option<u64>,

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{Config, Settings, parse_json};
 use crate::error::Error;
 use crate::folder::Vocabulary;
+use crate::language::Languages;
 use crate::model_files::{Graph, ModelFiles, parse_warmup};
 
 /// Returns what reading the model's folder would return, without touching the disk.
@@ -26,6 +27,7 @@ pub(crate) fn files(model: &BuiltIn) -> Result<ModelFiles, Error> {
         vocabulary: Vocabulary::Tokenizer(Cow::Borrowed(TOKENIZER.as_bytes())),
         config,
         tokenizer_config: parse_json(&folder.join("tokenizer_config.json"), TOKENIZER_CONFIG)?,
+        languages: Languages::parse(settings.languages.iter().flatten().map(String::as_str)),
         settings,
         frequent_texts: parse_warmup(model.warmup),
         digest: Sha256::digest(digests.concat()).into(),

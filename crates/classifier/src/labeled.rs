@@ -54,6 +54,19 @@ pub struct LabeledPrediction {
     /// True if the model is unsure: check it yourself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
+    /// Why, if the text itself is the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub doubt: Option<Doubt>,
+}
+
+/// A doubt that does not come from the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Doubt {
+    #[serde(rename = "in another language than the model's")]
+    Language,
+    #[serde(rename = "unlike all taught texts")]
+    Unfamiliar,
 }
 
 /// A label and its score.
@@ -147,11 +160,17 @@ impl ModelInfo {
         };
         answer.truncated = (prediction.tokens_read < prediction.tokens)
             .then_some(Truncation { tokens: prediction.tokens, limit: prediction.tokens_read });
-        answer.uncertain = match (&answer.labels, answer.confidence, self.threshold) {
-            (Some(applying), ..) => applying.is_empty(),
-            (None, Some(confidence), Some(threshold)) => confidence < threshold,
-            _ => false,
-        } || prediction.is_unfamiliar;
+        let is_foreign = || self.languages.as_ref().is_some_and(|languages| !languages.include(&input.text));
+        answer.doubt = match prediction.is_unfamiliar {
+            true => Some(Doubt::Unfamiliar),
+            false => is_foreign().then_some(Doubt::Language),
+        };
+        answer.uncertain = answer.doubt.is_some()
+            || match (&answer.labels, answer.confidence, self.threshold) {
+                (Some(applying), ..) => applying.is_empty(),
+                (None, Some(confidence), Some(threshold)) => confidence < threshold,
+                _ => false,
+            };
         answer
     }
 
@@ -205,6 +224,7 @@ fn optional_score<S: Serializer>(score: &Option<f32>, serializer: S) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Languages;
 
     fn model(task: Task, threshold: Option<f32>) -> ModelInfo {
         ModelInfo { threshold, ..ModelInfo::new(task, ["a", "b", "c"].map(Arc::from).to_vec()) }
@@ -236,7 +256,18 @@ mod tests {
     #[test]
     fn an_unfamiliar_text_is_uncertain_whatever_its_score() {
         let prediction = Prediction { is_unfamiliar: true, ..scores([0.0, 1.0, 0.0]) };
-        assert!(model(Task::SingleLabel, None).label(&Input::single("x"), &prediction).uncertain);
+        let answer = model(Task::SingleLabel, None).label(&Input::single("x"), &prediction);
+        assert_eq!((answer.uncertain, answer.doubt), (true, Some(Doubt::Unfamiliar)));
+    }
+
+    #[test]
+    fn a_text_in_another_language_is_uncertain_and_says_why() {
+        let model = ModelInfo { languages: Languages::parse(["en"]), ..model(Task::SingleLabel, None) };
+        let answer = model.label(&Input::single("Das Essen war kalt und fade."), &scores([0.0, 1.0, 0.0]));
+        let json = serde_json::to_value(&answer).unwrap();
+        assert_eq!(json["uncertain"], true, "{json}");
+        assert_eq!(json["doubt"], "in another language than the model's");
+        assert!(!model.label(&Input::single("The food was cold and bland."), &scores([0.0, 1.0, 0.0])).uncertain);
     }
 
     #[test]

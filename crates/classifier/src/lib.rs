@@ -56,6 +56,7 @@ mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 mod labeled;
+mod language;
 mod load;
 mod model;
 mod model_files;
@@ -87,7 +88,10 @@ pub use encoder::{EncoderLocation, Encoding, MAX_TOKENS as MAX_ENCODED_TOKENS};
 pub use encoder_pool::EncoderPool;
 pub use error::Error;
 pub use export::{LinearHead, export_with_head};
-pub use labeled::{EntitySpan, LabelScore, LabeledPrediction, MULTI_LABEL_THRESHOLD, Truncation, WordWeight, rounded};
+pub use labeled::{
+    Doubt, EntitySpan, LabelScore, LabeledPrediction, MULTI_LABEL_THRESHOLD, Truncation, WordWeight, rounded,
+};
+pub use language::Languages;
 pub use load::{Location, load, loader};
 pub use model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
 pub use model_info::{Calibration, GraphReport, LoadReport, ModelInfo};

@@ -157,6 +157,7 @@ fn model_info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tok
         max_tokens: tokenizer.max_tokens(),
         precision: files.facts.precision(),
         threshold: files.settings.threshold,
+        languages: files.languages.clone(),
         calibration: files.settings.calibration.clone().map(Into::into),
         description: files.settings.description.clone(),
         graph: GraphReport {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{Config, Settings, TokenizerConfig};
 use crate::error::{EXPORT, Error};
 use crate::folder::{Folder, Vocabulary, check_size, unreadable};
+use crate::language::{Languages, card_languages};
 
 /// Protobuf's limit. Larger models keep their weights in files next to the graph.
 const MAX_GRAPH_BYTES: u64 = 2 << 30;
@@ -30,6 +31,8 @@ pub(crate) struct ModelFiles {
     pub config: Config,
     pub tokenizer_config: TokenizerConfig,
     pub settings: Settings,
+    /// The languages that the settings name, otherwise the card.
+    pub languages: Option<Languages>,
     /// The lines of `warmup.txt`.
     pub frequent_texts: Vec<String>,
     /// SHA-256 over the graph and its weights.
@@ -85,6 +88,11 @@ impl ModelFiles {
             facts,
             graph_reason,
             vocabulary,
+            languages: match &settings.languages {
+                Some(codes) => Languages::parse(codes.iter().map(String::as_str)),
+                // A card is for people, so that one that cannot be read is no error.
+                None => Languages::parse(card_languages(&folder.text("README.md").ok().flatten().unwrap_or_default())),
+            },
             settings,
             frequent_texts: parse_warmup(&folder.text("warmup.txt")?.unwrap_or_default()),
             graph_digest,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::language::Languages;
 use crate::prediction::Task;
 
 /// Description of a loaded model.
@@ -22,6 +23,8 @@ pub struct ModelInfo {
     pub precision: &'static str,
     /// Predictions with a lower confidence are marked `uncertain`. `None`: no prediction is.
     pub threshold: Option<f32>,
+    /// Texts in other languages are marked `uncertain`. `None`: no text is.
+    pub languages: Option<Languages>,
     /// How the confidences were calibrated. `None`: they are the model's own.
     pub calibration: Option<Calibration>,
     pub description: Option<String>,
@@ -45,6 +48,7 @@ impl ModelInfo {
             max_tokens: 8,
             precision: "fp32",
             threshold: None,
+            languages: None,
             calibration: None,
             description: None,
             graph: GraphReport::default(),
