@@ -1,6 +1,6 @@
-// Two rankings of tools for what somebody says, those that tool searches are built on: BM25, and a
-// regular expression of the telling words. No stemming, no synonyms, nothing learned: the worst search
-// that a client is likely to have.
+// Three rankings of tools for what somebody says: BM25, a regular expression of the telling words, and
+// the search of Claude Code. No stemming, no synonyms, nothing learned: the worst search that a client is
+// likely to have.
 
 /** Words that say nothing about a tool. */
 const STOP = new Set(
@@ -82,4 +82,39 @@ export function rank(scores, counts, ties) {
   if (!(best > 0)) return Infinity;
   const before = (score, index) => !counts(index) && (ties === "others first" ? score >= best : score > best);
   return 1 + scores.filter(before).length;
+}
+
+const CHINESE = new Intl.Segmenter("zh", { granularity: "word" });
+
+/** The keywords that an assistant types for a sentence: its words, also of Chinese, without those that say nothing. */
+export function keywords(sentence) {
+  const split = (word) => [...CHINESE.segment(word)].map(({ segment }) => segment);
+  const spaced = sentence.toLowerCase().match(/\p{Script=Han}+|[\p{L}\p{N}]+/gu) ?? [];
+  const all = spaced.flatMap((word) => (/\p{Script=Han}/u.test(word) ? split(word) : [word]));
+  return [...new Set(all)].filter((word) => word.length > 1 && !STOP.has(word));
+}
+
+/**
+ * Returns a function from keywords to the score of each tool in Claude Code 2.1.330, whose search runs in the client.
+ * A keyword counts in the names of server and tool, and as a whole word of the hint and of the description. For its
+ * expression `\b`, Chinese characters are no part of a word: they match only between letters, digits or `_`.
+ */
+export function claudeCode(tools) {
+  const read = tools.map(({ server, name, description, hint = "" }) => {
+    const names = [server, name].map((each) => each.toLowerCase());
+    const parts = names.flatMap((each) => each.split(/[\s_.]+/)).filter(Boolean);
+    return { names, parts, hint: hint.toLowerCase(), description: description.toLowerCase() };
+  });
+  const within = (all, word, whole, part) => {
+    if (all.includes(word)) return whole;
+    return all.some((each) => each.includes(word)) ? part : 0;
+  };
+  return (words) => {
+    const terms = words.map((word) => ({ word, whole: new RegExp(`\\b${RegExp.escape?.(word) ?? word}\\b`) }));
+    return read.map(({ names, parts, hint, description }) => {
+      const points = ({ word, whole }) =>
+        within(parts, word, 12, 6) + within(names, word, 12, 4) + (whole.test(hint) ? 4 : 0) + (whole.test(description) ? 2 : 0);
+      return terms.reduce((sum, term) => sum + points(term), 0);
+    });
+  };
 }

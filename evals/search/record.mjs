@@ -77,7 +77,11 @@ for (const server of servers) {
     console.error(`${server.package}: ${error.message}`);
     process.exitCode = 1;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    try {
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    } catch {
+      console.error(`${folder} is left: a process that the server started still writes to it`);
+    }
   }
 }
 writeFileSync(file, `${JSON.stringify(recorded, null, 1)}\n`);

@@ -40,3 +40,25 @@ test("claude code: the two main tools are in the first prompt, and a call is ans
   assert.deepEqual(known(first.requests[0]), expected);
   assert.equal(JSON.parse(first.answer).prediction, "positive");
 });
+
+test("claude code: its search finds the deferred tools by English and Chinese words, and not by Chinese sentences", async () => {
+  const queries = {
+    "latency memory": ["status"],
+    "guarantee": ["audit"],
+    "train classifier": ["predict_batch", "status", "teach"],
+    "批量": ["predict_batch"],
+    "延迟 速度": ["status"],
+    "抽查": ["audit"],
+    "训练": ["teach"],
+    "把这些评论批量分类": [],
+  };
+  const script = Object.keys(queries).map((query) => ({ calls: [["ToolSearch", { query, max_results: 9 }]] }));
+  const { requests } = await turn([...script, { say: "done" }]);
+  const answers = requests.at(-1).messages.flatMap(({ role, content }) => (role === "user" ? content : []));
+  // The client has tools of its own to find.
+  const ours = (name) => name.startsWith("mcp__local-model__");
+  const names = ({ content }) => (Array.isArray(content) ? content.map(({ tool_name }) => tool_name).filter(ours) : []);
+  const found = answers.filter(({ type }) => type === "tool_result").map(names);
+  const expected = Object.values(queries).map((tools) => tools.map((name) => `mcp__local-model__local_model_${name}`));
+  assert.deepEqual(found.map((tools) => tools.sort()), expected);
+});

@@ -57,7 +57,9 @@ trait LocalTool {
     /// Text for the assistant: what the tool does and when to use it.
     const DESCRIPTION: &'static str;
     /// Words of users that a client's search for tools should match; the assistant does not read
-    /// them. `evals/search` measures their effect.
+    /// them. `evals/search` measures their effect. Chinese words stand between underscores, because
+    /// Claude Code searches with `\bword\b`, for which only letters, digits and `_` are word
+    /// characters.
     const SEARCH_HINT: &'static str;
     /// Whether the assistant knows the tool from its first prompt on. Clients hide others until they
     /// are searched for, and a tool that has to be searched for is often not called at all.

@@ -55,7 +55,8 @@ impl LocalTool for PredictBatch {
         local_model_predict_file.";
     const SEARCH_HINT: &'static str = "classify label tag many texts list batch bulk sentiment every each comments tweets \
         tickets messages replies titles answers subject lines categorise sort local model \
-        classifier 批量 逐条 每条 这些 几条 分类 归类 打标签 情感 负面 评论 反馈 消息 句子 标题";
+        classifier \
+        _批量_逐条_每条_这些_几条_分类_归类_打标签_情感_负面_评论_反馈_消息_句子_标题_";
     type Arguments = Arguments;
     type Output = Output;
 

@@ -125,9 +125,9 @@ impl LocalTool for PredictFile {
         `overwrite`.";
     const SEARCH_HINT: &'static str = "classify label tag file csv tsv jsonl parquet dataset spreadsheet export every row \
         column line by line bulk sentiment prediction predictions accurate labelled local model \
-        uncertain unsure correct corrections review again resume continue labelling 文件 表格 \
-        每一行 数据集 打标签 标注 分类 情感分析 预测结果 一列 准确率 不确定的行 应该是 改过来 \
-        继续 没跑完";
+        uncertain unsure correct corrections review again resume continue labelling \
+        _文件_表格_本地模型_每一行_数据集_打标签_标注_分类_情感_分析_情感分析_预测_预测结果_一列_准确率_不确定_不确定的行_\
+        应该是_改过来_继续_没跑完_";
     const ALWAYS_LOAD: bool = true;
     const READ_ONLY: bool = false;
     const IDEMPOTENT: bool = false;
