@@ -77,6 +77,7 @@ mod threads;
 mod token_limit;
 mod tokenizer;
 mod tokenizer_limits;
+mod version;
 mod vocabulary;
 mod zero_shot;
 
@@ -96,3 +97,4 @@ pub use load::{Location, load, loader};
 pub use model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
 pub use model_info::{Calibration, GraphReport, LoadReport, ModelInfo};
 pub use prediction::{Entity, Input, Outcome, Prediction, Task};
+pub use version::Version;

@@ -21,6 +21,7 @@ use crate::prepared::Sessions;
 use crate::session::Session;
 use crate::signature::Purpose;
 use crate::tokenizer::Tokenizer;
+use crate::version::Version;
 
 /// Increment this whenever the same files give a different prediction, so that results stored by an
 /// earlier version are not reused.
@@ -46,6 +47,14 @@ struct Loader {
 impl ModelLoader for Loader {
     fn load(&self) -> Result<LoadedModel, Error> {
         load(&self.name, &self.location, &self.library, self.threads)
+    }
+
+    fn version(&self) -> Option<Version> {
+        match &self.location {
+            #[cfg(feature = "builtin-model")]
+            Location::BuiltIn => None,
+            Location::Folder(folder) => Version::of_folder(folder),
+        }
     }
 
     fn labels(&self) -> Option<Vec<Arc<str>>> {

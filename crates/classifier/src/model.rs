@@ -9,6 +9,7 @@ use crate::cancellation::Cancellation;
 use crate::error::Error;
 use crate::model_info::ModelInfo;
 use crate::prediction::{Input, Prediction};
+use crate::version::Version;
 
 /// A replica of a loaded model, used by one thread at a time.
 ///
@@ -50,6 +51,12 @@ pub trait ModelLoader: Send + Sync {
     /// # Errors
     /// Any error of the folder, the graph or the runtime library.
     fn load(&self) -> Result<LoadedModel, Error>;
+
+    /// Returns the state of the model's files, from which a change is noticed, or `None` if they
+    /// cannot change or be read. Reads directory entries.
+    fn version(&self) -> Option<Version> {
+        None
+    }
 
     /// Returns the model's labels without loading it, or `None` if they are known only then. For a
     /// model that takes candidate labels the list is empty. Reads two small files.

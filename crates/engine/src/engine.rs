@@ -145,6 +145,11 @@ impl Engine {
         self.find(Some(name)).map(|slot| slot.state())
     }
 
+    /// Returns why the changed files of a model are not used, or `None` if it is as its files are.
+    pub fn reload_error(&self, name: &str) -> Option<Arc<Error>> {
+        self.find(Some(name))?.reload_error()
+    }
+
     /// Returns the labels of a model without waiting for it, or `None` if they are not known yet.
     /// For a model that takes candidate labels the list is empty. Reads files; blocks.
     pub fn labels(&self, name: &str) -> Option<Vec<Arc<str>>> {

@@ -20,6 +20,7 @@ mod group;
 mod job;
 mod pool;
 mod precompute;
+mod reload;
 mod request;
 mod results;
 mod sessions;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Kind};
 use crate::job::{RunOutput, catch_panic};
 use crate::pool::Pool;
+use crate::reload::Reload;
 use crate::request::Priority;
 use crate::settings::EngineSettings;
 use crate::stats::Counters;
@@ -31,6 +32,7 @@ pub(crate) struct ModelSlot {
     loader: Arc<dyn ModelLoader>,
     settings: EngineSettings,
     phase: Arc<watch::Sender<Phase>>,
+    reload: Reload,
     /// One permit for each call that waits or runs.
     calls: Semaphore,
     rows: Semaphore,
@@ -69,6 +71,7 @@ impl ModelSlot {
         Self {
             name,
             counters: Counters::default(),
+            reload: Reload::new(Arc::clone(&loader)),
             loader,
             calls: Semaphore::new(settings.queue_capacity + settings.workers),
             rows: Semaphore::new(ROWS_PER_WORKER * settings.workers),
@@ -104,9 +107,10 @@ impl ModelSlot {
             return;
         }
         let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
-        let (phase, runtime) = (Arc::clone(&self.phase), Handle::current());
+        let (phase, runtime, remember) = (Arc::clone(&self.phase), Handle::current(), self.reload.loading());
         let work = move || {
             let _entered = runtime.enter();
+            remember();
             let loaded = load(&name, &*loader, &settings);
             phase.send_replace(loaded.map_or_else(|error| failed(error, &settings), Phase::Ready));
         };
@@ -116,12 +120,38 @@ impl ModelSlot {
         }
     }
 
+    /// Loads the model again if its files have changed. The old one answers until the new one can.
+    fn start_reloading(&self) {
+        if !matches!(&*self.phase.borrow(), Phase::Ready(_)) {
+            return;
+        }
+        let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
+        let phase = Arc::clone(&self.phase);
+        self.reload.look(move || {
+            let ready = load(&name, &*loader, &settings)?;
+            phase.send_if_modified(|phase| {
+                let is_ready = matches!(phase, Phase::Ready(_));
+                if is_ready {
+                    *phase = Phase::Ready(ready);
+                }
+                is_ready
+            });
+            Ok(())
+        });
+    }
+
+    /// Returns why the changed files of a model are not used, if they are not.
+    pub(crate) fn reload_error(&self) -> Option<Arc<Error>> {
+        self.reload.error()
+    }
+
     /// Waits until the model can be used. Reloads it first if it failed.
     ///
     /// # Errors
     /// `ModelFailed` with the reason.
     pub(crate) async fn ready(&self) -> Result<Ready, Error> {
         self.start_loading();
+        self.start_reloading();
         let settled = |phase: &Phase| match phase {
             Phase::Ready(ready) => Some(Ok(ready.clone())),
             Phase::Failed { error, .. } => {

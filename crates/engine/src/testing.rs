@@ -6,11 +6,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use classifier::{
     Cancellation, Input, LoadReport, LoadedModel, Model, ModelInfo, ModelLoader, Outcome, Prediction, ReplicaFactory,
-    Task,
+    Task, Version,
 };
 
 use crate::{Engine, EngineSettings, ProcessHooks};
@@ -47,6 +47,8 @@ pub struct Script {
     pub task: Option<Task>,
     pub threshold: Option<f32>,
     pub frequent_texts: Vec<String>,
+    /// The state of the model's files.
+    pub version: Mutex<Option<Version>>,
     /// The texts that ran, in order, and the number of threads of the replica that ran each.
     pub texts: Mutex<Vec<(String, usize)>>,
     pub gate: Gate,
@@ -70,6 +72,13 @@ impl Script {
     pub fn release(&self) {
         *self.gate.is_open() = true;
         self.gate.changed.notify_all();
+    }
+
+    /// Changes the model's files, which then look as if they had changed an hour ago.
+    pub fn change_files(&self) {
+        let loads = self.loads.load(Ordering::SeqCst) as u64;
+        let version = Version::new(loads, SystemTime::now() - Duration::from_secs(3600));
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
     }
 
     /// Makes held texts wait again.
@@ -111,6 +120,7 @@ impl Script {
             threshold: self.threshold,
             load: LoadReport { weights_shared: !self.weights_copied, ..LoadReport::default() },
             digest: [7; 32],
+            description: Some(format!("load {}", self.loads.load(Ordering::SeqCst))),
             frequent_texts: self.frequent_texts.clone(),
             ..ModelInfo::new(self.task.unwrap_or(Task::SingleLabel), LABELS.map(Arc::from).to_vec())
         }
@@ -144,6 +154,10 @@ impl ModelLoader for ScriptedLoader {
         }
         let replicas = ScriptedReplicas(Arc::clone(script));
         Ok(LoadedModel { info: script.info(), first: replicas.make(WIDE), replicas: Box::new(replicas) })
+    }
+
+    fn version(&self) -> Option<Version> {
+        *self.0.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn labels(&self) -> Option<Vec<Arc<str>>> {

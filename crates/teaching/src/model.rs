@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cache_dir::digest::hex;
 use classifier::{
     Cancellation, Input, LoadReport, LoadedModel, Model, ModelInfo, ModelLoader, Outcome, Prediction, ReplicaFactory,
-    Task,
+    Task, Version,
 };
 use learning::{Row, SparseVector, hashed_words};
 use sha2::{Digest as _, Sha256};
@@ -71,6 +71,11 @@ impl Teacher {
 }
 
 impl ModelLoader for TaughtLoader {
+    fn version(&self) -> Option<Version> {
+        // Another session may teach the model meanwhile.
+        Version::of_folder(&self.store.path().join(&self.name))
+    }
+
     fn load(&self) -> Result<LoadedModel, classifier::Error> {
         let (head, state, digest) = self.read().map_err(|error| self.invalid(error))?;
         let encoder = self.encode.digest()?;

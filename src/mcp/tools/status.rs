@@ -39,7 +39,7 @@ struct Model {
     name: String,
     /// `idle` until first used, `loading`, `ready` or `failed`.
     state: &'static str,
-    /// Why it failed and what to do.
+    /// Why it, or its changed files, cannot be used, and what to do.
     problem: Option<String>,
     description: Option<String>,
     task: Option<&'static str>,
@@ -102,6 +102,12 @@ impl LocalTool for Status {
         let reused = counts.hits + counts.joined;
         let hit_rate = rounded(reused as f32 / (reused + counts.misses).max(1) as f32);
         let mut models: Vec<Model> = statistics.map(|(name, state, calls)| Model::new(name, &state, calls)).collect();
+        for model in models.iter_mut().filter(|model| model.problem.is_none()) {
+            model.problem = server.engine.reload_error(&model.name).map(|error| {
+                let error = shorten(&WithHint(&error).to_string(), MAX_ERROR_CHARACTERS);
+                format!("its folder changed, and the earlier model goes on: {error}")
+            });
+        }
         if let Ok(teacher) = server.teacher() {
             models = on_other_thread(move || described_by(&teacher, models)).await;
         }

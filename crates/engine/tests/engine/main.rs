@@ -5,6 +5,7 @@
 mod calls;
 mod lifecycle;
 mod pool;
+mod reload;
 mod single_flight;
 
 use std::sync::Arc;

@@ -1,0 +1,112 @@
+//! Whether the files of a model folder have changed, from their directory entries alone.
+
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Files are looked at in the folder and in its subfolders, as in `onnx/`.
+const DEPTH: usize = 2;
+/// More files than any model has.
+const MAX_FILES: usize = 1000;
+/// Files that changed more recently may still be incomplete. Exporters write without longer pauses.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// The state of a folder's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Of names, sizes and times.
+    digest: u64,
+    changed: SystemTime,
+}
+
+impl Version {
+    /// A state with this digest, whose newest file changed at this time.
+    #[must_use]
+    pub fn new(digest: u64, changed: SystemTime) -> Self {
+        Self { digest, changed }
+    }
+
+    /// Reads the entries of `folder`. `None` if it cannot be read.
+    #[must_use]
+    pub fn of_folder(folder: &Path) -> Option<Self> {
+        let mut files = Vec::new();
+        collect(folder, DEPTH, &mut files)?;
+        // Directories list their entries in any order.
+        files.sort_unstable();
+        let mut hasher = DefaultHasher::new();
+        files.hash(&mut hasher);
+        let changed = files.iter().map(|(_, _, changed)| *changed).max()?;
+        Some(Self::new(hasher.finish(), changed))
+    }
+
+    /// Returns whether the files differ from `before` and have not changed for two seconds.
+    #[must_use]
+    pub fn replaces(&self, before: Option<&Self>) -> bool {
+        // A time in the future says nothing.
+        let is_settled = self.changed.elapsed().map_or(true, |age| age >= SETTLED);
+        is_settled && before.is_none_or(|before| before.digest != self.digest)
+    }
+}
+
+type File = (std::path::PathBuf, u64, SystemTime);
+
+fn collect(folder: &Path, depth: usize, files: &mut Vec<File>) -> Option<()> {
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        // Follows links, since a model may be linked file by file.
+        let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+        if metadata.is_dir() && depth > 1 {
+            collect(&entry.path(), depth - 1, files);
+        } else if metadata.is_file() && files.len() < MAX_FILES {
+            files.push((entry.path(), metadata.len(), changed(&metadata)));
+        }
+    }
+    Some(())
+}
+
+/// Returns when the file's content or entry last changed. A copy may keep its original's time of
+/// modification; its entry is new all the same.
+fn changed(metadata: &Metadata) -> SystemTime {
+    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let seconds = Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or_default());
+        let nanoseconds = Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).unwrap_or_default());
+        modified.max(SystemTime::UNIX_EPOCH + seconds + nanoseconds)
+    }
+    #[cfg(not(unix))]
+    modified
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(version: Option<Version>) -> Version {
+        Version { changed: SystemTime::now() - 2 * SETTLED, ..version.unwrap() }
+    }
+
+    #[test]
+    fn a_changed_file_replaces_once_it_is_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("onnx")).unwrap();
+        fs::write(folder.path().join("onnx/model.onnx"), "one").unwrap();
+        let before = Version::of_folder(folder.path()).unwrap();
+        assert!(!settled(Some(before)).replaces(Some(&before)));
+        fs::write(folder.path().join("onnx/model.onnx"), "longer").unwrap();
+        let after = Version::of_folder(folder.path()).unwrap();
+        assert!(!after.replaces(Some(&before)), "it was written a moment ago");
+        assert!(settled(Some(after)).replaces(Some(&before)));
+        assert!(settled(Some(after)).replaces(None));
+        let tomorrow = Version { changed: SystemTime::now() + Duration::from_secs(86_400), ..after };
+        assert!(tomorrow.replaces(Some(&before)));
+    }
+
+    #[test]
+    fn a_folder_without_files_has_no_version() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Version::of_folder(folder.path()), None);
+        assert_eq!(Version::of_folder(&folder.path().join("missing")), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! Files of a model that change while it serves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::{ask, eventually, skip, spawn};
+use engine::testing::{Script, settings, start};
+use engine::{Engine, EngineSettings, State};
+
+/// At least the time between two looks at the files.
+const LOOK: Duration = Duration::from_secs(1);
+
+fn served(engine: &Engine) -> Option<String> {
+    match engine.state("fake") {
+        Some(State::Ready(info)) => info.description.clone(),
+        state => panic!("{state:?}"),
+    }
+}
+
+/// Makes calls until a look at the files has been taken.
+async fn look(engine: &Engine, script: &Script, loads: usize) {
+    skip(LOOK).await;
+    ask(engine, "hello").await.unwrap();
+    eventually(|| script.loads.load(Ordering::SeqCst) == loads).await;
+}
+
+#[tokio::test]
+async fn changed_files_are_loaded_and_calls_in_flight_finish_on_the_old_model() {
+    let script = Arc::new(Script::default());
+    script.change_files();
+    let engine = start(&script, EngineSettings { workers: 2, ..settings() });
+    let mut held: Vec<_> = Vec::new();
+    ask(&engine, "hello").await.unwrap();
+    for number in 0..60 {
+        held.push(spawn(&engine, &format!("held {number}")));
+    }
+    eventually(|| script.runs() >= 2).await;
+    script.change_files();
+    look(&engine, &script, 2).await;
+    eventually(|| served(&engine).as_deref() == Some("load 2")).await;
+    script.release();
+    for call in held {
+        assert_eq!(call.await.unwrap().unwrap().info.description.as_deref(), Some("load 1"));
+    }
+    assert_eq!(ask(&engine, "another").await.unwrap().info.description.as_deref(), Some("load 2"));
+    look(&engine, &script, 2).await;
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_leave_the_old_model_and_say_why_until_they_change_again() {
+    let script = Arc::new(Script::default());
+    script.change_files();
+    let engine = start(&script, settings());
+    ask(&engine, "hello").await.unwrap();
+    script.failing_loads.store(1, Ordering::SeqCst);
+    script.change_files();
+    look(&engine, &script, 2).await;
+    eventually(|| engine.reload_error("fake").is_some()).await;
+    let error = engine.reload_error("fake").unwrap().to_string();
+    assert!(error.starts_with("model folder `/models/fake`"), "{error}");
+    look(&engine, &script, 2).await;
+    assert_eq!(served(&engine).as_deref(), Some("load 1"));
+    script.change_files();
+    look(&engine, &script, 3).await;
+    eventually(|| served(&engine).as_deref() == Some("load 3")).await;
+    eventually(|| engine.reload_error("fake").is_none()).await;
+}
