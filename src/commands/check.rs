@@ -76,7 +76,8 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
         let answer = engine.predict(Request { input: Input::single(SAMPLE), ..Request::default() }).await?;
         let LabeledPrediction { prediction, confidence, value, .. } = answer.label();
         let score = confidence.or(value).map(rounded);
-        let tokens = answer.prediction.tokens;
+        // A graph that takes the text itself counts none.
+        let tokens = Some(answer.prediction.tokens).filter(|tokens| *tokens > 0);
         sample = json!({ "text": SAMPLE, "prediction": prediction, "score": score, "tokens": tokens });
         latencies.push(answer.inference);
     }
@@ -92,6 +93,7 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
         "task": info.task.name(),
         "labels": info.labels.iter().map(|label| &**label).collect::<Vec<_>>(),
         "takes_labels": info.supports_zero_shot.then_some(true),
+        "activation": info.activation,
         "max_tokens": info.max_tokens,
         "precision": info.precision,
         "threshold": info.threshold.map(rounded),
@@ -99,6 +101,7 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
         "calibration": info.calibration.as_ref().map(ToString::to_string),
         "digest": hex(&info.digest[..8]),
         "frequent_texts": info.frequent_texts.len(),
+        "warnings": (!info.warnings.is_empty()).then_some(&info.warnings),
         "sample": sample,
         "load_ms": load_ms,
         "inference_ms": milliseconds(latencies[RUNS / 2]),
@@ -109,17 +112,25 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
 fn aligned_text(reports: &[Value]) -> String {
     let mut lines = Vec::new();
     for report in reports {
-        for (key, value) in report.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        for warning in report["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            lines.push(format!("{:<15} {warning}", "warning"));
+        }
+        for (key, value) in
+            report.as_object().into_iter().flatten().filter(|(key, value)| !value.is_null() && *key != "warnings")
+        {
             let value = match value {
                 Value::String(text) => text.clone(),
                 Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
-                Value::Object(sample) => format!(
-                    "{} {} ({} tokens): {}",
-                    sample["prediction"].as_str().unwrap_or_default(),
-                    sample["score"],
-                    sample["tokens"],
-                    sample["text"].as_str().unwrap_or_default()
-                ),
+                Value::Object(sample) => {
+                    let tokens = sample["tokens"].as_u64().map(|tokens| format!(" ({tokens} tokens)"));
+                    format!(
+                        "{} {}{}: {}",
+                        sample["prediction"].as_str().unwrap_or_default(),
+                        sample["score"],
+                        tokens.unwrap_or_default(),
+                        sample["text"].as_str().unwrap_or_default()
+                    )
+                }
                 other => other.to_string(),
             };
             lines.push(format!("{key:<15} {value}"));

@@ -156,6 +156,13 @@ fn print_lines(text: &str) -> anyhow::Result<()> {
     print(text.lines().flat_map(|line| [visible(line), "\n".into()]).collect::<String>().as_bytes())
 }
 
+/// Prints what the owner of a model should know to stderr.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        let _ = writeln!(std::io::stderr(), "warning: {}", visible(warning));
+    }
+}
+
 /// Returns a runtime with one thread. Everything outside the model is short, so a second thread
 /// would only add hand-overs.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -18,7 +18,7 @@ use tables::{CellKind, ColumnRef, JsonObject, Line, Lines};
 use tokio::sync::mpsc;
 
 use crate::args::{Options, delimiter};
-use crate::commands::{Outcome, engine, predict_file, runtime};
+use crate::commands::{Outcome, engine, predict_file, runtime, warn};
 use crate::error::Error;
 use crate::output::{aligned, field_names, fields};
 use crate::visible::visible;
@@ -61,7 +61,7 @@ pub struct PredictArgs {
     #[arg(long, alias = "use", value_name = "NAME")]
     pub model_name: Option<String>,
     /// Show the N best labels
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "file")]
     pub top_k: Option<NonZero<usize>>,
     /// Also show how much each word contributed, by leaving out one word at a time
     #[arg(long, conflicts_with = "file")]
@@ -92,7 +92,8 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
         let in_flight = 2 * settings.workers;
         let engine = engine(options, settings, arguments.model_name.as_deref())?;
         // A model that cannot be used is reported once, before any text.
-        engine.ready(None).await.map_err(|error| anyhow!(Error::from(error)))?;
+        let info = engine.ready(None).await.map_err(|error| anyhow!(Error::from(error)))?;
+        warn(&info.warnings);
         if !arguments.texts.is_empty() {
             let texts = arguments.texts.iter().map(|text| Row::from_text(text.clone()));
             return Ok(classify(engine, arguments, stream::iter(texts), in_flight).await?.unwrap_or(Outcome::Done));

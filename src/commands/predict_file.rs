@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -12,7 +13,7 @@ use tables::{CsvOptions, IfExists, PathPolicy};
 
 use crate::args::Options;
 use crate::commands::predict::PredictArgs;
-use crate::commands::{Outcome, engine, print, print_lines, runtime};
+use crate::commands::{Outcome, engine, print, print_lines, runtime, warn};
 use crate::error::Error;
 use crate::process;
 
@@ -40,11 +41,18 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
     };
     let summary = runtime.block_on(async {
         let engine = engine(options, settings, arguments.model_name.as_deref())?;
-        let mut running = job.start(engine);
-        tokio::select! {
+        let mut running = job.start(Arc::clone(&engine));
+        let outcome = tokio::select! {
             outcome = watched(&mut running) => outcome,
             _ = tokio::signal::ctrl_c() => running.stop_and_wait().await.map_err(|_| interrupted(arguments.overwrite)),
+        };
+        // The model is loaded if the job needed it.
+        if outcome.is_ok()
+            && let Ok(info) = engine.ready(None).await
+        {
+            warn(&info.warnings);
         }
+        outcome
     });
     runtime.shutdown_background();
     let summary = summary?;

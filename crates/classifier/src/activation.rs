@@ -1,5 +1,7 @@
 //! From logits to scores, as in transformers' `TextClassificationPipeline` (5.23).
 
+use serde::Deserialize;
+
 use crate::prediction::Task;
 
 /// Derives the task of a sequence classifier.
@@ -16,19 +18,54 @@ pub(crate) fn task(problem_type: Option<&str>, labels: usize) -> Task {
     }
 }
 
-/// Divides logits by a temperature, which changes confidence but not the order. `logits` may be the
-/// logarithms of any scores.
+/// The function from the numbers of a graph to scores.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Activation {
+    Softmax,
+    Sigmoid,
+    /// The numbers are scores already.
+    None,
+}
+
+impl Activation {
+    /// Returns the function that transformers' pipelines apply.
+    pub(crate) fn of(task: Task) -> Self {
+        match task {
+            Task::SingleLabel | Task::Tagging => Self::Softmax,
+            Task::MultiLabel => Self::Sigmoid,
+            Task::Regression => Self::None,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Softmax => "softmax",
+            Self::Sigmoid => "sigmoid",
+            Self::None => "none",
+        }
+    }
+
+    /// Turns the numbers of one row into scores, in place.
+    pub(crate) fn apply(self, numbers: &mut [f32]) {
+        match self {
+            Self::Softmax => softmax(numbers),
+            Self::Sigmoid => numbers.iter_mut().for_each(|x| *x = sigmoid(*x)),
+            Self::None => {}
+        }
+    }
+}
+
+/// Divides logits by a temperature, which changes confidence but not the order.
 pub(crate) fn temper(logits: &mut [f32], temperature: f64) {
     logits.iter_mut().for_each(|x| *x = (f64::from(*x) / temperature) as f32);
 }
 
-/// Turns logits into scores, in place.
-pub(crate) fn apply(task: Task, logits: &mut [f32]) {
-    match task {
-        Task::SingleLabel | Task::Tagging => softmax(logits),
-        Task::MultiLabel => logits.iter_mut().for_each(|x| *x = sigmoid(*x)),
-        Task::Regression => {}
-    }
+/// Turns probabilities that sum to 1 into those at a temperature, whose logarithms are logits.
+pub(crate) fn temper_scores(scores: &mut [f32], temperature: f64) {
+    scores.iter_mut().for_each(|score| *score = score.max(f32::MIN_POSITIVE).ln());
+    temper(scores, temperature);
+    softmax(scores);
 }
 
 /// Subtracting the largest logit first keeps every exponential in `0..=1`.
@@ -56,7 +93,7 @@ mod tests {
     #[track_caller]
     fn check(task: Task, logits: &[f32], expected: &[f32]) {
         let mut scores = logits.to_vec();
-        apply(task, &mut scores);
+        Activation::of(task).apply(&mut scores);
         for (found, expected) in scores.iter().zip(expected) {
             // An f32 has seven digits, and exponentials of two libraries differ in the last one.
             assert!((found - expected).abs() < 1e-6, "{scores:?}");

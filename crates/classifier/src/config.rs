@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::activation::Activation;
 use crate::calibration::CalibrationTable;
 use crate::entities::Aggregation;
 use crate::error::{EXPORT, Error};
@@ -53,62 +54,13 @@ const MAX_LABELS: usize = 1 << 16;
 /// Longer names are no labels. Each answer repeats one, and the assistant reads it.
 const MAX_LABEL_BYTES: usize = 256;
 
-/// `tokenizer_config.json`.
-#[derive(Default, Deserialize)]
-pub(crate) struct TokenizerConfig {
-    /// transformers writes 10^30 for "no limit", which no integer type holds.
-    pub model_max_length: Option<f64>,
-    pub truncation_side: Option<String>,
-    pub tokenizer_class: Option<String>,
-    pub do_lower_case: Option<bool>,
-    pub strip_accents: Option<bool>,
-    pub tokenize_chinese_chars: Option<bool>,
-    pub add_prefix_space: Option<bool>,
-    pub trim_offsets: Option<bool>,
-    pub unk_token: Option<SpecialToken>,
-    pub pad_token: Option<SpecialToken>,
-    pub cls_token: Option<SpecialToken>,
-    pub sep_token: Option<SpecialToken>,
-    pub bos_token: Option<SpecialToken>,
-    pub eos_token: Option<SpecialToken>,
-    pub mask_token: Option<SpecialToken>,
-    pub additional_special_tokens: Option<Vec<SpecialToken>>,
-}
-
-/// A token as plain text, or with flags that `tokenizer.json` repeats.
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum SpecialToken {
-    Plain(String),
-    Full { content: String },
-}
-
-impl TokenizerConfig {
-    /// Parses `tokenizer_config.json`. Older exports keep the special tokens in
-    /// `special_tokens_map.json`, which applies to fields that are missing or null.
-    pub(crate) fn parse(folder: &Path, content: &str, special_tokens: &str) -> Result<Self, Error> {
-        let path = folder.join("tokenizer_config.json");
-        let mut fields: Map<String, Value> = parse_json(&folder.join("special_tokens_map.json"), special_tokens)?;
-        fields.retain(|name, _| name.ends_with("_token") || name == "additional_special_tokens");
-        let own: Map<String, Value> = parse_json(&path, content)?;
-        fields.extend(own.into_iter().filter(|(_, value)| !value.is_null()));
-        serde_json::from_value(Value::Object(fields)).map_err(|error| invalid_json(&path, &error))
-    }
-}
-
-impl SpecialToken {
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Plain(text) | Self::Full { content: text } => text,
-        }
-    }
-}
-
 /// `local-model.toml`: settings that the folder's owner adds to the export.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub description: Option<String>,
+    /// The function from the graph's numbers to scores, instead of the usual one.
+    pub activation: Option<Activation>,
     /// The graph file, if the folder has several.
     pub graph: Option<String>,
     /// Label names in the order of the scores, instead of those in `config.json`.
@@ -189,10 +141,19 @@ impl Settings {
 }
 
 impl Config {
-    pub(crate) fn parse(path: &Path, content: &str, settings: &Settings) -> Result<Self, Error> {
+    /// Parses `config.json`. The labels that the graph names apply if no file names any.
+    pub(crate) fn parse(
+        path: &Path,
+        content: &str,
+        settings: &Settings,
+        graph_labels: &[String],
+    ) -> Result<Self, Error> {
         let raw: RawConfig = parse_json(path, content)?;
         let labels = match &settings.labels {
             Some(labels) => Ok(labels.clone()),
+            None if raw.id2label.is_none() && !graph_labels.is_empty() => {
+                Ok(graph_labels.iter().map(|label| label.as_str().into()).collect())
+            }
             None => labels(&raw),
         };
         let labels = labels.and_then(check_lengths).map_err(|message| Error::FileInvalid {
@@ -274,18 +235,19 @@ pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, content: &str) -> Res
     serde_json::from_str(content).map_err(|error| invalid_json(path, &error))
 }
 
-fn invalid_json(path: &Path, error: &serde_json::Error) -> Error {
+pub(crate) fn invalid_json(path: &Path, error: &serde_json::Error) -> Error {
     Error::FileInvalid { path: path.into(), message: error.to_string(), remedy: EXPORT.into() }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::tokenizer_config::TokenizerConfig;
     use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     use super::*;
 
     fn config(content: &str) -> Result<Config, Error> {
-        Config::parse(Path::new("config.json"), content, &Settings::default())
+        Config::parse(Path::new("config.json"), content, &Settings::default(), &[])
     }
 
     #[test]
@@ -312,7 +274,7 @@ mod tests {
         let error = config(&content).err().unwrap().to_string();
         assert!(error.contains("label 1 has 257 bytes, expected at most 256; correct `id2label`"), "{error}");
         let settings = Settings::parse(Path::new("x"), &format!("labels = [\"{}\"]", "x".repeat(257))).unwrap();
-        assert!(Config::parse(Path::new("x"), "{}", &settings).is_err());
+        assert!(Config::parse(Path::new("x"), "{}", &settings, &[]).is_err());
         assert_eq!(config(&content.replace("xx", "x")).unwrap().labels.len(), 2);
     }
 
@@ -325,7 +287,16 @@ mod tests {
     #[test]
     fn settings_override_label_names() {
         let settings = Settings::parse(Path::new("x"), "labels = [\"good\", \"bad\"]").unwrap();
-        assert_eq!(Config::parse(Path::new("x"), "{}", &settings).unwrap().labels, ["good", "bad"].map(Arc::from));
+        let config = Config::parse(Path::new("x"), "{}", &settings, &["0".into(), "1".into()]).unwrap();
+        assert_eq!(config.labels, ["good", "bad"].map(Arc::from));
+    }
+
+    #[test]
+    fn labels_of_the_graph_apply_if_no_file_names_any() {
+        let graph = ["no".to_owned(), "yes".into()];
+        let labels = |content| Config::parse(Path::new("x"), content, &Settings::default(), &graph).unwrap().labels;
+        assert_eq!(labels("{}"), ["no", "yes"].map(Arc::from));
+        assert_eq!(labels(r#"{"id2label": {"0": "a", "1": "b"}}"#), ["a", "b"].map(Arc::from));
     }
 
     #[test]
@@ -333,16 +304,6 @@ mod tests {
         let config =
             config(r#"{"id2label": {"0": "a", "1": "b"}, "label2id": {"x": 0, "entails": 1, "ENTAILMENT": 0}}"#);
         assert_eq!(config.unwrap().entailment, Some(1));
-    }
-
-    #[test]
-    fn a_limit_beyond_integers_is_read() {
-        let parsed: TokenizerConfig = serde_json::from_str(
-            r#"{"model_max_length": 1000000000000000019884624838656, "extra_special_tokens": {}, "pad_token": {"content": "[PAD]", "lstrip": false}}"#,
-        )
-        .unwrap();
-        assert_eq!(parsed.model_max_length, Some(1e30));
-        assert_eq!(parsed.pad_token.unwrap().text(), "[PAD]");
     }
 
     /// Arbitrary JSON, some of it under names that are used.

@@ -38,5 +38,5 @@ pub(crate) fn files(model: &BuiltIn) -> Result<ModelFiles, Error> {
 pub(crate) fn config(model: &BuiltIn) -> Result<(Config, Settings), Error> {
     let folder = Path::new(model.folder);
     let settings = Settings::parse(&folder.join("local-model.toml"), model.settings)?;
-    Ok((Config::parse(&folder.join("config.json"), model.config, &settings)?, settings))
+    Ok((Config::parse(&folder.join("config.json"), model.config, &settings, &[])?, settings))
 }

@@ -19,8 +19,9 @@ use crate::model_files::ModelFiles;
 use crate::pipeline::check_memory;
 use crate::pooling::{Pooling, normalize};
 use crate::prepared::Sessions;
-use crate::session::{Rows, Session};
+use crate::session::Session;
 use crate::signature::{Output, Purpose};
+use crate::tensors::{Feed, Rows};
 use crate::tokenizer::{Encoded, Tokenizer};
 
 /// Increment this whenever the same files give a different vector, so that heads taught on the
@@ -163,7 +164,7 @@ impl Encoder {
             return Err(Error::Cancelled);
         }
         let tokens = &text.runs[0];
-        let rows = session.rows(tokens, self.tokenizer.pad, cancellation).map_err(|error| {
+        let rows = session.rows(Feed::Tokens(tokens, self.tokenizer.pad), cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { inference_error(&self.name, error.message()) }
         })?;
         let vector = self.vector(&rows, tokens.ids.len());

@@ -54,9 +54,18 @@ pub enum Error {
     #[error("the graph has no input `input_ids`; {EXPORT_TASK}")]
     InputIdsMissing,
     #[error(
-        "the graph has the input `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32; {EXPORT_TASK}"
+        "the graph has the input `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32; {EXPORT_TASK}, or rename it with `input_names=[\"input_ids\", …]` in `torch.onnx.export`"
     )]
     InputUnknown { input: String },
+    #[error(
+        "the graph's input `{input}` has a fixed batch of {batch}, expected any size or 1; export it with `dynamic_axes={{\"{input}\": {{0: \"batch\", 1: \"tokens\"}}}}` in `torch.onnx.export`, for each input"
+    )]
+    BatchFixed { input: String, batch: i64 },
+    #[error(
+        "the graph has the inputs {}; expected one of strings, of shape [texts] or [texts, 1]; export it with `initial_types=[(\"text\", StringTensorType([None, 1]))]`",
+        list(found)
+    )]
+    TextInputUnknown { found: Vec<String> },
     #[error(
         "the graph has the outputs {}; expected `logits`, or a single one, of shape [batch, labels] or [batch, tokens, labels] in fp32 or fp16; {EXPORT_TASK}",
         list(found)
@@ -72,6 +81,10 @@ pub enum Error {
     )]
     OtherTask { architecture: String },
     #[error(
+        "`config.json` declares a `{architecture}`, which has no head, so the exporter added a random one; fine-tune it for classification first; if the graph has a head that you trained, remove `architectures` from `config.json`"
+    )]
+    HeadUntrained { architecture: String },
+    #[error(
         "the model reads at most {}, but every text is surrounded by {}; raise `max_tokens` in `local-model.toml`, or export the graph for longer texts",
         count(*limit, "token"), count(*special, "special token")
     )]
@@ -86,6 +99,11 @@ pub enum Error {
         count(*named, "label"), count(*given, "score")
     )]
     LabelCount { named: usize, given: usize },
+
+    #[error(
+        "the graph answers a text with `{chosen}`, but gives another label the highest score; export it again, with its scores in the order of its labels"
+    )]
+    LabelOrder { chosen: String },
 
     #[error(
         "the head has {} of {}, but the encoders need {labels} of {width}; fit it on their vectors alone, without words and characters",
@@ -145,9 +163,13 @@ mod tests {
             Error::NotWritten { path: path(), message: text() },
             Error::InputIdsMissing,
             Error::InputUnknown { input: text() },
+            Error::BatchFixed { input: text(), batch: 2 },
+            Error::TextInputUnknown { found: vec![text()] },
             Error::LogitsMissing { found: vec![text()] },
             Error::VectorMissing { found: vec![text()] },
             Error::OtherTask { architecture: text() },
+            Error::HeadUntrained { architecture: text() },
+            Error::LabelOrder { chosen: text() },
             Error::TokenLimitTooLow { limit: 1, special: 2 },
             Error::TokenizerLarger { tokens: 2, embedded: 1 },
             Error::LabelCount { named: 1, given: 3 },

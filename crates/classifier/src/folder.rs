@@ -25,6 +25,8 @@ pub(crate) enum Vocabulary {
     WordPiece(String),
     /// `vocab.json` and `merges.txt` of a GPT-2 or RoBERTa model.
     ByteLevelBpe { vocab: String, merges: String },
+    /// None: the graph takes the text itself.
+    Text,
 }
 
 impl Vocabulary {
@@ -34,6 +36,7 @@ impl Vocabulary {
             Self::Tokenizer(bytes) => vec![&**bytes],
             Self::WordPiece(vocab) => vec![vocab.as_bytes()],
             Self::ByteLevelBpe { vocab, merges } => vec![vocab.as_bytes(), merges.as_bytes()],
+            Self::Text => Vec::new(),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Settings, TokenizerConfig};
+use crate::config::{Config, Settings};
+use crate::tokenizer_config::TokenizerConfig;
 use crate::vocabulary;
 
 /// Reads the facts of a graph.

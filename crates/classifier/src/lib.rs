@@ -27,11 +27,14 @@
 //! caller.
 //!
 //! # Layout
-//! - `folder`, `model_files`, `config`, `calibration`: finding and reading the files of a folder
+//! - `folder`, `model_files`, `config`, `tokenizer_config`, `calibration`: finding and reading the
+//!   files of a folder
 //! - `vocabulary`, `tokenizer_limits`, `token_limit`, `tokenizer`, `special_tokens`, `overflow`:
 //!   from text to ids
-//! - `prepared`, `session`, `signature`, `threads`: ONNX Runtime sessions
-//! - `pipeline`, with `activation`, `entities`, `zero_shot`: from logits to predictions
+//! - `prepared`, `session`, `signature`, `tensors`, `locale`, `threads`: ONNX Runtime sessions
+//! - `scoring`, `activation`: the meaning of a graph's numbers
+//! - `pipeline`, with `entities`, `zero_shot`: from logits to predictions
+//! - `text_pipeline`: the same over graphs that take the text itself
 //! - `encoder`, `encoder_pool`, `pooling`: from texts to vectors of unit length
 //! - `export`, `onnx_writer`: encoders and a head as one folder
 //! - `load`, `model`: loading and running a model, behind three small traits
@@ -58,6 +61,7 @@ pub mod fuzzing;
 mod labeled;
 mod language;
 mod load;
+mod locale;
 mod model;
 mod model_files;
 mod model_info;
@@ -68,14 +72,18 @@ mod pipeline;
 mod pooling;
 mod prediction;
 mod prepared;
+mod scoring;
 mod session;
 mod signature;
 mod special_tokens;
+mod tensors;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text_pipeline;
 mod threads;
 mod token_limit;
 mod tokenizer;
+mod tokenizer_config;
 mod tokenizer_limits;
 mod version;
 mod vocabulary;

@@ -9,17 +9,16 @@ use cache_dir::facts::FactsCache;
 use onnx_runtime::LibrarySettings;
 use sha2::{Digest, Sha256};
 
-use crate::activation;
-use crate::config::Config;
 use crate::error::Error;
 use crate::model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
 use crate::model_files::{ModelFiles, read_config};
 use crate::model_info::{GraphReport, LoadReport, ModelInfo};
 use crate::pipeline::{Pipeline, PipelineConfig};
-use crate::prediction::Task;
 use crate::prepared::Sessions;
+use crate::scoring::Scoring;
 use crate::session::Session;
 use crate::signature::Purpose;
+use crate::text_pipeline::{TextConfig, TextPipeline};
 use crate::tokenizer::Tokenizer;
 use crate::version::Version;
 
@@ -63,8 +62,8 @@ impl ModelLoader for Loader {
             Location::BuiltIn => crate::embedded::config(&builtin_model::SENTIMENT),
             Location::Folder(folder) => read_config(folder),
         };
-        let (Config { labels, entailment, .. }, _) = config.ok()?;
-        Some(if entailment.is_some() { Vec::new() } else { labels })
+        let (config, _) = config.ok()?;
+        Some(if config.entailment.is_some() { Vec::new() } else { config.labels })
     }
 }
 
@@ -100,36 +99,54 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
             (took.library, took.session) = (library_took, session_took);
             Ok((sessions, session?))
         };
-        let ((tokenizer, tokenizer_took), opened) = in_parallel(|| timed(|| Tokenizer::new(&files)), open);
+        let tokenize = || (!files.facts.interface.takes_text).then(|| Tokenizer::new(&files)).transpose();
+        let ((tokenizer, tokenizer_took), opened) = in_parallel(|| timed(tokenize), open);
         took.tokenizer = tokenizer_took;
         let (sessions, session) = opened?;
         Ok((files, tokenizer?, sessions, session))
     })?;
-    let (session, weights_shared) = session;
+    let (mut session, weights_shared) = session;
     took.session -= session.first_run_duration();
-    let task = task(&files, session.output().rank)?;
-    let tokenizer = tokenizer.limited_to(session.fixed_length)?;
-    let mut info = model_info(&files, task, &session, &tokenizer);
-    let config = Arc::new(PipelineConfig::new(name, task, &files, tokenizer));
-    let mut first = Pipeline::new(Arc::clone(&config), session);
     // The first run allocates what every run needs, and shows whether graph and labels match.
-    took.first_run = first.check_labels()?;
+    let scoring = Scoring::new(name, &files, &mut session)?;
+    took.first_run = session.first_run_duration();
+    let tokenizer = tokenizer.map(|tokenizer| tokenizer.limited_to(session.fixed_length)).transpose()?;
+    let mut info = model_info(&files, &scoring, &session, tokenizer.as_ref());
     info.load = LoadReport { weights_shared, ..took };
-    let replicas = Replicas { sessions, files, config };
-    Ok(LoadedModel { info, first: Box::new(first), replicas: Box::new(replicas) })
+    let config = match tokenizer {
+        Some(tokenizer) => Config::Tokens(Arc::new(PipelineConfig::new(name, &scoring, &files, tokenizer))),
+        None => Config::Text(Arc::new(TextConfig::new(name, scoring, &files))),
+    };
+    let first = config.pipeline(session);
+    Ok(LoadedModel { info, first, replicas: Box::new(Replicas { sessions, files, config }) })
+}
+
+/// What the pipelines of one model share, by the input of its graph.
+enum Config {
+    Tokens(Arc<PipelineConfig>),
+    Text(Arc<TextConfig>),
+}
+
+impl Config {
+    fn pipeline(&self, session: Session) -> Box<dyn Model> {
+        match self {
+            Self::Tokens(config) => Box::new(Pipeline::new(Arc::clone(config), session)),
+            Self::Text(config) => Box::new(TextPipeline::new(Arc::clone(config), session)),
+        }
+    }
 }
 
 /// Everything that the replicas of one model share.
 struct Replicas {
     sessions: Sessions,
     files: ModelFiles,
-    config: Arc<PipelineConfig>,
+    config: Config,
 }
 
 impl ReplicaFactory for Replicas {
     fn replica(&self, threads: usize) -> Result<Box<dyn Model>, Error> {
         let (session, _) = self.sessions.open(&self.files, threads)?;
-        Ok(Box::new(Pipeline::new(Arc::clone(&self.config), session)))
+        Ok(self.config.pipeline(session))
     }
 }
 
@@ -152,18 +169,20 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (result, started.elapsed())
 }
 
-fn model_info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tokenizer) -> ModelInfo {
+fn model_info(files: &ModelFiles, scoring: &Scoring, session: &Session, tokenizer: Option<&Tokenizer>) -> ModelInfo {
     let mut hasher = Sha256::new();
     hasher.update(RULES_VERSION.to_le_bytes());
     hasher.update(files.digest);
     hasher.update(onnx_runtime::build_info());
     let (inputs, outputs) = session.signature();
     ModelInfo {
-        task,
+        task: scoring.task,
         labels: files.config.labels.clone(),
-        supports_zero_shot: task == Task::SingleLabel && files.config.entailment.is_some(),
+        supports_zero_shot: scoring.takes_candidates() && files.config.entailment.is_some(),
         zero_shot_multi_label: files.settings.multi_label,
-        max_tokens: tokenizer.max_tokens(),
+        activation: scoring.describe(),
+        warnings: scoring.warnings.clone(),
+        max_tokens: tokenizer.map(Tokenizer::max_tokens),
         precision: files.facts.precision(),
         threshold: files.settings.threshold,
         languages: files.languages.clone(),
@@ -181,32 +200,4 @@ fn model_info(files: &ModelFiles, task: Task, session: &Session, tokenizer: &Tok
         digest: hasher.finalize().into(),
         frequent_texts: files.frequent_texts.clone(),
     }
-}
-
-/// Derives the task from the shape of the logits.
-///
-/// # Errors
-/// `OtherTask` if `architectures` in `config.json` says that the logits mean something else.
-fn task(files: &ModelFiles, rank: usize) -> Result<Task, Error> {
-    let architecture = files.config.architecture.as_deref().unwrap_or_default();
-    let unsupported = [
-        "CausalLM",
-        "LMHeadModel",
-        "MaskedLM",
-        "PreTraining",
-        "ConditionalGeneration",
-        "QuestionAnswering",
-        "MultipleChoice",
-    ];
-    let is_tagger = architecture.ends_with("ForTokenClassification");
-    if unsupported.iter().any(|suffix| architecture.ends_with(suffix))
-        || !architecture.is_empty() && is_tagger != (rank == 3)
-    {
-        return Err(Error::OtherTask { architecture: architecture.to_owned() });
-    }
-    Ok(if rank == 3 {
-        Task::Tagging
-    } else {
-        activation::task(files.config.problem_type.as_deref(), files.config.labels.len())
-    })
 }

@@ -10,10 +10,11 @@ use cache_dir::facts::FactsCache;
 use onnx_facts::GraphFacts;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, Settings, TokenizerConfig};
+use crate::config::{Config, Settings};
 use crate::error::{EXPORT, Error};
 use crate::folder::{Folder, Vocabulary, check_size, unreadable};
 use crate::language::{Languages, card_languages};
+use crate::tokenizer_config::TokenizerConfig;
 
 /// Protobuf's limit. Larger models keep their weights in files next to the graph.
 const MAX_GRAPH_BYTES: u64 = 2 << 30;
@@ -64,12 +65,14 @@ impl ModelFiles {
         let settings_text = folder.text("local-model.toml")?.unwrap_or_default();
         let settings = Settings::parse(&path.join("local-model.toml"), &settings_text)?;
         let (graph, graph_reason) = folder.graph(settings.graph.as_deref())?;
-        let vocabulary = folder.vocabulary()?;
-        let config = folder.text("config.json")?.ok_or_else(|| folder.missing("config.json", EXPORT))?;
+        let (digest, facts) = facts_cache.get_or_compute(&graph, || inspect(&graph))?;
+        let takes_text = facts.interface.takes_text;
+        let vocabulary = if takes_text { Vocabulary::Text } else { folder.vocabulary()? };
+        let config = folder.text("config.json")?.or_else(|| takes_text.then(|| "{}".into()));
+        let config = config.ok_or_else(|| folder.missing("config.json", EXPORT))?;
         let tokenizer_config = folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
         let special_tokens = folder.text("special_tokens_map.json")?.unwrap_or_else(|| "{}".into());
 
-        let (digest, facts) = facts_cache.get_or_compute(&graph, || inspect(&graph))?;
         let mut graph_digest = Sha256::new_with_prefix(digest);
         let mut weights_left = MAX_WEIGHTS_BYTES;
         for name in &facts.external_files {
@@ -82,7 +85,7 @@ impl ModelFiles {
         let texts = [&config, &tokenizer_config, &special_tokens, &settings_text].map(String::as_bytes);
         let digest = combine(&graph_digest, vocabulary.files().into_iter().chain(texts));
         Ok(Self {
-            config: Config::parse(&path.join("config.json"), &config, &settings)?,
+            config: Config::parse(&path.join("config.json"), &config, &settings, &facts.interface.labels)?,
             tokenizer_config: TokenizerConfig::parse(path, &tokenizer_config, &special_tokens)?,
             graph: Graph::File(graph),
             facts,
@@ -107,7 +110,7 @@ pub(crate) fn read_config(path: &Path) -> Result<(Config, Settings), Error> {
     let settings = folder.text("local-model.toml")?.unwrap_or_default();
     let settings = Settings::parse(&path.join("local-model.toml"), &settings)?;
     let config = folder.text("config.json")?.ok_or_else(|| folder.missing("config.json", EXPORT))?;
-    Ok((Config::parse(&path.join("config.json"), &config, &settings)?, settings))
+    Ok((Config::parse(&path.join("config.json"), &config, &settings, &[])?, settings))
 }
 
 fn combine<'a>(first: &[u8; 32], files: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {

@@ -17,8 +17,12 @@ pub struct ModelInfo {
     pub supports_zero_shot: bool,
     /// Whether candidate labels are scored independently of each other.
     pub zero_shot_multi_label: bool,
-    /// Token limit of one run, special tokens included.
-    pub max_tokens: usize,
+    /// The function from the graph's numbers to scores, and why it is applied, for people.
+    pub activation: String,
+    /// What the owner of the model should know, each a sentence.
+    pub warnings: Vec<String>,
+    /// Token limit of one run, special tokens included. `None`: the graph takes the text itself.
+    pub max_tokens: Option<usize>,
     /// `fp32`, `fp16` or `int8`.
     pub precision: &'static str,
     /// Predictions with a lower confidence are marked `uncertain`. `None`: no prediction is.
@@ -45,7 +49,9 @@ impl ModelInfo {
             labels,
             supports_zero_shot: false,
             zero_shot_multi_label: false,
-            max_tokens: 8,
+            activation: String::new(),
+            warnings: Vec::new(),
+            max_tokens: Some(8),
             precision: "fp32",
             threshold: None,
             languages: None,

@@ -4,17 +4,18 @@
 //! and `zero_shot`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::activation;
+use crate::activation::{self, Activation};
 use crate::cancellation::Cancellation;
 use crate::entities::{self, Aggregation, Token};
 use crate::error::Error;
 use crate::model::Model;
 use crate::model_files::ModelFiles;
 use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
-use crate::session::{Rows, Session};
+use crate::scoring::{Scoring, check_scores};
+use crate::session::Session;
 use crate::special_tokens::TokenIds;
+use crate::tensors::{Feed, Rows};
 use crate::tokenizer::{Encoded, TextToken, Tokenizer};
 use crate::zero_shot::{self, Template};
 
@@ -28,6 +29,7 @@ const SHORT_TEXT_BYTES: usize = 8 << 10;
 pub(crate) struct PipelineConfig {
     name: String,
     task: Task,
+    activation: Activation,
     labels: Vec<Arc<str>>,
     tokenizer: Tokenizer,
     temperature: Option<f64>,
@@ -38,15 +40,16 @@ pub(crate) struct PipelineConfig {
 }
 
 impl PipelineConfig {
-    pub(crate) fn new(name: &str, task: Task, files: &ModelFiles, tokenizer: Tokenizer) -> Self {
+    pub(crate) fn new(name: &str, scoring: &Scoring, files: &ModelFiles, tokenizer: Tokenizer) -> Self {
         Self {
             name: name.to_owned(),
-            task,
+            task: scoring.task,
+            activation: scoring.activation,
             labels: files.config.labels.clone(),
             tokenizer,
             temperature: files.settings.calibration.as_ref().map(|table| table.temperature),
             aggregation: files.settings.aggregation,
-            entailment: files.config.entailment,
+            entailment: files.config.entailment.filter(|_| scoring.takes_candidates()),
             template: files.settings.hypothesis_template.0.clone(),
             multi_label: files.settings.multi_label,
         }
@@ -54,8 +57,7 @@ impl PipelineConfig {
 
     /// Returns the position of the entailment label if candidate labels can be used.
     fn entailment(&self) -> Result<usize, Error> {
-        let supported = self.entailment.filter(|_| self.task == Task::SingleLabel);
-        supported.ok_or_else(|| Error::LabelsNotTaken { model: self.name.clone() })
+        self.entailment.ok_or_else(|| Error::LabelsNotTaken { model: self.name.clone() })
     }
 }
 
@@ -97,14 +99,6 @@ impl Pipeline {
         Self { config, session }
     }
 
-    /// Checks that the number of scores equals the number of labels. Returns the duration of the
-    /// run that this takes.
-    pub(crate) fn check_labels(&mut self) -> Result<Duration, Error> {
-        let given = self.session.label_count().map_err(|error| self.inference_error(error.message()))?;
-        let named = self.config.labels.len();
-        if given == named { Ok(self.session.first_run_duration()) } else { Err(Error::LabelCount { named, given }) }
-    }
-
     fn classify(
         &mut self,
         config: &PipelineConfig,
@@ -114,27 +108,27 @@ impl Pipeline {
         let encoded = config.tokenizer.encode(&input.text, input.text_pair.as_deref())?;
         let mut scores = vec![0.0; config.labels.len()];
         let temperature = config.temperature.filter(|_| config.task == Task::SingleLabel);
-        if let (Some(temperature), [run]) = (temperature, encoded.runs.as_slice()) {
+        if let (Some(temperature), Activation::Softmax, [run]) =
+            (temperature, config.activation, encoded.runs.as_slice())
+        {
             scores.copy_from_slice(self.run(run, cancellation)?.row(0));
             activation::temper(&mut scores, temperature);
-            activation::apply(config.task, &mut scores);
+            config.activation.apply(&mut scores);
         } else {
             // All windows of a text have the same length, so weighting them by tokens gives the
             // mean.
             let share = 1.0 / encoded.runs.len() as f32;
             for run in &encoded.runs {
                 let mut row = self.run(run, cancellation)?.row(0).to_vec();
-                activation::apply(config.task, &mut row);
+                config.activation.apply(&mut row);
                 scores.iter_mut().zip(row).for_each(|(sum, score)| *sum += share * score);
             }
             // Applied to the mean, so that the best label stays the same.
             if let Some(temperature) = temperature {
-                scores.iter_mut().for_each(|score| *score = score.max(f32::MIN_POSITIVE).ln());
-                activation::temper(&mut scores, temperature);
-                activation::apply(config.task, &mut scores);
+                activation::temper_scores(&mut scores, temperature);
             }
         }
-        self.check_finite(&scores)?;
+        self.check_scores(&scores)?;
         Ok(prediction(scores, &encoded))
     }
 
@@ -156,7 +150,7 @@ impl Pipeline {
             }
         }
         let scores = zero_shot::scores(&logits, entailment, config.multi_label);
-        self.check_finite(&scores)?;
+        self.check_scores(&scores)?;
         let longest = longest.ok_or_else(|| Error::LabelsNotTaken { model: config.name.clone() })?;
         Ok(prediction(scores, &longest))
     }
@@ -217,8 +211,8 @@ impl Pipeline {
                 let distance = 1 + row.min(last - row);
                 if distance > distances[number] {
                     let mut scores = logits.row(row).to_vec();
-                    activation::apply(Task::SingleLabel, &mut scores);
-                    self.check_finite(&scores)?;
+                    config.activation.apply(&mut scores);
+                    self.check_scores(&scores)?;
                     (distances[number], chosen[number]) = (distance, Some(scores));
                 }
             }
@@ -235,18 +229,13 @@ impl Pipeline {
             return Err(Error::TextTooLong { tokens: run.ids.len(), limit });
         }
         let pad = self.config.tokenizer.pad;
-        self.session.rows(run, pad, cancellation).map_err(|error| {
+        self.session.rows(Feed::Tokens(run, pad), cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { self.inference_error(error.message()) }
         })
     }
 
-    /// Rejects infinite scores and NaN: graphs not designed for fp16 overflow.
-    fn check_finite(&self, scores: &[f32]) -> Result<(), Error> {
-        if scores.iter().all(|score| score.is_finite()) {
-            Ok(())
-        } else {
-            Err(self.inference_error("its scores are not numbers"))
-        }
+    fn check_scores(&self, scores: &[f32]) -> Result<(), Error> {
+        check_scores(self.config.task, scores).map_err(|message| self.inference_error(message))
     }
 
     fn inference_error(&self, message: &str) -> Error {

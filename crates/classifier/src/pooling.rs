@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::config::parse_json;
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::session::Rows;
+use crate::tensors::Rows;
 
 const POOLING: &str = "1_Pooling/config.json";
 

@@ -49,7 +49,9 @@ impl Sessions {
         hasher.update(files.graph_digest);
         hasher.update(onnx_runtime::build_info());
         hasher.update(processor());
-        let cache = cache_dir.filter(|_| graph_bytes(files) <= MAX_GRAPH_BYTES).map(Artifacts::new);
+        // A graph that takes text has few weights to share, and its strings cannot be mapped.
+        let is_worth_it = graph_bytes(files) <= MAX_GRAPH_BYTES && !files.facts.interface.takes_text;
+        let cache = cache_dir.filter(|_| is_worth_it).map(Artifacts::new);
         Self { environment, purpose, cache, key: format!("graph-{}", &hex(&hasher.finalize())[..32]) }
     }
 

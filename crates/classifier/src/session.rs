@@ -1,8 +1,9 @@
-//! One ONNX Runtime session: token ids in, rows of numbers out.
+//! One ONNX Runtime session: token ids or a text in, rows of numbers out.
 //!
-//! The inputs and outputs of the graph are read in `signature`. The meaning of the numbers is in
-//! `activation`, `entities` and `encoder`.
+//! The inputs and outputs of the graph are read in `signature`, and their content is converted in
+//! `tensors`. The meaning of the numbers is in `activation`, `entities` and `encoder`.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -11,19 +12,23 @@ use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
-use ort::value::TensorRef;
+use ort::session::{RunOptions, Session as OrtSession};
 
 use crate::cancellation::Cancellation;
 use crate::error::Error;
+use crate::folder::unreadable;
+use crate::locale;
 use crate::model_files::{Graph, ModelFiles};
-use crate::signature::{Output, Purpose, Role, Signature, Width, describe};
+use crate::signature::{Output, Purpose, Signature, describe};
 use crate::special_tokens::TokenIds;
+use crate::tensors::{Feed, InputRows, Rows, read_rows};
 use crate::threads::IntraOpThreads;
 
 /// A run over eight tokens takes milliseconds; one that takes this long never ends. Tests with
 /// endless graphs use a shorter limit.
 const MAX_SHORT_RUN: Duration = Duration::from_secs(if cfg!(feature = "testing") { 2 } else { 10 });
+/// The text of a first run through a graph that takes text.
+const SHORT_TEXT: &str = "a text";
 /// How long helper threads spin between two steps of a run. 50 µs work as well as 20,000.
 const MAX_SPIN_US: &str = "100";
 /// Name of the file with packed weights, next to a prepared graph.
@@ -32,17 +37,17 @@ pub(crate) const WEIGHTS: &str = "weights.bin";
 pub(crate) struct Session {
     inner: OrtSession,
     threads: IntraOpThreads,
-    signature: Signature,
+    pub signature: Signature,
     pub fixed_length: Option<usize>,
     first: Option<FirstRun>,
 }
 
 /// The result of running a fixed input.
-struct FirstRun {
+pub(crate) struct FirstRun {
     /// Scores, bit for bit.
     scores: Vec<u32>,
-    width: usize,
-    duration: Duration,
+    pub rows: Rows,
+    pub duration: Duration,
 }
 
 /// The graph of a session.
@@ -53,19 +58,6 @@ pub(crate) enum GraphSource<'a> {
     Preparing(&'a Path),
     /// An optimized graph, mapped from this path.
     Prepared(&'a Path),
-}
-
-/// The output of one run: rows of equal width. A classifier gives one row of logits, a tagger one
-/// for each token, an encoder the numbers of a text or of its tokens.
-pub(crate) struct Rows {
-    values: Vec<f32>,
-    width: usize,
-}
-
-impl Rows {
-    pub(crate) fn row(&self, number: usize) -> &[f32] {
-        &self.values[number * self.width..(number + 1) * self.width]
-    }
 }
 
 impl Session {
@@ -86,10 +78,16 @@ impl Session {
         let inner = match (source, &files.graph) {
             (GraphSource::Prepared(path), _) => builder.commit_from_file(path),
             (_, Graph::Memory(bytes)) => builder.commit_from_memory(bytes),
+            (_, Graph::File(file)) if locale::is_needed(&files.facts) => {
+                let graph = fs::read(file).map_err(|error| unreadable(file, &error))?;
+                let graph = locale::replace(&graph).map_err(|message| unusable_graph(files, &message))?;
+                builder.commit_from_memory(&graph)
+            }
             (_, Graph::File(file)) => builder.commit_from_file(file),
         }
         .map_err(failed)?;
-        let signature = Signature::new(inner.inputs(), inner.outputs(), purpose)?;
+        let labels = &files.facts.interface.labels;
+        let signature = Signature::new(inner.inputs(), inner.outputs(), labels, purpose)?;
         let fixed_length = signature.fixed_length;
         Ok(Self { inner, threads: intra_op, signature, fixed_length, first: None })
     }
@@ -98,11 +96,6 @@ impl Session {
     /// them.
     pub(crate) fn probe(&mut self) -> ort::Result<&[u32]> {
         Ok(&self.first_run()?.scores)
-    }
-
-    /// Returns the number of scores that the graph gives.
-    pub(crate) fn label_count(&mut self) -> ort::Result<usize> {
-        Ok(self.first_run()?.width)
     }
 
     /// Returns the width of the output, by a short run.
@@ -121,15 +114,16 @@ impl Session {
         self.first.as_ref().map_or(Duration::ZERO, |first| first.duration)
     }
 
-    fn first_run(&mut self) -> ort::Result<&FirstRun> {
+    /// Returns the result of the first run, and runs a short input if there was none yet.
+    pub(crate) fn first_run(&mut self) -> ort::Result<&FirstRun> {
         let first = match self.first.take() {
             Some(first) => first,
             None => {
                 let started = Instant::now();
                 let probe = self.signature.probe.clone();
-                let Rows { values, width } = self.short_run(&RunOptions::new()?, &probe)?;
+                let rows = self.short_run(&RunOptions::new()?, &probe)?;
                 let duration = started.elapsed();
-                FirstRun { scores: values.into_iter().map(f32::to_bits).collect(), width, duration }
+                FirstRun { scores: rows.values.iter().map(|score| score.to_bits()).collect(), rows, duration }
             }
         };
         Ok(self.first.insert(first))
@@ -148,6 +142,7 @@ impl Session {
         let length = self.fixed_length.unwrap_or(8).min(8);
         let ids: Vec<i64> = [0, 1].into_iter().cycle().take(length).collect();
         let tokens = TokenIds { type_ids: vec![0; ids.len()], ids };
+        let feed = if self.signature.takes_text() { Feed::Text(SHORT_TEXT) } else { Feed::Tokens(&tokens, 0) };
         thread::scope(|scope| {
             let (finished, running) = channel::<()>();
             let watch = move || {
@@ -156,7 +151,7 @@ impl Session {
             };
             // If no thread can be started, the run has no timeout.
             let _watching = thread::Builder::new().name("watch".into()).spawn_scoped(scope, watch);
-            let rows = self.run(&tokens, 0, options, output);
+            let rows = self.run(feed, options, output);
             drop(finished);
             rows
         })
@@ -167,10 +162,10 @@ impl Session {
         (describe(self.inner.inputs()), describe(self.inner.outputs()))
     }
 
-    /// Runs one row of tokens, padded if the graph's length is fixed.
+    /// Runs one row of tokens, padded if the graph's length is fixed, or one text.
     ///
     /// A cancelled run ends before the next node of the graph, and leaves the session intact.
-    pub(crate) fn rows(&mut self, tokens: &TokenIds, pad: i64, cancellation: &Cancellation) -> ort::Result<Rows> {
+    pub(crate) fn rows(&mut self, feed: Feed<'_>, cancellation: &Cancellation) -> ort::Result<Rows> {
         let output = self.signature.output.clone();
         let options = Arc::new(RunOptions::new()?);
         let flag = Arc::clone(&options);
@@ -178,59 +173,17 @@ impl Session {
             let terminated = flag.terminate();
             tracing::trace!(ok = terminated.is_ok(), "a run was terminated");
         };
-        cancellation.interrupting(interrupt, || self.run(tokens, pad, &options, &output))
+        cancellation.interrupting(interrupt, || self.run(feed, &options, &output))
     }
 
-    fn run(&mut self, tokens: &TokenIds, pad: i64, options: &RunOptions, wanted: &Output) -> ort::Result<Rows> {
-        let length = self.fixed_length.unwrap_or(tokens.ids.len());
-        let rows = self.input_rows(tokens, pad, length);
-        let narrow: Vec<Vec<i32>> = rows
-            .iter()
-            .map(|(row, width)| if *width == Width::Int32 { row.iter().map(|&x| x as i32).collect() } else { vec![] })
-            .collect();
-        let values = rows
-            .iter()
-            .zip(&narrow)
-            .map(|((row, width), narrow)| {
-                Ok(match width {
-                    Width::Int64 => TensorRef::from_array_view(([1, length], row.as_slice()))?.into(),
-                    Width::Int32 => TensorRef::from_array_view(([1, length], narrow.as_slice()))?.into(),
-                })
-            })
-            .collect::<ort::Result<Vec<SessionInputValue<'_>>>>()?;
+    fn run(&mut self, feed: Feed<'_>, options: &RunOptions, wanted: &Output) -> ort::Result<Rows> {
+        let given = if let Feed::Tokens(tokens, _) = feed { tokens.ids.len() } else { 1 };
+        let length = self.fixed_length.unwrap_or(given);
+        let rows = InputRows::new(&self.signature.inputs, feed, length)?;
+        let values = rows.values()?;
         self.threads.avoid_this_processor();
         let outputs = self.inner.run_with_options(values.as_slice(), options)?;
-        let output = &outputs[wanted.name.as_str()];
-        // Scores are computed in f32 for fp16 graphs too, as in transformers.
-        let (shape, values) = if wanted.half {
-            let (shape, values) = output.try_extract_tensor::<half::f16>()?;
-            (shape, values.iter().map(|value| value.to_f32()).collect())
-        } else {
-            let (shape, values) = output.try_extract_tensor::<f32>()?;
-            (shape, values.to_vec())
-        };
-        let width = shape.last().and_then(|&width| usize::try_from(width).ok()).unwrap_or(0);
-        // Graphs do not always return the shape that they declare.
-        let rows = if wanted.rank == 3 { length } else { 1 };
-        if width == 0 || shape.len() != wanted.rank || values.len() != rows * width {
-            let expected = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-            return Err(ort::Error::new(format!("its output has the shape {shape:?}, expected {expected}")));
-        }
-        Ok(Rows { values, width })
-    }
-
-    /// Returns the content of each input, padded to `length`.
-    fn input_rows(&self, tokens: &TokenIds, pad: i64, length: usize) -> Vec<(Vec<i64>, Width)> {
-        let padded = |row: &[i64], with: i64| -> Vec<i64> {
-            row.iter().copied().chain(std::iter::repeat(with)).take(length).collect()
-        };
-        let row = |role: &Role| match role {
-            Role::Ids => padded(&tokens.ids, pad),
-            Role::Mask => padded(&vec![1; tokens.ids.len()], 0),
-            Role::TypeIds => padded(&tokens.type_ids, 0),
-            Role::Positions => (0..).take(length).collect(),
-        };
-        self.signature.inputs.iter().map(|(role, width)| (row(role), *width)).collect()
+        read_rows(&outputs, wanted, self.signature.label.as_ref(), length)
     }
 }
 
@@ -282,6 +235,7 @@ fn unusable_graph(files: &ModelFiles, message: &str) -> Error {
         ("No Op registered", CUSTOM),
         ("is not a registered function/op", CUSTOM),
         ("opset", NEWER),
+        ("locale", "install the locale that it names, or export it with the option `locale` set to `C`"),
         (
             "Could not find an implementation",
             "this ONNX Runtime does not have the operator for CPUs; export it in fp32 or int8",

@@ -1,6 +1,8 @@
 //! The inputs and outputs that a graph declares, and whether they are those of a classifier or of
 //! an encoder.
 
+use std::sync::Arc;
+
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::error::Error;
@@ -8,7 +10,7 @@ use crate::error::Error;
 /// Longest fixed input that is accepted, in tokens. A longer one would only waste memory.
 const MAX_FIXED_LENGTH: usize = 1 << 20;
 
-/// The inputs that a graph may have.
+/// The inputs that a graph of tokens may have.
 pub(crate) const INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
 
 /// The role of an input.
@@ -39,44 +41,76 @@ pub(crate) enum Purpose {
     State,
 }
 
+/// The inputs of a graph.
+pub(crate) enum Inputs {
+    /// In the order of the graph.
+    Tokens(Vec<(Role, Width)>),
+    /// One tensor of strings, whose shape has this rank.
+    Text { rank: usize },
+}
+
+/// How the numbers of an output are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    Single,
+    Half,
+    /// A map for each text, from these labels to numbers, as scikit-learn's exporter writes it. The
+    /// labels are integers if `integers` is set.
+    Maps {
+        labels: Arc<[String]>,
+        integers: bool,
+    },
+}
+
 /// An output of a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Output {
     pub name: String,
-    /// Whether its numbers are fp16.
-    pub half: bool,
+    pub numbers: Numbers,
     /// 2 for one row per text, 3 for one row per token.
     pub rank: usize,
 }
 
 /// The inputs of a graph, and the outputs to read.
 pub(crate) struct Signature {
-    /// In the order of the graph.
-    pub inputs: Vec<(Role, Width)>,
+    pub inputs: Inputs,
     pub output: Output,
     /// The output that is compared with that of other sessions over the same graph. It does not
     /// depend on what a session is for.
     pub probe: Output,
+    /// The output with the label that the graph itself chooses, if there is one.
+    pub label: Option<Label>,
     /// Length of every input, if the graph fixes it. Shorter inputs are padded.
     pub fixed_length: Option<usize>,
 }
 
+/// An output with labels.
+pub(crate) struct Label {
+    pub name: String,
+    pub is_integer: bool,
+}
+
 impl Signature {
-    /// Checks the declared inputs and outputs.
-    pub(crate) fn new(inputs: &[Outlet], outputs: &[Outlet], purpose: Purpose) -> Result<Self, Error> {
-        let inputs: Vec<_> = inputs.iter().map(read_input).collect::<Result<_, _>>()?;
-        if inputs.iter().all(|(role, ..)| *role != Role::Ids) {
-            return Err(Error::InputIdsMissing);
-        }
-        let fixed_length = inputs.iter().find_map(|(_, _, length)| *length);
-        let output = read_output(outputs, purpose)?;
+    /// Checks the declared inputs and outputs. `labels` are those that the graph names.
+    pub(crate) fn new(
+        inputs: &[Outlet],
+        outputs: &[Outlet],
+        labels: &[String],
+        purpose: Purpose,
+    ) -> Result<Self, Error> {
+        let (inputs, fixed_length) = read_inputs(inputs)?;
+        let output = read_output(outputs, labels, purpose)?;
         let probe = match purpose {
             Purpose::Scores | Purpose::Sentence => output.clone(),
             #[cfg(feature = "builtin-model")]
-            Purpose::State => read_output(outputs, Purpose::Scores)?,
+            Purpose::State => read_output(outputs, labels, Purpose::Scores)?,
         };
-        let inputs = inputs.into_iter().map(|(role, width, _)| (role, width)).collect();
-        Ok(Self { inputs, output, probe, fixed_length })
+        let label = outputs.iter().find_map(read_label).filter(|_| purpose == Purpose::Scores);
+        Ok(Self { inputs, output, probe, label, fixed_length })
+    }
+
+    pub(crate) fn takes_text(&self) -> bool {
+        matches!(self.inputs, Inputs::Text { .. })
     }
 }
 
@@ -85,12 +119,34 @@ pub(crate) fn describe(outlets: &[Outlet]) -> Vec<String> {
     outlets.iter().map(|outlet| format!("{} {}", outlet.name(), outlet.dtype())).collect()
 }
 
-/// Returns role, integer type, and length if it is fixed.
-fn read_input(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
+/// Returns the inputs, and their length if it is fixed.
+fn read_inputs(inputs: &[Outlet]) -> Result<(Inputs, Option<usize>), Error> {
+    let is_text = |input: &&Outlet| matches!(input.dtype(), ValueType::Tensor { ty: TensorElementType::String, .. });
+    if inputs.iter().any(|input| is_text(&input)) {
+        let found = || Error::TextInputUnknown { found: describe(inputs) };
+        let [ValueType::Tensor { shape, .. }] = inputs.iter().map(Outlet::dtype).collect::<Vec<_>>()[..] else {
+            return Err(found());
+        };
+        // A dimension of -1 may have any size.
+        let fits = matches!(&**shape, [-1 | 1] | [-1 | 1, -1 | 1]);
+        return if fits { Ok((Inputs::Text { rank: shape.len() }, None)) } else { Err(found()) };
+    }
+    let is_only = inputs.len() == 1;
+    let inputs: Vec<_> = inputs.iter().map(|input| read_input(input, is_only)).collect::<Result<_, _>>()?;
+    if inputs.iter().all(|(role, ..)| *role != Role::Ids) {
+        return Err(Error::InputIdsMissing);
+    }
+    let fixed_length = inputs.iter().find_map(|(_, _, length)| *length);
+    Ok((Inputs::Tokens(inputs.into_iter().map(|(role, width, _)| (role, width)).collect()), fixed_length))
+}
+
+/// Returns role, integer type, and length if it is fixed. The only input of a graph may have any
+/// name.
+fn read_input(input: &Outlet, is_only: bool) -> Result<(Role, Width, Option<usize>), Error> {
     let unknown = || Error::InputUnknown { input: format!("{} {}", input.name(), input.dtype()) };
     let roles = [Role::Ids, Role::Mask, Role::TypeIds, Role::Positions];
     let role = INPUTS.iter().zip(roles).find(|(name, _)| **name == input.name());
-    let (_, role) = role.ok_or_else(unknown)?;
+    let role = role.map(|(_, role)| role).or(is_only.then_some(Role::Ids)).ok_or_else(unknown)?;
     let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return Err(unknown()) };
     let width = match ty {
         TensorElementType::Int64 => Width::Int64,
@@ -100,7 +156,7 @@ fn read_input(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
     let &[batch, length] = &**shape else { return Err(unknown()) };
     // -1 means any size. A fixed batch larger than one could only be filled with copies.
     if batch > 1 {
-        return Err(unknown());
+        return Err(Error::BatchFixed { input: input.name().to_owned(), batch });
     }
     let length = usize::try_from(length).ok().filter(|&length| length > 0);
     if length.is_some_and(|length| length > MAX_FIXED_LENGTH) {
@@ -109,12 +165,16 @@ fn read_input(input: &Outlet) -> Result<(Role, Width, Option<usize>), Error> {
     Ok((role, width, length))
 }
 
-/// Returns the output to read: one of the usual names, or the only output.
-fn read_output(outputs: &[Outlet], purpose: Purpose) -> Result<Output, Error> {
+/// Returns the output to read: one of the usual names, or the only output with numbers.
+fn read_output(outputs: &[Outlet], labels: &[String], purpose: Purpose) -> Result<Output, Error> {
     let named = |name: &&str| outputs.iter().find(|output| output.name() == *name);
     let only = || if let [only] = outputs { Some(only) } else { None };
+    let only_numbers = || {
+        let mut numbers = outputs.iter().filter(|output| read_numbers(output, labels).is_some());
+        numbers.next().filter(|_| numbers.next().is_none())
+    };
     let chosen = match purpose {
-        Purpose::Scores => named(&"logits").or_else(only),
+        Purpose::Scores => named(&"logits").or_else(only_numbers),
         #[cfg(feature = "builtin-model")]
         Purpose::State => named(&"state"),
         // Exports for sentence-transformers also have an output for the tokens.
@@ -123,18 +183,35 @@ fn read_output(outputs: &[Outlet], purpose: Purpose) -> Result<Output, Error> {
             .find_map(named)
             .or_else(|| only().filter(|only| only.name() != "logits")),
     };
-    let read = |output: &Outlet| {
-        let ValueType::Tensor { ty, shape, .. } = output.dtype() else { return None };
-        let half = match ty {
-            TensorElementType::Float32 => false,
-            TensorElementType::Float16 => true,
-            _ => return None,
-        };
-        let rank = shape.len();
-        matches!(rank, 2 | 3).then(|| Output { name: output.name().to_owned(), half, rank })
-    };
-    chosen.and_then(read).ok_or_else(|| {
+    chosen.and_then(|output| read_numbers(output, labels)).ok_or_else(|| {
         let found = describe(outputs);
         if purpose == Purpose::Sentence { Error::VectorMissing { found } } else { Error::LogitsMissing { found } }
     })
+}
+
+/// Returns how to read an output, if it has rows of numbers.
+fn read_numbers(output: &Outlet, labels: &[String]) -> Option<Output> {
+    let (numbers, rank) = match output.dtype() {
+        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => (Numbers::Single, shape.len()),
+        ValueType::Tensor { ty: TensorElementType::Float16, shape, .. } => (Numbers::Half, shape.len()),
+        ValueType::Sequence(item) => match **item {
+            ValueType::Map { key, value: TensorElementType::Float32 } if !labels.is_empty() => {
+                let integers = key == TensorElementType::Int64;
+                let fits = integers || key == TensorElementType::String;
+                (fits.then(|| Numbers::Maps { labels: labels.into(), integers })?, 2)
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    matches!(rank, 2 | 3).then(|| Output { name: output.name().to_owned(), numbers, rank })
+}
+
+/// Returns how to read an output, if it has labels.
+fn read_label(output: &Outlet) -> Option<Label> {
+    let ValueType::Tensor { ty, shape, .. } = output.dtype() else { return None };
+    let is_integer = *ty == TensorElementType::Int64;
+    let fits = is_integer || *ty == TensorElementType::String;
+    // A row for each text has zeros and ones, one for each label.
+    (fits && matches!(shape.len(), 1 | 2)).then(|| Label { name: output.name().to_owned(), is_integer })
 }

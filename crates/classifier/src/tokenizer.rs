@@ -5,13 +5,14 @@
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{AddedToken, Encoding, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
-use crate::config::{Overflow, SpecialToken};
+use crate::config::Overflow;
 use crate::error::Error;
 use crate::folder::Vocabulary;
 use crate::model_files::{Graph, ModelFiles};
 use crate::overflow::{self, Window};
 use crate::special_tokens::{SpecialTokens, TokenIds};
 use crate::token_limit;
+use crate::tokenizer_config::SpecialToken;
 use crate::vocabulary;
 
 pub(crate) struct Tokenizer {
@@ -226,6 +227,8 @@ fn read(files: &ModelFiles) -> Result<tokenizers::Result<HfTokenizer>, Error> {
     Ok(match &files.vocabulary {
         Vocabulary::Tokenizer(bytes) => vocabulary::parse_tokenizer(bytes),
         Vocabulary::WordPiece(vocab) => parse(vocabulary::word_piece(vocab, settings)?),
+        // Encoders take tokens.
+        Vocabulary::Text => return Err(Error::InputIdsMissing),
         Vocabulary::ByteLevelBpe { vocab, merges } => {
             parse(vocabulary::byte_level_bpe(vocab, merges, &files.config, settings)?)
         }

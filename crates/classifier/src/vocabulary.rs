@@ -16,8 +16,9 @@ use tokenizers::{
     Tokenizer as HfTokenizer, TokenizerImpl,
 };
 
-use crate::config::{Config, SpecialToken, TokenizerConfig, parse_json};
+use crate::config::{Config, parse_json};
 use crate::error::Error;
+use crate::tokenizer_config::{SpecialToken, TokenizerConfig};
 use crate::tokenizer_limits::TokenizerSummary;
 
 /// Reads a `tokenizer.json`.

@@ -1,8 +1,7 @@
 //! Zero-shot classification with an NLI model, as in transformers' zero-shot pipeline (4.57): the
 //! hypothesis template, and the scores of candidate labels.
 
-use crate::activation;
-use crate::prediction::Task;
+use crate::activation::Activation;
 
 /// The default of transformers.
 pub(crate) const DEFAULT_TEMPLATE: &str = "This example is {}.";
@@ -64,13 +63,13 @@ pub(crate) fn scores(logits: &[Vec<f32>], entailment: usize, independent: bool) 
         let pair = |row: &Vec<f32>| {
             let contradiction = if entailment == 0 { row.len() - 1 } else { 0 };
             let mut pair = [row[contradiction], row[entailment]];
-            activation::apply(Task::SingleLabel, &mut pair);
+            Activation::Softmax.apply(&mut pair);
             pair[1]
         };
         return logits.iter().map(pair).collect();
     }
     let mut scores: Vec<f32> = logits.iter().map(|row| row[entailment]).collect();
-    activation::apply(Task::SingleLabel, &mut scores);
+    Activation::Softmax.apply(&mut scores);
     scores
 }
 

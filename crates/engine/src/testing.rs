@@ -116,7 +116,7 @@ impl Script {
 
     fn info(&self) -> ModelInfo {
         ModelInfo {
-            max_tokens: MAX_TOKENS,
+            max_tokens: Some(MAX_TOKENS),
             threshold: self.threshold,
             load: LoadReport { weights_shared: !self.weights_copied, ..LoadReport::default() },
             digest: [7; 32],

@@ -1,4 +1,4 @@
-//! Reads the declarations of an ONNX file: opset, operators, external files, precision.
+//! Reads the declarations of an ONNX file: opset, operators, external files, precision, labels.
 //!
 //! The file is read before ONNX Runtime opens it, so that paths outside the model's folder and
 //! graphs of absurd size are refused first. Only the protobuf fields that matter are read (numbers
@@ -6,6 +6,7 @@
 //! graph.
 
 mod functions;
+mod interface;
 pub mod protobuf;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use functions::{Functions, Key, Nodes, key};
+pub use interface::Interface;
 use protobuf::{Fields, Value, text};
 
 /// Sub-graphs of real models nest two or three levels deep.
@@ -35,6 +37,7 @@ pub struct GraphFacts {
     pub external_files: BTreeSet<String>,
     /// Whether any weight is fp16.
     pub half_weights: bool,
+    pub interface: Interface,
 }
 
 /// The messages that can contain nodes or tensors.
@@ -57,14 +60,14 @@ impl GraphFacts {
     /// or too large.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut facts = Self::default();
-        let mut has_graph = false;
+        let mut graphs = Vec::new();
         let mut nodes = Nodes::new();
         let mut functions = Functions::default();
         for field in Fields(bytes) {
             match field? {
                 (1, Value::Number(version)) => facts.ir_version = version,
                 (7, Value::Bytes(graph)) => {
-                    has_graph = true;
+                    graphs.push(graph);
                     facts.walk(graph, Kind::Graph, &mut nodes, 0)?;
                 }
                 (8, Value::Bytes(import)) => facts.read_opset(import)?,
@@ -83,7 +86,15 @@ impl GraphFacts {
         if functions.count(&nodes)? > MAX_NODES {
             return Err(format!("it has more than {MAX_NODES} nodes, with functions inlined"));
         }
-        if has_graph && facts.ir_version > 0 { Ok(facts) } else { Err("it is not an ONNX model".into()) }
+        if graphs.is_empty() || facts.ir_version == 0 {
+            return Err("it is not an ONNX model".into());
+        }
+        let mut interface = interface::Reader::default();
+        for graph in graphs {
+            interface.read(graph)?;
+        }
+        facts.interface = interface.finish()?;
+        Ok(facts)
     }
 
     /// Returns `int8`, `fp16` or `fp32`, judged by operators and weights that only such graphs

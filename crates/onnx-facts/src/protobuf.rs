@@ -18,6 +18,7 @@ pub struct Fields<'a>(pub &'a [u8]);
 /// Longest encoding of a tag: five times seven bits hold 32.
 const MAX_TAG_BYTES: usize = 5;
 const MAX_VARINT_BYTES: usize = 10;
+const TRUNCATED: &str = "it is truncated, or not an ONNX model";
 
 impl<'a> Fields<'a> {
     fn take(&mut self, count: u64) -> Option<&'a [u8]> {
@@ -66,8 +67,48 @@ impl<'a> Iterator for Fields<'a> {
         if field.is_none() {
             self.0 = &[];
         }
-        Some(field.ok_or_else(|| "it is truncated, or not an ONNX model".into()))
+        Some(field.ok_or_else(|| TRUNCATED.into()))
     }
+}
+
+/// A field's number, its content, and the bytes of both.
+pub type RawField<'a> = (u32, Value<'a>, &'a [u8]);
+
+/// The fields of a message with their bytes, for copies.
+pub fn raw_fields(message: &[u8]) -> impl Iterator<Item = Result<RawField<'_>, String>> {
+    let mut fields = Fields(message);
+    std::iter::from_fn(move || {
+        let before = fields.0;
+        let field = fields.next()?;
+        let raw = &before[..before.len() - fields.0.len()];
+        Some(field.map(|(number, value)| (number, value, raw)))
+    })
+}
+
+/// Returns the last field of this number that holds bytes.
+///
+/// # Errors
+/// Part of a sentence, if the message is cut or no protobuf.
+pub fn field(message: &[u8], number: u32) -> Result<Option<&[u8]>, String> {
+    let mut found = None;
+    for field in Fields(message) {
+        if let (this, Value::Bytes(content)) = field? {
+            found = if this == number { Some(content) } else { found };
+        }
+    }
+    Ok(found)
+}
+
+/// Returns packed numbers.
+///
+/// # Errors
+/// Part of a sentence, if one of them is cut.
+pub fn packed(bytes: &[u8]) -> Result<Vec<u64>, String> {
+    let (mut rest, mut numbers) = (Fields(bytes), Vec::new());
+    while !rest.0.is_empty() {
+        numbers.push(rest.varint(MAX_VARINT_BYTES).ok_or(TRUNCATED)?);
+    }
+    Ok(numbers)
 }
 
 /// Returns the bytes of a name as text.

@@ -85,7 +85,7 @@ impl ModelLoader for TaughtLoader {
         let stated = state.statement_about(&digest);
         let digest = Sha256::new_with_prefix(encoder).chain_update(&digest).finalize().into();
         let info = ModelInfo {
-            max_tokens: self.encode.max_tokens()?,
+            max_tokens: Some(self.encode.max_tokens()?),
             precision: "int8",
             threshold: stated.and_then(|stated| stated.threshold),
             description: Some(card::description(&state, stated)),

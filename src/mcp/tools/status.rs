@@ -49,6 +49,10 @@ struct Model {
     label_count: Option<usize>,
     /// True: calls may send their own `labels` (zero-shot).
     takes_labels: Option<bool>,
+    /// The function from the model's numbers to confidences, and why it is applied.
+    activation: Option<String>,
+    /// What to mend in the model's folder; tell the user.
+    warnings: Option<Vec<String>>,
     /// Longest text that is read completely.
     max_tokens: Option<usize>,
     precision: Option<&'static str>,
@@ -152,7 +156,9 @@ impl Model {
             labels: Some(labels.collect()),
             label_count: Some(info.labels.len()).filter(|count| *count > MAX_LABELS),
             takes_labels: info.supports_zero_shot.then_some(true),
-            max_tokens: Some(info.max_tokens),
+            activation: Some(info.activation.clone()),
+            warnings: Some(info.warnings.clone()).filter(|warnings| !warnings.is_empty()),
+            max_tokens: info.max_tokens,
             precision: Some(info.precision),
             calibration: info.calibration.as_ref().map(ToString::to_string),
             threshold: info.threshold.map(rounded),

@@ -39,7 +39,7 @@ impl Baseline {
     }
 
     pub(crate) fn max_tokens(&self) -> usize {
-        self.loaded.info.max_tokens
+        self.loaded.info.max_tokens.unwrap_or(usize::MAX)
     }
 
     pub(crate) fn workers(&self) -> usize {

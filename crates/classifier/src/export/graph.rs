@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use onnx_facts::protobuf::{Fields, Value, text};
+use onnx_facts::protobuf::{Value, field, raw_fields as fields, text};
 
 use crate::onnx_writer::{FLOAT, INT32, bytes, floats, integer_attribute, integers, node, number, value};
 use crate::pooling::Pooling;
@@ -212,30 +212,6 @@ impl ModelWriter {
         let producer = bytes(2, "local-model-mcp");
         [number(1, self.ir_version.cast_signed()), producer, bytes(7, graph), opsets.collect(), self.functions].concat()
     }
-}
-
-/// A field's number, its content, and the bytes of both.
-type Field<'a> = (u32, Value<'a>, &'a [u8]);
-
-fn fields(message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, String>> {
-    let mut fields = Fields(message);
-    std::iter::from_fn(move || {
-        let before = fields.0;
-        let field = fields.next()?;
-        let raw = &before[..before.len() - fields.0.len()];
-        Some(field.map(|(number, value)| (number, value, raw)))
-    })
-}
-
-/// Returns the last field of this number that holds bytes.
-fn field(message: &[u8], number: u32) -> Result<Option<&[u8]>, String> {
-    let mut found = None;
-    for field in fields(message) {
-        if let (this, Value::Bytes(content), _) = field? {
-            found = if this == number { Some(content) } else { found };
-        }
-    }
-    Ok(found)
 }
 
 /// Returns the name of an input.

@@ -184,6 +184,7 @@ fn texts(
             texts.push(("vocab.json", vocab.clone().into_bytes()));
             texts.push(("merges.txt", merges.clone().into_bytes()));
         }
+        Vocabulary::Text => {}
     }
     Ok(texts)
 }

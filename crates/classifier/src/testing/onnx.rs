@@ -4,6 +4,7 @@ use crate::onnx_writer::{FLOAT, INT64, tensor, value};
 
 pub use crate::onnx_writer::{bytes, domain, floats, integer_attribute, integers, node, number};
 
+const STRING: i64 = 8;
 const BOOL: i64 = 9;
 
 pub fn truth(name: &str) -> Vec<u8> {
@@ -34,9 +35,23 @@ pub fn model(nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
 
 /// Encodes such a model, with `input_ids` of these dimensions.
 pub fn model_of(ids: [i64; 2], nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
+    model_with(&[("input_ids", ids)], nodes, tensors, rest)
+}
+
+/// Encodes such a model, with these inputs.
+pub fn model_with(inputs: &[(&str, [i64; 2])], nodes: &[Vec<u8>], tensors: &[Vec<u8>], rest: &[u8]) -> Vec<u8> {
     let tensors = [&[floats("l", &[1, 3], &[0.1, 0.2, 0.3])], tensors].concat();
-    let graph = graph(nodes, &tensors, &[value("input_ids", INT64, &ids)], &[value("logits", FLOAT, &[-1, 3])]);
+    let inputs: Vec<Vec<u8>> = inputs.iter().map(|(name, dims)| value(name, INT64, dims)).collect();
+    let graph = graph(nodes, &tensors, &inputs, &[value("logits", FLOAT, &[-1, 3])]);
     [number(1, 8), bytes(7, graph), bytes(8, number(2, 17)), rest.to_vec()].concat()
+}
+
+/// Encodes such a model, with inputs of strings.
+pub fn graph_of_text(inputs: &[(&str, &[i64])], nodes: &[Vec<u8>]) -> Vec<u8> {
+    let inputs: Vec<Vec<u8>> = inputs.iter().map(|(name, dims)| value(name, STRING, dims)).collect();
+    let tensors = [floats("l", &[1, 3], &[0.1, 0.2, 0.3])];
+    let graph = graph(nodes, &tensors, &inputs, &[value("logits", FLOAT, &[-1, 3])]);
+    [number(1, 8), bytes(7, graph), bytes(8, number(2, 17))].concat()
 }
 
 /// Encodes the body of an endless loop that adds `l`. With `collect` it also keeps every sum.

@@ -62,8 +62,8 @@ fn the_error_rule_refuses_long_texts() {
 
 #[test]
 fn the_token_limit_can_be_lowered_only() {
-    assert_eq!(loaded(CLASSIFIER, "max_tokens = 10").info.max_tokens, 10);
-    assert_eq!(loaded(CLASSIFIER, "max_tokens = 1000").info.max_tokens, 64);
+    assert_eq!(loaded(CLASSIFIER, "max_tokens = 10").info.max_tokens, Some(10));
+    assert_eq!(loaded(CLASSIFIER, "max_tokens = 1000").info.max_tokens, Some(64));
     let error = load(with_settings(CLASSIFIER, "max_tokens = 2").path()).err().unwrap();
     assert_eq!(error, Error::TokenLimitTooLow { limit: 2, special: 2 });
 }

@@ -18,8 +18,12 @@ mod hostile;
 mod long_texts;
 /// Prepared graphs in the cache directory.
 mod prepared;
+/// The function from numbers to scores.
+mod scoring;
 /// The built-in model: everyday sentences, and the scores of transformers.
 mod sentiment;
+/// Graphs that take the text itself, as scikit-learn's exporter writes them.
+mod text_graphs;
 /// Folders that contain something other than a classifier.
 mod unsuitable;
 

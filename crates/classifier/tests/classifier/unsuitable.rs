@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use classifier::Error;
+use classifier::testing::onnx::{model_with, node};
 use classifier::testing::{fixture, with_settings};
 
 use crate::{assert_refused, load};
@@ -97,6 +98,45 @@ fn models_for_other_tasks_are_refused() {
         configured("architectures", serde_json::json!(["BertForSequenceClassification"])),
         "and a graph exported for the same task",
     );
+}
+
+#[test]
+fn a_body_without_a_trained_head_is_refused() {
+    for architecture in ["BertModel", "XLMRobertaModel", "MPNetModel"] {
+        refused(
+            "wordpiece-pairs",
+            configured("architectures", serde_json::json!([architecture])),
+            &format!(
+                "`config.json` declares a `{architecture}`, which has no head, so the exporter added a random one; \
+                 fine-tune it for classification first; if the graph has a head that you trained, remove `architectures`"
+            ),
+        );
+    }
+    let trained = with_settings("wordpiece-pairs", "");
+    configured("architectures", serde_json::Value::Null)(trained.path());
+    load(trained.path()).unwrap();
+}
+
+#[test]
+fn inputs_of_other_names_and_sizes_are_named_with_the_remedy() {
+    let scores = [node("Identity", &["l"], &["logits"], vec![])];
+    let graph = |inputs: &[(&str, [i64; 2])]| model_with(inputs, &scores, &[], &[]);
+    let refused = |graph: Vec<u8>, expected: &str| {
+        refused("wordpiece-pairs", |dir| fs::write(dir.join("model.onnx"), graph).unwrap(), expected);
+    };
+    refused(
+        graph(&[("input_ids", [2, 32])]),
+        "the graph's input `input_ids` has a fixed batch of 2, expected any size or 1; export it with \
+         `dynamic_axes={\"input_ids\": {0: \"batch\", 1: \"tokens\"}}` in `torch.onnx.export`",
+    );
+    refused(
+        graph(&[("input_ids", [-1, -1]), ("tokens", [-1, -1])]),
+        "rename it with `input_names=[\"input_ids\", …]` in `torch.onnx.export`",
+    );
+    // The only input needs no name.
+    let only = with_settings("wordpiece-pairs", "");
+    fs::write(only.path().join("model.onnx"), graph(&[("tokens", [-1, -1])])).unwrap();
+    load(only.path()).unwrap();
 }
 
 #[test]
