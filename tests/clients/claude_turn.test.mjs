@@ -47,6 +47,7 @@ test("claude code: its search finds the deferred tools by English and Chinese wo
     "guarantee": ["audit"],
     "train classifier": ["predict_batch", "status", "teach"],
     "批量": ["predict_batch"],
+    "延迟 速度": ["status"],
     "抽查": ["audit"],
     "训练": ["teach"],
     "把这些评论批量分类": [],

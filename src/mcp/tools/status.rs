@@ -95,7 +95,7 @@ impl LocalTool for Status {
     const DESCRIPTION: &'static str = "Lists the local models with their labels, limits, readiness or error, call counts \
         and latency. Use it when a prediction failed or before relying on label names.";
     const SEARCH_HINT: &'static str = "which local models do I have, labels of a classifier, loaded ready not working, how \
-        fast, latency p95, memory, token limit 有哪些 本地模型 标签 加载 用不了 延迟 速度 内存";
+        fast, latency p95, memory, token limit _有哪些_本地_模型_本地模型_标签_加载_用不了_延迟_速度_内存_";
     const IDEMPOTENT: bool = false;
     type Arguments = Arguments;
     type Output = Output;
