@@ -39,6 +39,14 @@ pub struct Options {
     #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_WORKERS")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WORKERS)))]
     pub workers: Option<u16>,
+    /// Load all models at the start; without it, the first is loaded, and others when first used
+    #[arg(long, global = true, env = "LOCAL_MODEL_MCP_PRELOAD", value_parser = BoolishValueParser::new())]
+    pub preload: bool,
+    /// Memory of this process above which a newly loaded model unloads the one that was not used
+    /// for the longest time
+    #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_UNLOAD_ABOVE_BYTES")]
+    #[arg(default_value_t = 2 << 30)]
+    pub unload_above_bytes: u64,
     /// Maximum number of texts waiting for one model; further calls are rejected at once
     #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_QUEUE_CAPACITY", default_value = "1024")]
     pub queue_capacity: NonZero<usize>,
@@ -128,6 +136,8 @@ impl Options {
             max_text_bytes: self.max_text_bytes,
             cache_dir: self.cache_dir(),
             precompute: true,
+            preload: self.preload,
+            unload_above_bytes: self.unload_above_bytes,
             retry_after: Duration::from_secs(1),
             log_inputs: self.log_inputs,
             hooks: process::engine_hooks(),

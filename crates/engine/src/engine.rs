@@ -1,39 +1,34 @@
-//! The engine: takes a request through checks, loading, cache and model within its deadline.
+//! The engine: the models of one process, their cache and counters. `call` answers one request.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use cache_dir::digest::hex;
 use cache_dir::digest_key::DigestKey;
-use classifier::{Input, ModelInfo, ModelLoader, Prediction};
-use tokio::time::{timeout, timeout_at};
+use classifier::{Input, ModelInfo, ModelLoader};
+use tokio::time::timeout;
 
-use crate::cache::{Cache, Key};
+use crate::cache::Cache;
+use crate::call::Call;
 use crate::error::Error;
 use crate::explain::explain;
-use crate::job::Timing;
 use crate::precompute;
-use crate::request::{Answer, AnsweredBy, Priority, Request, check};
+use crate::request::{Answer, Priority, Request, check};
 use crate::results;
 use crate::settings::EngineSettings;
-use crate::slot::{ModelSlot, Ready, State};
-use crate::stats::{CacheCounts, Statistics, milliseconds};
-
-/// A row of a file may take this many times the deadline of a call, because calls run first and no
-/// person waits for a single row.
-const BACKGROUND_DEADLINES: u32 = 60;
+use crate::slot::{ModelSlot, State};
+use crate::stats::{CacheCounts, Statistics, resident_bytes};
 
 /// The models of one process, their result cache and their counters.
 pub struct Engine {
     /// The default model comes first. Readers copy what they need, so a lock is held for a moment.
     slots: RwLock<Vec<Arc<ModelSlot>>>,
-    settings: EngineSettings,
-    cache: Arc<Cache>,
+    pub(crate) settings: EngineSettings,
+    pub(crate) cache: Arc<Cache>,
 }
 
 impl Engine {
-    /// Starts loading every model, each on its own thread, and returns at once. The first model is
-    /// the default. `models` must not be empty.
+    /// Starts loading the first model, which is the default, or all of them if the settings say so,
+    /// each on its own thread. Returns at once. `models` must not be empty.
     ///
     /// Must be called inside a tokio runtime, which also carries the precomputing.
     pub fn start(models: Vec<(String, Arc<dyn ModelLoader>)>, settings: EngineSettings) -> Arc<Self> {
@@ -41,8 +36,10 @@ impl Engine {
         let slots: Vec<_> = models.into_iter().map(slot).collect();
         let key = settings.cache_dir.as_deref().map_or_else(DigestKey::random, DigestKey::kept_in);
         let cache = Arc::new(Cache::new(settings.cache_capacity_bytes, key));
-        for slot in &slots {
-            slot.start_loading();
+        for (number, slot) in slots.iter().enumerate() {
+            if number == 0 || settings.preload {
+                slot.start_loading();
+            }
             if settings.precompute {
                 let (slot, cache) = (Arc::clone(slot), Arc::clone(&cache));
                 tokio::spawn(precompute::run(slot, cache, results::folder(&settings), settings.max_text_bytes));
@@ -118,7 +115,20 @@ impl Engine {
         self.find(name).ok_or_else(unknown)
     }
 
-    fn late(&self, slot: &ModelSlot, deadline: Duration) -> Error {
+    /// Unloads the model that was not used for the longest time, other than `loaded`, if the process
+    /// takes more memory than it should. A model that is computing is in use.
+    pub(crate) fn make_room(&self, loaded: &ModelSlot) {
+        if resident_bytes().is_none_or(|bytes| bytes as u64 <= self.settings.unload_above_bytes) {
+            return;
+        }
+        let slots = self.slots();
+        let others = slots.iter().filter(|slot| slot.name != loaded.name && slot.can_be_unloaded());
+        if let Some(slot) = others.min_by_key(|slot| slot.last_used()) {
+            slot.unload();
+        }
+    }
+
+    pub(crate) fn late(&self, slot: &ModelSlot, deadline: Duration) -> Error {
         Error::Deadline { model: slot.name.clone(), deadline_ms: deadline.as_millis() as u64 }
     }
 
@@ -197,114 +207,5 @@ impl Engine {
                 }
             }
         }
-    }
-}
-
-/// A call from its arrival until it is counted and logged. If dropped earlier, it counts as
-/// cancelled.
-struct Call<'a> {
-    engine: &'a Engine,
-    slot: &'a ModelSlot,
-    input: &'a Arc<Input>,
-    priority: Priority,
-    started: Instant,
-}
-
-impl Call<'_> {
-    async fn answer(&self, top_k: Option<usize>) -> Result<Answer, Error> {
-        let (settings, slot) = (&self.engine.settings, self.slot);
-        check(self.input, settings.max_text_bytes)?;
-        let _permit = slot.admit(self.priority).await?;
-        let limit = match self.priority {
-            Priority::Interactive | Priority::Batch => settings.deadline,
-            Priority::Background => settings.deadline * BACKGROUND_DEADLINES,
-        };
-        let deadline = tokio::time::Instant::now() + limit;
-        let ready = timeout_at(deadline, slot.ready())
-            .await
-            .map_err(|_| Error::StillLoading { model: slot.name.clone(), deadline_ms: limit.as_millis() as u64 })??;
-        let labels = if self.input.labels.is_empty() { ready.info.labels.len() } else { self.input.labels.len() };
-        if let Some(found) = top_k.filter(|top_k| !(1..=labels).contains(top_k)) {
-            return Err(Error::TopK { model: slot.name.clone(), found, labels });
-        }
-        let (prediction, answered_by, timing) =
-            timeout_at(deadline, self.predict(&ready)).await.map_err(|_| self.engine.late(slot, limit))??;
-        Ok(Answer {
-            model: slot.name.clone(),
-            info: ready.info,
-            input: Arc::clone(self.input),
-            prediction,
-            answered_by,
-            queued: timing.queued,
-            inference: timing.inference,
-            total: self.started.elapsed(),
-            explanation: None,
-        })
-    }
-
-    async fn predict(&self, ready: &Ready) -> Result<(Arc<Prediction>, AnsweredBy, Timing), Error> {
-        let cache = &self.engine.cache;
-        let key = Key { model: ready.info.digest, input: cache.digest(self.input) };
-        if let Some((prediction, answered_by)) = cache.get(&key).await {
-            return Ok((prediction, answered_by, Timing::default()));
-        }
-        let run = async {
-            let outcome = ready.pool.run(Arc::clone(self.input), self.priority).await;
-            self.slot.observe(ready, self.priority, &outcome);
-            outcome
-        };
-        // A call must not join a row: it would wait behind other rows.
-        if self.priority == Priority::Background {
-            let output = run.await?;
-            let prediction = cache.insert(key, output.prediction, 0, false).await;
-            return Ok((prediction, AnsweredBy::Model, output.timing));
-        }
-        let (prediction, timing) = cache.join_or_run(key, run).await?;
-        let answered_by = if timing.is_some() { AnsweredBy::Model } else { AnsweredBy::Joined };
-        Ok((prediction, answered_by, timing.unwrap_or_default()))
-    }
-
-    fn finish(self, outcome: &Result<Answer, Error>) {
-        self.report(outcome);
-        std::mem::forget(self);
-    }
-
-    fn report(&self, outcome: &Result<Answer, Error>) {
-        let total = self.started.elapsed();
-        // Rows wait for calls, so their latency would distort that of calls.
-        let latency = (self.priority != Priority::Background).then_some(total);
-        self.slot.counters.record(latency, outcome);
-        if !tracing::enabled!(tracing::Level::INFO) {
-            return;
-        }
-        let log_inputs = self.engine.settings.log_inputs;
-        let input = if log_inputs {
-            self.input.text.clone()
-        } else {
-            hex(&self.engine.cache.digest(self.input))[..16].to_owned()
-        };
-        let (model, duration_ms) = (&self.slot.name, milliseconds(total));
-        match outcome {
-            Ok(answer) => tracing::info!(
-                model,
-                input,
-                tokens = answer.prediction.tokens,
-                source = answer.answered_by.name(),
-                queue_ms = milliseconds(answer.queued),
-                inference_ms = milliseconds(answer.inference),
-                duration_ms,
-                outcome = "ok",
-                "model_called"
-            ),
-            Err(error) => {
-                tracing::info!(model, input, duration_ms, outcome = error.kind().name(), %error, "model_called");
-            }
-        }
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        self.report(&Err(Error::Cancelled));
     }
 }

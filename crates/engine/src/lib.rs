@@ -13,6 +13,7 @@
 //! - `explain`, `stats`: words that moved an answer; counts and latencies
 
 mod cache;
+mod call;
 mod engine;
 mod error;
 mod explain;

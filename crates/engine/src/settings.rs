@@ -21,6 +21,12 @@ pub struct EngineSettings {
     pub cache_dir: Option<PathBuf>,
     /// Whether to precompute the models' frequent texts. Wasteful in a process that answers once.
     pub precompute: bool,
+    /// Whether all models are loaded at the start. Otherwise the first is, and others when they are
+    /// first used.
+    pub preload: bool,
+    /// Resident memory of the process above which a load unloads the model that was not used for
+    /// the longest time.
+    pub unload_above_bytes: u64,
     /// Minimum time between a failed load and the next attempt.
     pub retry_after: Duration,
     /// Whether the log shows texts. Otherwise it shows their digests.

@@ -1,8 +1,8 @@
 //! One model of the engine: loads and reloads it, admits calls, and disables it when it fails on
 //! every call.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use classifier::{ModelInfo, ModelLoader};
@@ -36,6 +36,9 @@ pub(crate) struct ModelSlot {
     /// One permit for each call that waits or runs.
     calls: Semaphore,
     rows: Semaphore,
+    /// When a call last asked for the model.
+    last_used: Mutex<Instant>,
+    just_loaded: Arc<AtomicBool>,
     /// Failed calls in a row.
     failures: AtomicU32,
     /// The number of times that the model got stuck.
@@ -77,6 +80,8 @@ impl ModelSlot {
             rows: Semaphore::new(ROWS_PER_WORKER * settings.workers),
             settings,
             phase: Arc::new(watch::Sender::new(Phase::Idle)),
+            last_used: Mutex::new(Instant::now()),
+            just_loaded: Arc::default(),
             failures: AtomicU32::new(0),
             stuck: AtomicU32::new(0),
         }
@@ -108,10 +113,12 @@ impl ModelSlot {
         }
         let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
         let (phase, runtime, remember) = (Arc::clone(&self.phase), Handle::current(), self.reload.loading());
+        let just_loaded = Arc::clone(&self.just_loaded);
         let work = move || {
             let _entered = runtime.enter();
             remember();
             let loaded = load(&name, &*loader, &settings);
+            just_loaded.store(loaded.is_ok(), Ordering::Relaxed);
             phase.send_replace(loaded.map_or_else(|error| failed(error, &settings), Phase::Ready));
         };
         // Never joined, because a process that is asked to exit must not wait for a load.
@@ -145,11 +152,43 @@ impl ModelSlot {
         self.reload.error()
     }
 
+    /// Returns whether the model was loaded since the last time that this was asked.
+    pub(crate) fn was_just_loaded(&self) -> bool {
+        self.just_loaded.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_used(&self) -> Instant {
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the model is loaded, and no call or row waits for it or runs.
+    pub(crate) fn can_be_unloaded(&self) -> bool {
+        let EngineSettings { queue_capacity, workers, .. } = self.settings;
+        matches!(&*self.phase.borrow(), Phase::Ready(_))
+            && self.calls.available_permits() == queue_capacity + workers
+            && self.rows.available_permits() == ROWS_PER_WORKER * workers
+    }
+
+    /// Ends the model's sessions. The next call loads it again.
+    pub(crate) fn unload(&self) {
+        let is_unloaded = self.phase.send_if_modified(|phase| {
+            let is_ready = matches!(phase, Phase::Ready(_));
+            if is_ready {
+                *phase = Phase::Idle;
+            }
+            is_ready
+        });
+        if is_unloaded {
+            tracing::info!(model = self.name, "model_unloaded");
+        }
+    }
+
     /// Waits until the model can be used. Reloads it first if it failed.
     ///
     /// # Errors
     /// `ModelFailed` with the reason.
     pub(crate) async fn ready(&self) -> Result<Ready, Error> {
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.start_loading();
         self.start_reloading();
         let settled = |phase: &Phase| match phase {

@@ -240,6 +240,8 @@ pub fn settings() -> EngineSettings {
         max_text_bytes: 1000,
         cache_dir: None,
         precompute: true,
+        preload: false,
+        unload_above_bytes: u64::MAX,
         retry_after: Duration::from_millis(20),
         log_inputs: false,
         hooks: ProcessHooks::default(),

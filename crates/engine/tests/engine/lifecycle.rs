@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::{ask, eventually, skip, spawn};
-use classifier::Input;
+use classifier::{Input, ModelLoader};
 use engine::testing::{Script, ScriptedLoader, settings, start};
-use engine::{AnsweredBy, EngineSettings, Error, Request, State};
+use engine::{AnsweredBy, Engine, EngineSettings, Error, Request, State};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -168,4 +168,53 @@ async fn the_sessions_of_a_replaced_model_end_on_another_thread() {
     let ended_on = || old.ended_on.lock().unwrap().clone();
     eventually(|| !ended_on().is_empty()).await;
     assert_eq!(ended_on(), ["close"]);
+}
+
+/// Starts an engine with the models `a`, `b` and `c`, and returns the number of loads of each.
+fn three(settings: EngineSettings) -> (Arc<Engine>, impl Fn() -> [usize; 3]) {
+    let scripts = [(); 3].map(|()| Arc::new(Script::default()));
+    let loader = |(name, script): (&str, &Arc<Script>)| {
+        let loader: Arc<dyn ModelLoader> = Arc::new(ScriptedLoader(Arc::clone(script)));
+        (name.to_owned(), loader)
+    };
+    let engine = Engine::start(["a", "b", "c"].into_iter().zip(&scripts).map(loader).collect(), settings);
+    let loads = move || scripts.each_ref().map(|script| script.loads.load(Ordering::SeqCst));
+    (engine, loads)
+}
+
+async fn ask_model(engine: &Engine, model: &str) {
+    let request = Request { model: Some(model.into()), input: Input::single(model), ..Request::default() };
+    engine.predict(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_model_is_loaded_at_the_start_and_others_when_they_are_used() {
+    let (engine, loads) = three(settings());
+    ask_model(&engine, "a").await;
+    assert!(matches!(engine.state("b"), Some(State::Idle)));
+    ask_model(&engine, "c").await;
+    assert_eq!(loads(), [1, 0, 1]);
+    let (_engine, loads) = three(EngineSettings { preload: true, ..settings() });
+    eventually(|| loads() == [1, 1, 1]).await;
+}
+
+#[tokio::test]
+async fn above_the_memory_limit_the_model_unused_for_longest_is_unloaded() {
+    let (engine, loads) = three(EngineSettings { unload_above_bytes: 0, ..settings() });
+    let ready = |names: &str| {
+        let is_ready = |name: &&str| matches!(engine.state(name), Some(State::Ready(_)));
+        assert_eq!(["a", "b", "c"].into_iter().filter(is_ready).collect::<String>(), names);
+    };
+    ask_model(&engine, "a").await;
+    ready("a");
+    ask_model(&engine, "b").await;
+    ready("b");
+    ask_model(&engine, "a").await;
+    assert_eq!(loads(), [2, 1, 0], "it is loaded again");
+    ready("a");
+    let unlimited = three(settings()).0;
+    for model in ["a", "b", "c", "a"] {
+        ask_model(&unlimited, model).await;
+    }
+    assert!(["a", "b", "c"].iter().all(|name| matches!(unlimited.state(name), Some(State::Ready(_)))));
 }
