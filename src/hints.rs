@@ -55,6 +55,7 @@ fn classifier_hint(error: &classifier::Error) -> Option<&'static str> {
 /// Returns the argument that helps with an error of a job, as the end of its text.
 pub(crate) fn job_hint(error: &batch::Error) -> &'static str {
     match error {
+        batch::Error::PairUnread { .. } => " (`pair_column` or `text_column`; `--pair-column`, `--text-column`)",
         batch::Error::FileChanged { .. } => "; run it again with `overwrite`",
         batch::Error::ResumeOther { .. } => "; repeat those, or start again with `overwrite`",
         batch::Error::OutputMissing { .. } => ", or name the output with `output_path`",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, anyhow};
-use batch::{RowOptions, classify_rows};
+use batch::{PAIR_COLUMN, RowOptions, classify_rows};
 use clap::Args;
 use classifier::Input;
 use engine::{Answer, Engine};
@@ -34,6 +34,9 @@ pub struct PredictArgs {
     /// lines are JSON objects and this field is classified
     #[arg(long, value_name = "COLUMN")]
     pub text_column: Option<String>,
+    /// Column or field that holds second texts, for models trained on text pairs
+    #[arg(long, value_name = "COLUMN", conflicts_with = "texts")]
+    pub pair_column: Option<String>,
     /// Column with the correct labels, to report the accuracy
     #[arg(long, value_name = "COLUMN", requires = "file")]
     pub label_column: Option<String>,
@@ -67,7 +70,7 @@ pub struct PredictArgs {
     #[arg(long, conflicts_with = "file")]
     pub explain: bool,
     /// Second text to combine with each text, for models trained on text pairs
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "pair_column")]
     pub text_pair: Option<String>,
     /// Candidate labels, separated by commas, for zero-shot (NLI) models
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
@@ -98,7 +101,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
             let texts = arguments.texts.iter().map(|text| Row::from_text(text.clone()));
             return Ok(classify(engine, arguments, stream::iter(texts), in_flight).await?.unwrap_or(Outcome::Done));
         }
-        let (rows, reader) = read_stdin(json_field(arguments)).context("cannot read stdin")?;
+        let (rows, reader) = read_stdin(JsonFields::new(arguments)).context("cannot read stdin")?;
         // With a closed stdout, the reader may still be waiting for a line.
         let Some(outcome) = classify(engine, arguments, rows, in_flight).await? else { return Ok(Outcome::Done) };
         reader.join().map_err(|_| anyhow!("the reader of stdin crashed"))?.context("cannot read stdin")?;
@@ -108,34 +111,56 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
     outcome
 }
 
-/// Returns the field to classify if the lines of stdin are JSON objects.
-fn json_field(arguments: &PredictArgs) -> Option<ColumnRef> {
-    let field = arguments.text_column.clone().or_else(|| arguments.jsonl.then(|| "text".to_owned()))?;
-    Some(ColumnRef::text_field(field))
+/// The fields to read if the lines of stdin are JSON objects.
+struct JsonFields {
+    text: ColumnRef,
+    pair: Option<ColumnRef>,
+    /// Whether a second text may be there that nothing reads: no field was named.
+    may_miss_pair: bool,
 }
 
-/// One text, and the object that its answer is added to.
+impl JsonFields {
+    fn new(arguments: &PredictArgs) -> Option<Self> {
+        let PredictArgs { text_column, pair_column, text_pair, jsonl, .. } = arguments;
+        let is_json = *jsonl || pair_column.is_some();
+        let text = text_column.clone().or_else(|| is_json.then(|| "text".to_owned()))?;
+        let may_miss_pair = text_column.is_none() && pair_column.is_none() && text_pair.is_none();
+        let pair = pair_column.clone().map(ColumnRef::text_field);
+        Some(Self { text: ColumnRef::text_field(text), pair, may_miss_pair })
+    }
+
+    /// Returns the text and the second text of an object.
+    fn read(&self, object: &JsonObject) -> Result<(String, Option<String>), Error> {
+        if self.may_miss_pair && object.names().any(|name| name == PAIR_COLUMN) {
+            return Err(batch::Error::PairUnread { column: PAIR_COLUMN }.into());
+        }
+        let pair = self.pair.as_ref().map(|pair| object.cell(pair)).transpose()?;
+        Ok((object.cell(&self.text)?, pair.filter(|pair| !pair.is_empty())))
+    }
+}
+
+/// One text, perhaps with a second one, and the object that its answer is added to.
 struct Row {
-    text: Result<String, Error>,
+    texts: Result<(String, Option<String>), Error>,
     object: JsonObject,
 }
 
 impl Row {
     fn from_text(text: String) -> Self {
-        Self { object: JsonObject::with_text("text", &text), text: Ok(text) }
+        Self { object: JsonObject::with_text("text", &text), texts: Ok((text, None)) }
     }
 
     fn from_line(line: &Line) -> Self {
         match line.text() {
             Ok(text) => Self::from_text(text.to_owned()),
-            Err(error) => Self { text: Err(error.into()), object: unusable("text", line) },
+            Err(error) => Self { texts: Err(error.into()), object: unusable("text", line) },
         }
     }
 
-    fn from_json(line: &Line, field: &ColumnRef) -> Self {
+    fn from_json(line: &Line, fields: &JsonFields) -> Self {
         match JsonObject::parse_shallow(line) {
-            Ok(object) => Self { text: object.cell(field).map_err(Error::from), object },
-            Err(error) => Self { text: Err(error.into()), object: unusable("line", line) },
+            Ok(object) => Self { texts: fields.read(&object), object },
+            Err(error) => Self { texts: Err(error.into()), object: unusable("line", line) },
         }
     }
 }
@@ -150,13 +175,13 @@ fn unusable(name: &str, line: &Line) -> JsonObject {
 
 /// Reads lines on a separate thread, because reading blocks and must not delay the answers. The
 /// thread returns the error that ended the input early.
-fn read_stdin(field: Option<ColumnRef>) -> io::Result<(impl Stream<Item = Row>, JoinHandle<io::Result<()>>)> {
+fn read_stdin(fields: Option<JsonFields>) -> io::Result<(impl Stream<Item = Row>, JoinHandle<io::Result<()>>)> {
     let (sender, mut rows) = mpsc::channel(READ_AHEAD);
     let read = move || {
         for line in Lines::new(BufReader::with_capacity(1 << 16, io::stdin())) {
             let line = line?;
-            let row = match &field {
-                Some(field) => Row::from_json(&line, field),
+            let row = match &fields {
+                Some(fields) => Row::from_json(&line, fields),
                 None => Row::from_line(&line),
             };
             if sender.blocking_send(row).is_err() {
@@ -181,11 +206,11 @@ async fn classify(
     let options = RowOptions { in_flight, top_k, explain: arguments.explain, ..RowOptions::default() };
     let inputs = rows.map(|row| {
         let (text_pair, labels) = (arguments.text_pair.clone(), arguments.labels.clone());
-        let input = row.text.clone().map(|text| Input { text, text_pair, labels });
+        let input = row.texts.clone().map(|(text, pair)| Input { text, text_pair: pair.or(text_pair), labels });
         (row, input)
     });
     let writer = Writer {
-        json: arguments.json || json_field(arguments).is_some() || !io::stdout().is_terminal(),
+        json: arguments.json || JsonFields::new(arguments).is_some() || !io::stdout().is_terminal(),
         top_k: top_k.unwrap_or(1),
         names: field_names(),
     };
@@ -243,9 +268,24 @@ mod tests {
 
     use super::*;
 
+    fn fields(text: &str, pair: Option<&str>, may_miss_pair: bool) -> JsonFields {
+        JsonFields { text: ColumnRef::text_field(text), pair: pair.map(ColumnRef::text_field), may_miss_pair }
+    }
+
     fn row(line: &str, column: &str) -> Row {
-        let field = ColumnRef::text_field(column);
-        Row::from_json(&Line::Whole(line.as_bytes().to_vec()), &field)
+        Row::from_json(&Line::Whole(line.as_bytes().to_vec()), &fields(column, None, false))
+    }
+
+    #[test]
+    fn a_second_text_is_read_or_told() {
+        let line = Line::Whole(br#"{"text":"a","text_pair":"b"}"#.to_vec());
+        let texts = |fields: JsonFields| Row::from_json(&line, &fields).texts;
+        assert_eq!(texts(fields("text", Some("text_pair"), false)), Ok(("a".into(), Some("b".into()))));
+        assert_eq!(texts(fields("text", None, false)), Ok(("a".into(), None)));
+        let error = texts(fields("text", None, true)).unwrap_err().to_string();
+        let expected = "the column `text_pair` would not be read; name the column with second texts, or the one with \
+                        texts alone (`pair_column` or `text_column`; `--pair-column`, `--text-column`)";
+        assert_eq!(error, expected);
     }
 
     #[track_caller]
@@ -258,7 +298,7 @@ mod tests {
     #[test]
     fn fields_of_a_line_keep_their_order_and_spelling() {
         let line = r#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890}"#;
-        assert_eq!(row(line, "body.text").text, Ok("hi".into()));
+        assert_eq!(row(line, "body.text").texts, Ok(("hi".into(), None)));
         let expected = r#"{"id":1.50,"body":{"text":"hi"},"n":12345678901234567890,"prediction":"x","confidence":0.5}"#;
         check_output(line, expected);
     }
@@ -281,14 +321,13 @@ mod tests {
         let row = row(&line, "text");
         assert_eq!(row.object.line(), json!({ "line": line }).to_string());
         let expected = "the row is nested more than 128 levels deep; expected a flatter object";
-        assert_eq!(row.text.unwrap_err().to_string(), expected);
+        assert_eq!(row.texts.unwrap_err().to_string(), expected);
     }
 
     #[test]
     fn a_line_that_is_not_an_object_is_passed_on() {
-        let field = ColumnRef::text_field("text");
-        let row = Row::from_json(&Line::Whole(b"not json \xFF".to_vec()), &field);
+        let row = Row::from_json(&Line::Whole(b"not json \xFF".to_vec()), &fields("text", None, false));
         assert_eq!(row.object.line(), "{\"line\":\"not json \u{FFFD}\"}");
-        assert!(row.text.is_err());
+        assert!(row.texts.is_err());
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         path: file.to_owned(),
         output: arguments.output.clone(),
         text_column: arguments.text_column.clone(),
+        pair_column: arguments.pair_column.clone(),
         label_column: arguments.label_column.clone(),
         csv_options: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
         model: None,

@@ -308,7 +308,14 @@ async fn a_batch_answers_every_text_in_order_and_failures_in_place() {
     let result = batch(json!({ "texts": texts, "top_k": LABELS.len() })).await;
     let results = result["structuredContent"]["results"].as_array().unwrap();
     assert_eq!((results.len(), results[255]["alternatives"].as_array().unwrap().len()), (256, 2));
+    let result = batch(json!({ "texts": ["a", "a"], "text_pairs": ["b", "b c d"] })).await;
+    let results = result["structuredContent"]["results"].as_array().unwrap();
+    assert_eq!((&results[0]["prediction"], &results[1]["prediction"]), (&json!("short"), &json!("middle")));
     for (arguments, expected) in [
+        (
+            json!({ "texts": ["a", "b"], "text_pairs": ["c"] }),
+            "`text_pairs` has 1 entries; expected 2, one for each of `texts`",
+        ),
         (json!({ "texts": [] }), "`texts` has 0 entries; expected 1 to 256"),
         (json!({ "texts": vec!["x"; 257] }), "`texts` has 257 entries"),
         (json!({ "texts": ["a"], "model": "tone" }), "no model is called `tone`"),

@@ -293,3 +293,36 @@ async fn all_labels_of_a_decision_are_written_also_where_the_model_failed() {
         assert!(output.contains(expected), "{output}");
     }
 }
+
+#[tokio::test]
+async fn second_texts_are_read_from_their_column_and_never_left_out_unsaid() {
+    let place = Project::new();
+    place.write("in.csv", "text,text_pair,label\na,b,short\na,b c d,middle\na,,short\n");
+    let error = place.run(place.job("in.csv")).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the column `text_pair` would not be read; name the column with second texts, or the one with texts alone"
+    );
+    let job = || FileJob { pair_column: Some("text_pair".into()), ..place.job("in.csv") };
+    let summary = place.run(FileJob { label_column: Some("label".into()), ..job() }).await.unwrap();
+    assert_eq!(summary.accuracy, Some(1.0));
+    let alone = FileJob { text_column: Some("text".into()), if_exists: IfExists::Overwrite, ..place.job("in.csv") };
+    assert_eq!(place.run(alone).await.unwrap().labels, [("short".to_owned(), 3)]);
+}
+
+#[tokio::test]
+async fn resuming_with_other_second_texts_is_refused() {
+    let place = Project::new();
+    let rows: String = (0..100).map(|row| format!("{},b {row}\n", if row == 80 { "held" } else { "a" })).collect();
+    place.write("in.csv", format!("text,text_pair\n{rows}"));
+    let job = || FileJob { pair_column: Some("text_pair".into()), ..place.job("in.csv") };
+    let running = in_turn(job()).start(start(&place.script, settings()));
+    until(&running, 79).await;
+    drop(running);
+    while still_locked(&place) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    place.write("in.csv", format!("text,text_pair\n{}", rows.replace("b 7\n", "another\n")));
+    let error = place.run(FileJob { if_exists: IfExists::Resume, ..job() }).await.unwrap_err().to_string();
+    assert!(error.ends_with("/in.csv` changed at row 8 while or since it was classified"), "{error}");
+}

@@ -30,6 +30,8 @@ pub enum Error {
     Correction { row: String, found: String, expected: String },
     #[error("`{label}` begins like a formula of a spreadsheet; expected a label that begins with another character")]
     FormulaLabel { label: String },
+    #[error("the column `{column}` would not be read; name the column with second texts, or the one with texts alone")]
+    PairUnread { column: &'static str },
     #[error("internal error while processing the file: {message}; please report it")]
     JobFailed { message: String },
 }
@@ -51,6 +53,7 @@ impl Error {
             | Self::OutputMissing { .. }
             | Self::NotAnOutput { .. }
             | Self::Correction { .. }
+            | Self::PairUnread { .. }
             | Self::FormulaLabel { .. } => Kind::Caller,
         }
     }

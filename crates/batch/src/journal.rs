@@ -97,11 +97,11 @@ pub(crate) struct Records<'a> {
 
 impl Records<'_> {
     /// Returns the next row's record; `None` if it was made from another text.
-    pub(crate) fn next(&mut self, cell: &Cell) -> Option<Record> {
+    pub(crate) fn next(&mut self, cells: &[Cell]) -> Option<Record> {
         self.line.clear();
         self.file.read_until(b'\n', &mut self.line).ok()?;
         let record: Record = serde_json::from_slice(&self.line).ok()?;
-        record.is_of(cell).then_some(record)
+        record.is_of(cells).then_some(record)
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
                 let rows = journal.rows() as usize;
                 let mut records = journal.records().unwrap();
                 for text in &texts[..rows] {
-                    prop_assert_eq!(records.next(&Ok(text.clone())), Some(record(text)));
+                    prop_assert_eq!(records.next(&[Ok(text.clone())]), Some(record(text)));
                 }
                 texts[rows..].iter().for_each(|text| journal.append(&record(text)).unwrap());
                 prop_assert_eq!(journal.rows() as usize, texts.len());
@@ -212,7 +212,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let mut journal = open(&file, "f").unwrap();
         journal.append(&record("one")).unwrap();
-        assert_eq!(journal.records().unwrap().next(&Ok("two".into())), None);
-        assert_eq!(journal.records().unwrap().next(&Ok("one".into())), Some(record("one")));
+        assert_eq!(journal.records().unwrap().next(&[Ok("two".into())]), None);
+        assert_eq!(journal.records().unwrap().next(&[Ok("one".into())]), Some(record("one")));
     }
 }

@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use cache_dir::digest::hex;
-use classifier::ModelInfo;
+use classifier::{Input, ModelInfo};
 use columns::ColumnNames;
 use context::Context;
 pub use corrections::{CorrectionReport, Corrections};
@@ -47,7 +47,10 @@ pub use review::{Review, ReviewRow};
 pub use rows::{RowOptions, classify_rows};
 use run::Run;
 pub use summary::{RowSample, Summary};
-use tables::{CellKind, ColumnRef, CsvOptions, IfExists, Location, PathPolicy, TableFile, output_location};
+use tables::{Cell, CellKind, ColumnRef, CsvOptions, IfExists, Location, PathPolicy, TableFile, output_location};
+
+/// The usual name of a column with second texts, and the name of the argument for one.
+pub const PAIR_COLUMN: &str = "text_pair";
 
 /// Settings for every job of a process.
 #[derive(Clone, Debug)]
@@ -80,11 +83,14 @@ pub struct FileJob {
     /// `None` means `NAME.predicted.csv` next to the input.
     pub output: Option<PathBuf>,
     pub text_column: Option<String>,
+    /// A column with second texts, for models trained on pairs.
+    pub pair_column: Option<String>,
     /// A column with the right labels, for the accuracy.
     pub label_column: Option<String>,
     pub csv_options: CsvOptions,
     /// `None` means the first model.
     pub model: Option<String>,
+    /// One second text for all rows.
     pub text_pair: Option<String>,
     /// Candidate labels; empty for the model's own.
     pub labels: Vec<String>,
@@ -120,14 +126,32 @@ impl FileJob {
         })
     }
 
-    /// The columns to read: the texts, and the right labels if there are any.
+    /// The columns to read: the texts, the second texts and the right labels if there are any.
+    ///
+    /// # Errors
+    /// `PairUnread` if the file names second texts and the caller names no column.
     fn columns(&self, source: &mut TableFile) -> Result<Vec<ColumnRef>, Error> {
         let label = self.label_column.as_deref().map(|name| source.column(name, CellKind::Value)).transpose()?;
+        let pair = self.pair_column.as_deref().map(|name| source.column(name, CellKind::Text)).transpose()?;
         let text = match &self.text_column {
             Some(name) => source.column(name, CellKind::Text)?,
-            None => source.text_column(label.as_ref().map(|label| label.column.as_str()).as_slice())?,
+            None if pair.is_none()
+                && self.text_pair.is_none()
+                && source.columns().iter().any(|column| column == PAIR_COLUMN) =>
+            {
+                return Err(Error::PairUnread { column: PAIR_COLUMN });
+            }
+            None => {
+                let others: Vec<&str> = label.iter().chain(&pair).map(|column| column.column.as_str()).collect();
+                source.text_column(&others)?
+            }
         };
-        Ok(std::iter::once(text).chain(label).collect())
+        Ok(std::iter::once(text).chain(pair).chain(label).collect())
+    }
+
+    /// The number of columns that make the input of a row.
+    fn input_columns(&self) -> usize {
+        1 + usize::from(self.pair_column.is_some())
     }
 
     /// The output of this file: the one named, the one next to it, or the file itself if it is named
@@ -150,9 +174,18 @@ impl FileJob {
         Ok(TableFile::open_at(&self.output_location()?, CsvOptions { header: true, ..self.csv_options })?)
     }
 
+    /// The input of a row, from its text and its second text.
+    fn input(&self, cells: Vec<Cell>) -> Result<Input, Error> {
+        let mut cells = cells.into_iter();
+        let text = cells.next().unwrap_or(Ok(String::new()))?;
+        let pair = cells.next().transpose()?.filter(|pair| !pair.is_empty());
+        Ok(Input { text, text_pair: pair.or_else(|| self.text_pair.clone()), labels: self.labels.clone() })
+    }
+
     /// A digest of everything that determines the answers of a run besides the texts.
     fn fingerprint(&self, model: &ModelInfo, text_column: &str) -> String {
-        let settings = (hex(&model.digest), text_column, &self.text_pair, &self.labels, model.threshold);
+        let pair = (&self.text_pair, &self.pair_column);
+        let settings = (hex(&model.digest), text_column, pair, &self.labels, model.threshold);
         hex(&Sha256::digest(format!("{settings:?}"))[..12])
     }
 }

@@ -15,7 +15,7 @@ use tables::Cell;
 /// The outcome of one row, without the row's text.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// Of the row's text.
+    /// Of the row's text, and of its second text if there is one.
     digest: String,
     /// The answer without slices of the text, or the reason why there is none.
     pub(crate) outcome: Result<LabeledPrediction, String>,
@@ -36,9 +36,9 @@ impl Record {
         &self.digest
     }
 
-    /// Returns whether the record is of this text.
-    pub(crate) fn is_of(&self, cell: &Cell) -> bool {
-        self.digest == digest(cell)
+    /// Returns whether the record is of this text, or of this text and second text.
+    pub(crate) fn is_of(&self, cells: &[Cell]) -> bool {
+        self.digest == digest(cells)
     }
 
     /// Returns the values for the output by the names of their columns.
@@ -71,11 +71,16 @@ impl Record {
     }
 }
 
-/// Identifies a row's text in the journal. 96 bits of SHA-256 suffice to detect accidental changes.
-pub(crate) fn digest(cell: &Cell) -> String {
-    let digest = match cell {
+/// Identifies a row's text, or its text and second text, in the journal. 96 bits of SHA-256 suffice
+/// to detect accidental changes.
+pub(crate) fn digest(cells: &[Cell]) -> String {
+    let digest = |cell: &Cell| match cell {
         Ok(text) => Sha256::digest(text),
         Err(error) => Sha256::digest(error.to_string()),
+    };
+    let digest = match cells {
+        [text] => digest(text),
+        cells => Sha256::digest(cells.iter().map(digest).collect::<Vec<_>>().concat()),
     };
     hex(&digest[..12])
 }
@@ -89,7 +94,7 @@ pub(crate) mod tests {
 
     /// The record of an answer to this text.
     pub(crate) fn record(text: &str, outcome: Result<LabeledPrediction, String>) -> Record {
-        Record { digest: digest(&Ok(text.into())), outcome }
+        Record { digest: digest(&[Ok(text.into())]), outcome }
     }
 
     #[test]

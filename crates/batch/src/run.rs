@@ -20,7 +20,6 @@ use crate::journal::Journal;
 use crate::record::{Record, digest};
 use crate::rows::RowOptions;
 use crate::summary::Summary;
-use classifier::Input;
 use engine::Priority;
 use evaluation::{GoldKind, GoldParser, GoldScan};
 use tables::{Cell, ColumnRef, OutputFile, PartialFile, TableFile, output_location};
@@ -29,7 +28,7 @@ pub(crate) struct Run<'a> {
     job: &'a FileJob,
     context: Context<'a>,
     source: TableFile,
-    /// The texts, and the right labels if there are any.
+    /// The texts, the second texts and the right labels if there are any.
     columns: Vec<ColumnRef>,
     /// Rows that are in the journal.
     finished: u64,
@@ -110,13 +109,12 @@ impl<'a> Run<'a> {
                 done += 1;
                 let cells = ours.iter().zip(&row.cells[self.columns.len()..]);
                 self.taken.extend(cells.filter(|(_, cell)| is_in_row(cell)).map(|(column, _)| column.column.clone()));
-                if self.columns.len() > 1
-                    && let Ok(label) = &row.cells[1]
-                {
+                let (inputs, others) = row.cells[..self.columns.len()].split_at(self.job.input_columns());
+                if let [Ok(label)] = others {
                     scan.observe(label);
                 }
                 if done <= self.finished {
-                    let record = records.next(&row.cells[0]).ok_or_else(|| self.changed(done))?;
+                    let record = records.next(inputs).ok_or_else(|| self.changed(done))?;
                     note(&mut self.occurring, &record);
                 }
             }
@@ -134,10 +132,9 @@ impl<'a> Run<'a> {
         let started = Some((Instant::now(), self.finished));
         let progress = |done| Progress { stage: Stage::Predicting, done, total: Some(total), started };
         self.context.monitor.report(progress(self.finished))?;
-        let cells = self.source.rows(&self.columns[..1])?.flat_map(cells);
-        let input = |text| Input { text, text_pair: self.job.text_pair.clone(), labels: self.job.labels.clone() };
+        let cells = self.source.rows(&self.columns[..self.job.input_columns()])?.flat_map(inputs);
         let rows = cells.skip(self.finished as usize);
-        let rows = rows.map(|cell| (digest(&cell), cell.map(input).map_err(Error::from)));
+        let rows = rows.map(|cells| (digest(&cells), self.job.input(cells)));
         let options = RowOptions {
             model: self.job.model.clone(),
             priority: Priority::Background,
@@ -171,8 +168,9 @@ impl<'a> Run<'a> {
             let chunk = chunk?;
             let mut values: Vec<Vec<Value>> = Vec::with_capacity(chunk.rows.len());
             for row in &chunk.rows {
-                let record = records.next(&row.cells[0]).ok_or_else(|| self.changed(summary.rows + 1))?;
-                summary.add(&record, row.cells.get(1));
+                let (inputs, others) = row.cells.split_at(self.job.input_columns());
+                let record = records.next(inputs).ok_or_else(|| self.changed(summary.rows + 1))?;
+                summary.add(&record, others.first());
                 let mut fields = record.fields(row.cells[0].as_deref().unwrap_or_default());
                 let value = |column: &Column| fields.remove(column.name()).unwrap_or_default();
                 values.push(self.occurring.iter().map(value).collect());
@@ -198,10 +196,10 @@ fn note(occurring: &mut BTreeSet<Column>, record: &Record) {
     occurring.extend(Column::all().filter(|column| fields.contains_key(column.name())));
 }
 
-/// The first cell of every row of a chunk. A chunk that cannot be read counts as one row.
-fn cells(chunk: Result<tables::Chunk, tables::Error>) -> Vec<Cell> {
+/// The cells of every row of a chunk. A chunk that cannot be read counts as one row.
+fn inputs(chunk: Result<tables::Chunk, tables::Error>) -> Vec<Vec<Cell>> {
     match chunk {
-        Ok(chunk) => chunk.rows.into_iter().map(|mut row| row.cells.swap_remove(0)).collect(),
-        Err(error) => vec![Err(error)],
+        Ok(chunk) => chunk.rows.into_iter().map(|row| row.cells).collect(),
+        Err(error) => vec![vec![Err(error)]],
     }
 }

@@ -59,6 +59,8 @@ const MAX_LABEL_BYTES: usize = 256;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub description: Option<String>,
+    /// Whether pairs of texts are taken. A graph does not tell whether it was trained on them.
+    pub pairs: Option<bool>,
     /// The function from the graph's numbers to scores, instead of the usual one.
     pub activation: Option<Activation>,
     /// The graph file, if the folder has several.

@@ -37,6 +37,7 @@ pub(crate) struct PipelineConfig {
     entailment: Option<usize>,
     template: Template,
     multi_label: bool,
+    takes_pairs: bool,
 }
 
 impl PipelineConfig {
@@ -52,6 +53,7 @@ impl PipelineConfig {
             entailment: files.config.entailment.filter(|_| scoring.takes_candidates()),
             template: files.settings.hypothesis_template.0.clone(),
             multi_label: files.settings.multi_label,
+            takes_pairs: files.settings.pairs.unwrap_or(true) && scoring.task != Task::Tagging,
         }
     }
 
@@ -77,7 +79,7 @@ impl Model for Pipeline {
         let has_pair = input.text_pair.is_some();
         let zero_shot = !input.labels.is_empty();
         let entailment = if zero_shot { Some(config.entailment()?) } else { None };
-        if has_pair && (zero_shot || config.task == Task::Tagging) {
+        if has_pair && (zero_shot || !config.takes_pairs) {
             return Err(Error::PairNotTaken { model: config.name.clone() });
         }
         match entailment {

@@ -204,7 +204,8 @@ impl Model for ScriptedModel {
             script.cancelled.fetch_add(1, Ordering::SeqCst);
             return Err(classifier::Error::Cancelled);
         }
-        let words = input.text.split_whitespace().count();
+        let texts = [Some(&input.text), input.text_pair.as_ref()].into_iter().flatten();
+        let words: usize = texts.map(|text| text.split_whitespace().count()).sum();
         let scores = match words {
             0..=2 => [0.7, 0.2, 0.1],
             3..=5 => [0.1, 0.55, 0.35],

@@ -22,6 +22,8 @@ pub(super) struct Arguments {
     /// The texts to classify, unchanged.
     #[schemars(length(min = 1, max = 256))]
     texts: Vec<String>,
+    /// Second texts in the same order, only for models trained on pairs.
+    text_pairs: Option<Vec<String>>,
     /// Default: the first model.
     model: Option<String>,
     /// Labels to choose from; only for zero-shot models.
@@ -61,12 +63,18 @@ impl LocalTool for PredictBatch {
     type Output = Output;
 
     async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
-        let Arguments { texts, model, labels, top_k } = arguments;
+        let Arguments { texts, text_pairs, model, labels, top_k } = arguments;
         if !(1..=MAX_TEXTS).contains(&texts.len()) {
             let found = texts.len();
             return Err(ToolError(format!(
                 "`texts` has {found} entries; expected 1 to {MAX_TEXTS}; put more texts into a file and use \
                  local_model_predict_file"
+            )));
+        }
+        if let Some(pairs) = text_pairs.as_ref().filter(|pairs| pairs.len() != texts.len()) {
+            let (found, expected) = (pairs.len(), texts.len());
+            return Err(ToolError(format!(
+                "`text_pairs` has {found} entries; expected {expected}, one for each of `texts`"
             )));
         }
         let found = texts.len().saturating_mul(top_k.unwrap_or(1));
@@ -78,12 +86,13 @@ impl LocalTool for PredictBatch {
         }
         let labels = labels.unwrap_or_default();
         engine::check_labels(&labels)?;
-        let predict = |text: String| {
-            let (model, input) = (model.clone(), Input { text, text_pair: None, labels: labels.clone() });
+        let pairs = text_pairs.unwrap_or_default().into_iter().map(Some).chain(std::iter::repeat(None));
+        let predict = |(text, text_pair): (String, Option<String>)| {
+            let (model, input) = (model.clone(), Input { text, text_pair, labels: labels.clone() });
             server.engine.predict(Request { model, input, top_k, priority: Priority::Batch, ..Request::default() })
         };
         let predicted = async {
-            let mut running = stream::iter(texts).map(predict).buffered(server.jobs.in_flight);
+            let mut running = stream::iter(texts.into_iter().zip(pairs)).map(predict).buffered(server.jobs.in_flight);
             let mut answers = Vec::new();
             while let Some(answer) = running.next().await {
                 match answer {

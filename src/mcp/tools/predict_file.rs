@@ -45,6 +45,8 @@ pub(super) struct Arguments {
     path: String,
     /// Column with the texts, by name or number (nested: `a.b`); needed only if unclear.
     text_column: Option<String>,
+    /// Column with second texts, only for models trained on pairs.
+    pair_column: Option<String>,
     /// Column with the correct labels, to measure accuracy.
     label_column: Option<String>,
     /// Same format as the input; default: NAME.predicted.csv next to it.
@@ -186,6 +188,7 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
         path: arguments.path.into(),
         output: arguments.output_path.map(Into::into),
         text_column: arguments.text_column,
+        pair_column: arguments.pair_column,
         label_column: arguments.label_column,
         csv_options: CsvOptions { delimiter: None, header: arguments.header.unwrap_or(true) },
         model: arguments.model,

@@ -64,6 +64,7 @@ impl Project {
             csv_options: CsvOptions::default(),
             model: None,
             text_pair: None,
+            pair_column: None,
             labels: Vec::new(),
             if_exists: IfExists::Refuse,
             settings: JobSettings::new(PathPolicy::within([self.root().to_owned()], 1 << 30), 8),

@@ -116,6 +116,17 @@ fn a_pair_with_labels_is_refused() {
 }
 
 #[test]
+fn a_model_of_single_texts_refuses_pairs() {
+    let input = Input { text: "a".into(), text_pair: Some("b".into()), labels: vec![] };
+    let predicted = |settings| {
+        let mut loaded = load(with_settings("wordpiece-pairs", settings).path()).unwrap();
+        loaded.first.predict(&input, &Cancellation::default())
+    };
+    assert!(predicted("").is_ok());
+    assert!(matches!(predicted("pairs = false"), Err(Error::PairNotTaken { .. })));
+}
+
+#[test]
 fn labels_in_the_settings_enable_zero_shot() {
     let mut loaded = load(with_settings("nli-label2id", "labels = [\"entailment\", \"b\", \"c\"]").path()).unwrap();
     let input = Input { text: "a".into(), text_pair: None, labels: vec!["c".into(), "d".into()] };
