@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{EXPORT, Error, SAVE_TOKENIZER};
+use crate::foreign;
 
 /// The largest tokenizers in use take 33 MB (256,000 pieces).
 const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
@@ -120,7 +121,7 @@ impl<'a> Folder<'a> {
             .collect();
         found.sort();
         match found.as_slice() {
-            [] => Err(self.missing("model.onnx", EXPORT)),
+            [] => Err(self.missing("model.onnx", &foreign::remedy(self.path))),
             [only] => {
                 let path = self.file(only)?.ok_or_else(|| self.missing(only, EXPORT))?;
                 Ok((path, "the only graph in the folder"))

@@ -27,8 +27,8 @@
 //! caller.
 //!
 //! # Layout
-//! - `folder`, `model_files`, `config`, `tokenizer_config`, `calibration`: finding and reading the
-//!   files of a folder
+//! - `folder`, `foreign`, `model_files`, `config`, `tokenizer_config`, `calibration`: finding and
+//!   reading the files of a folder
 //! - `vocabulary`, `tokenizer_limits`, `token_limit`, `tokenizer`, `special_tokens`, `overflow`:
 //!   from text to ids
 //! - `prepared`, `session`, `signature`, `tensors`, `locale`, `threads`: ONNX Runtime sessions
@@ -55,6 +55,7 @@ mod entities;
 mod error;
 mod export;
 mod folder;
+mod foreign;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,0 +1,133 @@
+//! Folders without a graph, recognised by their files: what they hold, and how to get a graph.
+
+use std::fs;
+use std::path::Path;
+
+/// Returns the remedy for a folder without a graph.
+pub(crate) fn remedy(folder: &Path) -> String {
+    let names: Vec<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let has = |name: &str| names.iter().any(|known| known == name);
+    let ending = |endings: &[&str]| {
+        let mut found: Vec<&String> =
+            names.iter().filter(|name| endings.iter().any(|ending| name.ends_with(ending))).collect();
+        found.sort();
+        found.first().map(|name| name.as_str())
+    };
+    let dir = folder.display();
+    if has("config_setfit.json") || has("model_head.pkl") {
+        return "it is a SetFit model, whose classifier is in `model_head.pkl`; export it with `export_onnx` as in \
+                docs/own-model.md"
+            .into();
+    }
+    if has("adapter_config.json") {
+        return "it is an adapter of PEFT; merge it with `merge_and_unload()`, save that, and export the result".into();
+    }
+    if has("modules.json") {
+        return format!(
+            "it is a sentence encoder without a classifier; export it with `optimum-cli export onnx --model {dir} \
+             --task feature-extraction {dir}-onnx`, and use it as `teach --encoder {dir}-onnx`"
+        );
+    }
+    if has("meta.json") && has("config.cfg") {
+        return "it is a spaCy pipeline, for which no exporter exists; train a pipeline of scikit-learn on the same \
+                rows, as in docs/own-model.md, or use `teach`"
+            .into();
+    }
+    if has("config.json") && ending(&[".safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"]).is_some() {
+        let config = fs::read_to_string(folder.join("config.json")).unwrap_or_default();
+        let task = if config.contains("ForTokenClassification") { "token" } else { "text" };
+        return format!(
+            "it is a checkpoint of transformers; export it with `optimum-cli export onnx --model {dir} --task \
+             {task}-classification {dir}-onnx` (`pip install optimum-onnx`)"
+        );
+    }
+    let number = |name: &String| name.strip_prefix("checkpoint-").and_then(|number| number.parse::<u64>().ok());
+    if let Some(step) = names.iter().filter_map(number).max() {
+        return format!(
+            "it is the output of a Trainer; export its last checkpoint with `optimum-cli export onnx --model \
+             {dir}/checkpoint-{step} --task text-classification {dir}-onnx`"
+        );
+    }
+    if has("saved_model.pb") {
+        return format!(
+            "it is a SavedModel of TensorFlow; export it with `python -m tf2onnx.convert --saved-model {dir} --output \
+             {dir}/model.onnx --opset 17`"
+        );
+    }
+    if let Some(name) = ending(&[".joblib", ".pkl", ".pickle"]) {
+        return format!("`{name}` is a pickle; if it is a pipeline of scikit-learn, export it as in docs/own-model.md");
+    }
+    if let Some(name) = ending(&[".keras", ".h5"]) {
+        return format!(
+            "`{name}` is a Keras model; write its graph with `keras.models.load_model(\"{name}\").export(\"model.onnx\", \
+             format=\"onnx\")`"
+        );
+    }
+    if let Some(name) = ending(&[".gguf"]) {
+        return format!("`{name}` is a generative model for llama.cpp, not a classifier; give a classifier");
+    }
+    if let Some(name) = ending(&[".ftz", ".bin"]).filter(|name| is_fast_text(&folder.join(name))) {
+        return format!(
+            "`{name}` is a fastText model, for which no exporter exists; train a pipeline of scikit-learn on the same \
+             rows, as in docs/own-model.md, or use `teach`"
+        );
+    }
+    crate::error::EXPORT.into()
+}
+
+/// Returns whether a file starts as fastText's files do: with its magic number, 793712314.
+fn is_fast_text(file: &Path) -> bool {
+    use std::io::Read;
+    let mut start = [0; 4];
+    let is_file = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
+    is_file
+        && fs::File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && u32::from_le_bytes(start) == 793_712_314
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(files: &[(&str, &[u8])], expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let remedy = remedy(folder.path()).replace(&folder.path().display().to_string(), "DIR");
+        assert!(remedy.contains(expected), "{remedy}");
+    }
+
+    #[test]
+    fn folders_of_other_tools_are_recognised() {
+        let weights: (&str, &[u8]) = ("model.safetensors", b"");
+        check(&[weights, ("config.json", b"{}"), ("config_setfit.json", b"{}")], "it is a SetFit model");
+        check(&[weights, ("adapter_config.json", b"{}")], "merge it with `merge_and_unload()`");
+        check(
+            &[weights, ("config.json", b"{}"), ("modules.json", b"[]")],
+            "export it with `optimum-cli export onnx --model DIR --task feature-extraction DIR-onnx`",
+        );
+        check(&[("meta.json", b"{}"), ("config.cfg", b"")], "it is a spaCy pipeline");
+        check(&[weights, ("config.json", b"{}")], "--model DIR --task text-classification DIR-onnx`");
+        let tagger = br#"{"architectures": ["BertForTokenClassification"]}"#;
+        check(&[weights, ("config.json", tagger)], "--task token-classification");
+        check(
+            &[("checkpoint-90/config.json", b"{}"), ("checkpoint-500/config.json", b"{}")],
+            "--model DIR/checkpoint-500 --task",
+        );
+        check(&[("saved_model.pb", b"")], "`python -m tf2onnx.convert --saved-model DIR");
+        check(&[("model.joblib", b"")], "`model.joblib` is a pickle");
+        check(&[("m.keras", b"")], "`m.keras` is a Keras model");
+        check(&[("m.gguf", b"")], "is a generative model for llama.cpp");
+        check(&[("m.bin", &793_712_314u32.to_le_bytes())], "`m.bin` is a fastText model");
+        check(&[("m.bin", b"else")], "export the model again with `optimum-cli");
+    }
+}
