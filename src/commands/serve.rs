@@ -19,7 +19,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), ?settings, models = ?options.models(), "starting");
         let teacher = options.teacher(options.encoders(settings.workers));
         let engine = engine(options, settings, None)?;
-        for name in engine.names() {
+        let loading = if options.preload { usize::MAX } else { 1 };
+        for name in engine.names().into_iter().take(loading) {
             tokio::spawn(report_failure(engine.clone(), name));
         }
         for (name, loader) in teacher.iter().flat_map(|teacher| teacher.loaders()) {

@@ -35,6 +35,8 @@ fn a_missing_model_is_loaded_once_it_exists_while_others_serve() {
     assert_eq!(answer["isError"], true);
     let message = answer["content"][0]["text"].as_str().unwrap();
     assert!(message.starts_with("model `later` cannot be used: model folder"), "{message}");
+    let status = server.ask(&call(9, "local_model_status", json!({})));
+    assert_eq!(status["result"]["structuredContent"]["models"][1]["state"], "idle", "it is loaded when first used");
     let other = call(2, "local_model_predict", json!({ "text": "I love this", "model": "good" }));
     assert_eq!(server.ask(&other)["result"]["structuredContent"]["prediction"], "positive");
     let status = server.ask(&call(3, "local_model_status", json!({})))["result"]["structuredContent"].take();
