@@ -92,6 +92,7 @@ def main():
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--max-wrong", type=float, default=0.1)
+    parser.add_argument("--home", help="home of the server; a second run with it finds its prepared models")
     parser.add_argument("--show", action="store_true", help="print every exchange, shortened")
     arguments = parser.parse_args()
     # The server runs in another directory.
@@ -108,7 +109,7 @@ def main():
 
 
 async def run(project, truth, arguments):
-    environment = {"HOME": str(project), "CLAUDE_PROJECT_DIR": str(project)}
+    environment = {"HOME": os.path.abspath(arguments.home or project), "CLAUDE_PROJECT_DIR": str(project)}
     server = StdioServerParameters(command=arguments.server, env=environment, cwd=project)
     async with Client(stdio_client(server), read_timeout_seconds=3600) as client:
         await teach(Session(client), project, truth, arguments)
