@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch::{Error, FileJob, JobHandle, Summary};
+use batch::{Error, FileJob, JobHandle, Progress, Stage, Summary};
 use classifier::Task;
 use engine::testing::{Script, settings, start};
 use tables::IfExists;
@@ -17,9 +17,10 @@ fn numbered(rows: usize) -> String {
     format!("id,text\n{}", lines.concat())
 }
 
-/// Waits until a job has finished `done` rows.
+/// Waits until a job has classified `done` rows. Reading counts rows as well.
 async fn until(running: &JobHandle<Summary>, done: u64) {
-    while running.progress.borrow().done < done {
+    let is_done = |progress: &Progress| progress.stage == Stage::Predicting && progress.done >= done;
+    while !is_done(&running.progress.borrow()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
