@@ -9,7 +9,19 @@ import unittest
 from pathlib import Path
 
 import release
-from world import CLAUDE, DIST, HOST, ROOT, TEXT, Home, Stopwatch, free_port, predicts, releases
+from world import (
+    CLAUDE,
+    DIST,
+    HOST,
+    ROOT,
+    TEXT,
+    Home,
+    Stopwatch,
+    answers_in_claude_code,
+    free_port,
+    predicts,
+    releases,
+)
 
 FILE = f"v{release.VERSION}/{HOST.archive}"
 
@@ -61,6 +73,8 @@ class Installers(unittest.TestCase):
         listed, _ = place.run("claude", "mcp", "list")
         watch.stop("Connected in Claude Code")
         self.assertRegex(listed, r"local-model: .*Connected")
+        answers_in_claude_code(place, "local-model")
+        watch.stop("the first answer in Claude Code")
         for name in [
             "LICENSE-APACHE",
             "LICENSE-MIT",

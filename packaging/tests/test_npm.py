@@ -16,6 +16,7 @@ from world import (
     TEXT,
     Home,
     Stopwatch,
+    answers_in_claude_code,
     predicts,
     registry,
 )
@@ -57,6 +58,8 @@ class Npx(unittest.TestCase):
         output, _ = place.run("claude", "mcp", "list")
         watch.stop("Connected in Claude Code")
         self.assertRegex(output, r"local-model: npx -y local-model-mcp .*Connected")
+        answers_in_claude_code(place, "local-model")
+        watch.stop("the first answer in Claude Code")
 
     def test_installed_registered_called_and_removed(self):
         place, program = installed(self)

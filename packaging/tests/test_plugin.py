@@ -8,7 +8,18 @@ import time
 import unittest
 
 import release
-from world import CLAUDE, DIST, ROOT, TEXT, Home, Stopwatch, free_port, predicts, releases
+from world import (
+    CLAUDE,
+    DIST,
+    ROOT,
+    TEXT,
+    Home,
+    Stopwatch,
+    answers_in_claude_code,
+    free_port,
+    predicts,
+    releases,
+)
 
 
 def clone(place, address=None):
@@ -56,6 +67,8 @@ class Plugin(unittest.TestCase):
         listed, _ = place.run("claude", "mcp", "list")
         watch.stop("Connected in Claude Code")
         self.assertRegex(listed, r"plugin:local-model:local-model: .*Connected")
+        answers_in_claude_code(place, "plugin_local-model_local-model")
+        watch.stop("the first answer in Claude Code")
         (fetched,) = place.path.glob(f".claude/plugins/data/*/bin/{release.VERSION}/{release.NAME}")
         predicts(place.run(fetched, "predict", TEXT)[0])
         place.run("claude", "plugin", "uninstall", "local-model@local-model-mcp")

@@ -9,7 +9,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 import release
-from world import CLAUDE, DIST, HOST, TEXT, Home, Stopwatch, predicts
+from world import CLAUDE, DIST, HOST, TEXT, Home, Stopwatch, answers_in_claude_code, predicts
 
 (WHEEL,) = DIST.glob("*.whl")
 OFFLINE = ["--offline", "--no-index", "--find-links", str(DIST)]
@@ -88,6 +88,8 @@ class Wheel(unittest.TestCase):
         output, _ = place.run("claude", "mcp", "list")
         watch.stop("Connected in Claude Code")
         self.assertRegex(output, r"local-model: uvx .*Connected")
+        answers_in_claude_code(place, "local-model")
+        watch.stop("the first answer in Claude Code")
 
     def test_a_tool_is_registered_by_its_own_path_and_removed(self):
         place = home(self)

@@ -169,6 +169,32 @@ def registry():
     return f"http://{address}"
 
 
+@functools.cache
+def scripted_model():
+    """Starts a model that calls the tool once and says what it answered; returns its address."""
+    command = ["node", CLIENTS / "endpoint.mjs", "local_model_predict", json.dumps({"text": TEXT})]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.kill)
+    return process.stdout.readline().strip()
+
+
+def answers_in_claude_code(place, server):
+    """Takes a turn in Claude Code with a scripted model, and checks that the tool answered."""
+    environment = {
+        "ANTHROPIC_BASE_URL": scripted_model(),
+        "ANTHROPIC_API_KEY": "none",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+    # The client does not wait for servers, so one that is being fetched misses the first turns.
+    for _ in range(20):
+        output, _ = place.run(
+            "claude", "-p", "Go on.", "--allowedTools", f"mcp__{server}", **environment
+        )
+        if '"prediction"' in output:
+            break
+    predicts(output)
+
+
 class Stopwatch:
     """Prints how long the way from an empty home took."""
 
