@@ -12,6 +12,10 @@ impl Evaluation {
     pub(super) fn metrics(&self) -> Vec<(&'static str, String)> {
         let four = |value: f64| format!("{value:.4}");
         let mut metrics = vec![("rows", self.file.rows.len().to_string())];
+        // Zeros would look like perfect measures, or like a useless model.
+        if self.file.rows.is_empty() {
+            return metrics;
+        }
         match &self.measures {
             Measures::Classification(measures) => {
                 let [low, high] = measures.accuracy_interval;
@@ -33,7 +37,7 @@ impl Evaluation {
             ]),
             Measures::Regression(measures) => metrics.extend([
                 ("mean abs. error", four(measures.mae)),
-                ("root mean sq. error", four(measures.rmse)),
+                ("RMSE", four(measures.rmse)),
                 ("Spearman", measures.spearman.map_or_else(|| "undefined".into(), four)),
             ]),
             Measures::Tagging(measures) => metrics.extend([
