@@ -305,6 +305,9 @@ async fn second_texts_are_read_from_their_column_and_never_left_out_unsaid() {
         "the column `text_pair` would not be read; name the column with second texts, or the one with texts alone"
     );
     let job = || FileJob { pair_column: Some("text_pair".into()), ..place.job("in.csv") };
+    let twice = FileJob { text_column: Some("text_pair".into()), ..job() };
+    let error = place.run(twice).await.unwrap_err().to_string();
+    assert!(error.starts_with("`text_pair` is named twice; expected different columns"), "{error}");
     let summary = place.run(FileJob { label_column: Some("label".into()), ..job() }).await.unwrap();
     assert_eq!(summary.accuracy, Some(1.0));
     let alone = FileJob { text_column: Some("text".into()), if_exists: IfExists::Overwrite, ..place.job("in.csv") };

@@ -32,6 +32,8 @@ pub enum Error {
     FormulaLabel { label: String },
     #[error("the column `{column}` would not be read; name the column with second texts, or the one with texts alone")]
     PairUnread { column: &'static str },
+    #[error("`{column}` is named twice; expected different columns for texts, second texts and labels")]
+    ColumnTwice { column: String },
     #[error("internal error while processing the file: {message}; please report it")]
     JobFailed { message: String },
 }
@@ -54,6 +56,7 @@ impl Error {
             | Self::NotAnOutput { .. }
             | Self::Correction { .. }
             | Self::PairUnread { .. }
+            | Self::ColumnTwice { .. }
             | Self::FormulaLabel { .. } => Kind::Caller,
         }
     }

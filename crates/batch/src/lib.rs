@@ -146,6 +146,12 @@ impl FileJob {
                 source.text_column(&others)?
             }
         };
+        let twice = pair.as_ref().filter(|pair| {
+            pair.column == text.column || label.as_ref().is_some_and(|label| label.column == pair.column)
+        });
+        if let Some(pair) = twice {
+            return Err(Error::ColumnTwice { column: pair.column.clone() });
+        }
         Ok(std::iter::once(text).chain(pair).chain(label).collect())
     }
 

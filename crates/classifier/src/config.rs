@@ -19,6 +19,8 @@ use crate::zero_shot::{self, Template};
 /// `config.json`.
 pub(crate) struct Config {
     pub labels: Vec<Arc<str>>,
+    /// Whether a file names the labels.
+    pub is_named: bool,
     /// Position of the entailment label of an NLI model.
     pub entailment: Option<usize>,
     pub problem_type: Option<String>,
@@ -167,6 +169,7 @@ impl Config {
         })?;
         Ok(Self {
             entailment: entailment(&raw, settings, &labels),
+            is_named: settings.labels.is_some() || raw.id2label.is_some(),
             labels,
             problem_type: raw.problem_type,
             model_type: raw.model_type,

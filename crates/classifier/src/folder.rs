@@ -59,6 +59,10 @@ impl<'a> Folder<'a> {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.path
+    }
+
     pub(crate) fn missing(&self, file: &str, remedy: &str) -> Error {
         Error::FileMissing { folder: self.path.into(), file: file.into(), remedy: remedy.into() }
     }
@@ -121,7 +125,7 @@ impl<'a> Folder<'a> {
             .collect();
         found.sort();
         match found.as_slice() {
-            [] => Err(self.missing("model.onnx", &foreign::remedy(self.path))),
+            [] => Err(self.missing("model.onnx", &foreign::remedy(self))),
             [only] => {
                 let path = self.file(only)?.ok_or_else(|| self.missing(only, EXPORT))?;
                 Ok((path, "the only graph in the folder"))

@@ -1,14 +1,22 @@
 //! Folders without a graph, recognised by their files: what they hold, and how to get a graph.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::folder::Folder;
+
+/// Entries of a folder that are looked at. A checkpoint has about a dozen.
+const MAX_ENTRIES: usize = 1000;
 
 /// Returns the remedy for a folder without a graph.
-pub(crate) fn remedy(folder: &Path) -> String {
+pub(crate) fn remedy(opened: &Folder<'_>) -> String {
+    // Without a slash at the end, so that a suffix makes another name.
+    let folder: &Path = &opened.path().components().collect::<PathBuf>();
     let names: Vec<String> = fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
+        .take(MAX_ENTRIES)
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     let has = |name: &str| names.iter().any(|known| known == name);
@@ -39,7 +47,7 @@ pub(crate) fn remedy(folder: &Path) -> String {
             .into();
     }
     if has("config.json") && ending(&[".safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"]).is_some() {
-        let config = fs::read_to_string(folder.join("config.json")).unwrap_or_default();
+        let config = opened.text("config.json").ok().flatten().unwrap_or_default();
         let task = if config.contains("ForTokenClassification") { "token" } else { "text" };
         return format!(
             "it is a checkpoint of transformers; export it with `optimum-cli export onnx --model {dir} --task \
@@ -102,7 +110,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let remedy = remedy(folder.path()).replace(&folder.path().display().to_string(), "DIR");
+        let remedy = remedy(&Folder::open(folder.path()).unwrap()).replace(&folder.path().display().to_string(), "DIR");
         assert!(remedy.contains(expected), "{remedy}");
     }
 

@@ -160,7 +160,8 @@ impl ModelInfo {
         };
         answer.truncated = (prediction.tokens_read < prediction.tokens)
             .then_some(Truncation { tokens: prediction.tokens, limit: prediction.tokens_read });
-        let is_foreign = || self.languages.as_ref().is_some_and(|languages| !languages.include(&input.text));
+        let texts = || std::iter::once(&input.text).chain(&input.text_pair);
+        let is_foreign = || self.languages.as_ref().is_some_and(|known| !texts().all(|text| known.include(text)));
         answer.doubt = match prediction.is_unfamiliar {
             true => Some(Doubt::Unfamiliar),
             false => is_foreign().then_some(Doubt::Language),
@@ -267,7 +268,10 @@ mod tests {
         let json = serde_json::to_value(&answer).unwrap();
         assert_eq!(json["uncertain"], true, "{json}");
         assert_eq!(json["doubt"], "in another language than the model's");
-        assert!(!model.label(&Input::single("The food was cold and bland."), &scores([0.0, 1.0, 0.0])).uncertain);
+        let english = Input::single("The food was cold and bland.");
+        assert!(!model.label(&english, &scores([0.0, 1.0, 0.0])).uncertain);
+        let pair = Input { text_pair: Some("我一点也不喜欢".into()), ..english };
+        assert!(model.label(&pair, &scores([0.0, 1.0, 0.0])).uncertain);
     }
 
     #[test]

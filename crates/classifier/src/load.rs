@@ -62,7 +62,7 @@ impl ModelLoader for Loader {
             Location::BuiltIn => crate::embedded::config(&builtin_model::SENTIMENT),
             Location::Folder(folder) => read_config(folder),
         };
-        let (config, _) = config.ok()?;
+        let (config, _) = config.ok().filter(|(config, _)| config.is_named)?;
         Some(if config.entailment.is_some() { Vec::new() } else { config.labels })
     }
 }

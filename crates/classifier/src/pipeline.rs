@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::model_files::ModelFiles;
 use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
-use crate::scoring::{Scoring, check_scores};
+use crate::scoring::{Scoring, check_scores, check_width};
 use crate::session::Session;
 use crate::special_tokens::TokenIds;
 use crate::tensors::{Feed, Rows};
@@ -231,9 +231,11 @@ impl Pipeline {
             return Err(Error::TextTooLong { tokens: run.ids.len(), limit });
         }
         let pad = self.config.tokenizer.pad;
-        self.session.rows(Feed::Tokens(run, pad), cancellation).map_err(|error| {
+        let rows = self.session.rows(Feed::Tokens(run, pad), cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { self.inference_error(error.message()) }
-        })
+        })?;
+        check_width(rows.width, self.config.labels.len()).map_err(|message| self.inference_error(&message))?;
+        Ok(rows)
     }
 
     fn check_scores(&self, scores: &[f32]) -> Result<(), Error> {

@@ -84,6 +84,13 @@ impl Scoring {
                     .into(),
             );
         }
+        if files.settings.languages.as_ref().is_some_and(|codes| !codes.is_empty()) && files.languages.is_none() {
+            self.warnings.push(
+                "`languages` in `local-model.toml` names one that cannot be recognized, so the language of texts is \
+                 not checked; expected codes such as `en` or `zh`"
+                    .into(),
+            );
+        }
         let is_default = files.settings.activation.is_none() && self.activation == Activation::Softmax;
         if is_default && is_probability && self.task == Task::SingleLabel {
             self.warnings.push(
@@ -111,6 +118,14 @@ impl Scoring {
             );
         }
     }
+}
+
+/// Checks that a run gives a score for each label. A graph may give another number for each text.
+///
+/// # Errors
+/// Part of a sentence.
+pub(crate) fn check_width(scores: usize, labels: usize) -> Result<(), String> {
+    if scores == labels { Ok(()) } else { Err(format!("it gives {scores} scores for {labels} labels")) }
 }
 
 /// Derives the task where `config.json` names none.

@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::model_files::ModelFiles;
 use crate::pipeline::check_memory;
 use crate::prediction::{Input, Outcome, Prediction, Task};
-use crate::scoring::{Scoring, check_scores};
+use crate::scoring::{Scoring, check_scores, check_width};
 use crate::session::Session;
 use crate::tensors::Feed;
 
@@ -17,6 +17,8 @@ use crate::tensors::Feed;
 pub(crate) struct TextConfig {
     name: String,
     scoring: Scoring,
+    /// Their number.
+    labels: usize,
     temperature: Option<f64>,
 }
 
@@ -24,7 +26,7 @@ impl TextConfig {
     pub(crate) fn new(name: &str, scoring: Scoring, files: &ModelFiles) -> Self {
         let temperature = files.settings.calibration.as_ref().map(|table| table.temperature);
         let temperature = temperature.filter(|_| scoring.task == Task::SingleLabel);
-        Self { name: name.to_owned(), scoring, temperature }
+        Self { name: name.to_owned(), scoring, labels: files.config.labels.len(), temperature }
     }
 }
 
@@ -42,7 +44,7 @@ impl TextPipeline {
 
 impl Model for TextPipeline {
     fn predict(&mut self, input: &Input, cancellation: &Cancellation) -> Result<Prediction, Error> {
-        let TextConfig { name, scoring, temperature } = &*self.config;
+        let TextConfig { name, scoring, labels, temperature } = &*self.config;
         check_memory(input.byte_len())?;
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
@@ -58,6 +60,7 @@ impl Model for TextPipeline {
         let rows = self.session.rows(Feed::Text(&input.text), cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { inference_error(error.message()) }
         })?;
+        check_width(rows.width, *labels).map_err(|message| inference_error(&message))?;
         let mut scores = rows.row(0).to_vec();
         scoring.activation.apply(&mut scores);
         check_scores(scoring.task, &scores).map_err(inference_error)?;

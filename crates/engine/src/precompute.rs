@@ -14,8 +14,8 @@ use crate::slot::ModelSlot;
 /// Restores results of earlier sessions from `results_dir`. After the first answered call, runs the
 /// model's frequent texts one at a time in the background.
 pub(crate) async fn run(slot: Arc<ModelSlot>, cache: Arc<Cache>, results_dir: Option<PathBuf>, max_text_bytes: usize) {
-    let ready = slot.loaded().await;
-    let info = &ready.info;
+    // Only the description is kept, so that the model can be unloaded meanwhile.
+    let info = &slot.loaded().await.info;
     let model = info.digest;
     if let Some(folder) = results_dir {
         let read = tokio::task::spawn_blocking(move || results::load(&folder, &model)).await;
@@ -31,6 +31,10 @@ pub(crate) async fn run(slot: Arc<ModelSlot>, cache: Arc<Cache>, results_dir: Op
         let key = Key { model, input: cache.digest(&input) };
         if cache.contains(&key) {
             continue;
+        }
+        let ready = slot.loaded().await;
+        if ready.info.digest != model {
+            return;
         }
         // A text that fails here fails again when a call asks for it, and reports its error then.
         if let Ok(output) = ready.pool.run(Arc::new(input), Priority::Background).await {

@@ -52,9 +52,14 @@ impl Reload {
         }
     }
 
-    /// Looks for changed files on another thread, and calls `load` there if there are some. Returns
-    /// at once. Must be called inside a tokio runtime.
-    pub(crate) fn look(&self, load: impl FnOnce() -> Result<(), Error> + Send + 'static) {
+    /// Looks for changed files on another thread. If there are some, calls `load` there, and `swap`
+    /// with its result, unless the files changed again meanwhile. Returns at once. Must be called
+    /// inside a tokio runtime.
+    pub(crate) fn look<T>(
+        &self,
+        load: impl FnOnce() -> Result<T, Error> + Send + 'static,
+        swap: impl FnOnce(T) + Send + 'static,
+    ) {
         let is_due = |seen: &Seen| seen.checked.is_none_or(|checked| checked.elapsed() >= INTERVAL);
         let mut seen = lock(&self.seen);
         if seen.is_checking || !is_due(&seen) {
@@ -68,9 +73,11 @@ impl Reload {
             let version = loader.version();
             let before = lock(&seen).version;
             let outcome = version.filter(|version| version.replaces(before.as_ref())).map(|_| load());
+            let outcome = outcome.filter(|_| loader.version() == version);
+            let error = outcome.map(|outcome| outcome.map(swap).err().map(Arc::new));
             let mut seen = lock(&seen);
-            if let Some(outcome) = outcome {
-                (seen.version, seen.error) = (version, outcome.err().map(Arc::new));
+            if let Some(error) = error {
+                (seen.version, seen.error) = (version, error);
             }
             (seen.is_checking, seen.checked) = (false, Some(Instant::now()));
         };

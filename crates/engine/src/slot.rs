@@ -40,7 +40,7 @@ pub(crate) struct ModelSlot {
     last_used: Mutex<Instant>,
     just_loaded: Arc<AtomicBool>,
     /// Failed calls in a row.
-    failures: AtomicU32,
+    failures: Arc<AtomicU32>,
     /// The number of times that the model got stuck.
     stuck: AtomicU32,
 }
@@ -82,7 +82,7 @@ impl ModelSlot {
             phase: Arc::new(watch::Sender::new(Phase::Idle)),
             last_used: Mutex::new(Instant::now()),
             just_loaded: Arc::default(),
-            failures: AtomicU32::new(0),
+            failures: Arc::default(),
             stuck: AtomicU32::new(0),
         }
     }
@@ -133,9 +133,10 @@ impl ModelSlot {
             return;
         }
         let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
-        let phase = Arc::clone(&self.phase);
-        self.reload.look(move || {
-            let ready = load(&name, &*loader, &settings)?;
+        let (phase, failures) = (Arc::clone(&self.phase), Arc::clone(&self.failures));
+        let load = move || load(&name, &*loader, &settings);
+        self.reload.look(load, move |ready| {
+            failures.store(0, Ordering::Relaxed);
             phase.send_if_modified(|phase| {
                 let is_ready = matches!(phase, Phase::Ready(_));
                 if is_ready {
@@ -143,7 +144,6 @@ impl ModelSlot {
                 }
                 is_ready
             });
-            Ok(())
         });
     }
 
@@ -189,16 +189,22 @@ impl ModelSlot {
     /// `ModelFailed` with the reason.
     pub(crate) async fn ready(&self) -> Result<Ready, Error> {
         *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.start_loading();
         self.start_reloading();
         let settled = |phase: &Phase| match phase {
-            Phase::Ready(ready) => Some(Ok(ready.clone())),
+            Phase::Ready(ready) => Some(Some(Ok(ready.clone()))),
             Phase::Failed { error, .. } => {
-                Some(Err(Error::ModelFailed { model: self.name.clone(), cause: Arc::clone(error) }))
+                Some(Some(Err(Error::ModelFailed { model: self.name.clone(), cause: Arc::clone(error) })))
             }
-            Phase::Idle | Phase::Loading => None,
+            // It was unloaded a moment ago.
+            Phase::Idle => Some(None),
+            Phase::Loading => None,
         };
-        self.wait(settled).await
+        loop {
+            self.start_loading();
+            if let Some(settled) = self.wait(settled).await {
+                return settled;
+            }
+        }
     }
 
     /// Waits until the model has loaded, without triggering a load, through any number of failures.

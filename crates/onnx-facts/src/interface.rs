@@ -14,6 +14,7 @@ const STRING: u64 = 8;
 const MAX_OUTPUTS: usize = 64;
 const MAX_CONSTANTS: usize = 1 << 16;
 const MAX_LABELS_BYTES: usize = 1 << 20;
+const MAX_LABELS: usize = 1 << 16;
 /// Classifiers have two outputs, and the operators to look through have one.
 const MAX_NODE_OUTPUTS: usize = 2;
 /// Longest chain of operators to look through.
@@ -44,6 +45,13 @@ pub(crate) struct Reader<'a> {
     constants: HashMap<&'a str, &'a [u8]>,
     takes_text: bool,
     word_patterns: BTreeSet<String>,
+}
+
+/// Where labels stand.
+#[derive(PartialEq)]
+enum Names<'a> {
+    Attribute(&'a [u8]),
+    Tensor(&'a [u8]),
 }
 
 /// The node that makes a value.
@@ -110,19 +118,25 @@ impl<'a> Reader<'a> {
     pub(crate) fn finish(&self) -> Result<Interface, String> {
         let word_patterns = self.word_patterns.clone();
         let mut interface = Interface { takes_text: self.takes_text, word_patterns, ..Interface::default() };
-        let mut found: Vec<Vec<String>> = Vec::new();
+        let mut found: Vec<Names<'_>> = Vec::new();
         for output in &self.outputs {
             let Some(maker) = self.maker(output) else { continue };
             interface.producers.insert((*output).to_owned(), maker.operator.to_owned());
             if let Some(attribute) = maker.labels {
-                found.push(attribute_labels(attribute)?);
+                found.push(Names::Attribute(attribute));
             } else if let ("ArrayFeatureExtractor", Some(tensor)) = (maker.operator, self.constants.get(maker.input)) {
-                found.push(tensor_labels(tensor)?);
+                found.push(Names::Tensor(tensor));
             }
         }
+        // Many outputs may name the same labels.
         found.dedup();
-        if let [labels] = found.as_mut_slice() {
-            interface.labels = std::mem::take(labels);
+        interface.labels = match found.as_slice() {
+            [Names::Attribute(attribute)] => attribute_labels(attribute)?,
+            [Names::Tensor(tensor)] => tensor_labels(tensor)?,
+            _ => Vec::new(),
+        };
+        if interface.labels.len() > MAX_LABELS {
+            return Err(format!("the graph names {} labels, expected at most {MAX_LABELS}", interface.labels.len()));
         }
         Ok(interface)
     }
@@ -196,6 +210,7 @@ fn tensor_labels(tensor: &[u8]) -> Result<Vec<String>, String> {
     for field in Fields(tensor) {
         match field? {
             (6, Value::Bytes(label)) => labels.push(text(label)?.to_owned()),
+            (5 | 7, Value::Number(label)) => labels.push(integer(label)),
             (5 | 7, Value::Bytes(numbers)) => labels.extend(packed(numbers)?.into_iter().map(integer)),
             (9, Value::Bytes(raw)) if is_wide => {
                 labels.extend(raw.as_chunks().0.iter().map(|label| i64::from_le_bytes(*label).to_string()));
