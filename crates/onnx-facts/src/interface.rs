@@ -128,16 +128,7 @@ impl<'a> Reader<'a> {
                 found.push(Names::Tensor(tensor));
             }
         }
-        // Many outputs may name the same labels.
-        found.dedup();
-        interface.labels = match found.as_slice() {
-            [Names::Attribute(attribute)] => attribute_labels(attribute)?,
-            [Names::Tensor(tensor)] => tensor_labels(tensor)?,
-            _ => Vec::new(),
-        };
-        if interface.labels.len() > MAX_LABELS {
-            return Err(format!("the graph names {} labels, expected at most {MAX_LABELS}", interface.labels.len()));
-        }
+        interface.labels = only(&found)?;
         Ok(interface)
     }
 
@@ -151,6 +142,27 @@ impl<'a> Reader<'a> {
         }
         None
     }
+}
+
+/// Returns the labels if all places name the same ones. One list is in memory besides the first.
+fn only(places: &[Names<'_>]) -> Result<Vec<String>, String> {
+    let mut only: Option<Vec<String>> = None;
+    // Outputs of one node have one place.
+    for same in places.chunk_by(|left, right| left == right) {
+        let labels = match same[0] {
+            Names::Attribute(attribute) => attribute_labels(attribute)?,
+            Names::Tensor(tensor) => tensor_labels(tensor)?,
+        };
+        if labels.len() > MAX_LABELS {
+            return Err(format!("the graph names {} labels, expected at most {MAX_LABELS}", labels.len()));
+        }
+        match &only {
+            Some(known) if *known != labels => return Ok(Vec::new()),
+            Some(_) => {}
+            None => only = Some(labels),
+        }
+    }
+    Ok(only.unwrap_or_default())
 }
 
 /// Returns the first string in a field, or an empty one.
