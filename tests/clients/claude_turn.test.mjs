@@ -53,12 +53,17 @@ test("claude code: its search finds the deferred tools by English and Chinese wo
     "把这些评论批量分类": [],
   };
   const script = Object.keys(queries).map((query) => ({ calls: [["ToolSearch", { query, max_results: 9 }]] }));
-  const { requests } = await turn([...script, { say: "done" }]);
-  const answers = requests.at(-1).messages.flatMap(({ role, content }) => (role === "user" ? content : []));
   // The client has tools of its own to find.
   const ours = (name) => name.startsWith("mcp__local-model__");
   const names = ({ content }) => (Array.isArray(content) ? content.map(({ tool_name }) => tool_name).filter(ours) : []);
-  const found = answers.filter(({ type }) => type === "tool_result").map(names);
+  const search = async () => {
+    const { requests } = await turn([...script, { say: "done" }]);
+    const answers = requests.at(-1).messages.flatMap(({ role, content }) => (role === "user" ? content : []));
+    return answers.filter(({ type }) => type === "tool_result").map(names);
+  };
+  // As above, a server that is late has no tools to find yet, or not for the first searches.
+  let found = await search();
+  for (let again = 0; again < 3 && found.filter((tools) => tools.length > 0).length < 7; again += 1) found = await search();
   const expected = Object.values(queries).map((tools) => tools.map((name) => `mcp__local-model__local_model_${name}`));
   assert.deepEqual(found.map((tools) => tools.sort()), expected);
 });
