@@ -14,7 +14,7 @@ const MAX_LETTERS: usize = 500;
 /// taken for another language without this limit, and 0.5 % with it.
 const MIN_LETTERS: usize = 16;
 
-/// The languages of a model, all of which `whichlang` knows.
+/// The languages of a model. `whichlang` knows each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Languages(Vec<Lang>);
 

@@ -2,14 +2,15 @@
 
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Files are looked at in the folder and in its subfolders, as in `onnx/`.
 const DEPTH: usize = 2;
 /// More files than any model has.
 const MAX_FILES: usize = 1000;
-/// Files that changed more recently may still be incomplete. Exporters write without longer pauses.
+/// Files that changed more recently may still be incomplete. A writer that pauses for longer is taken
+/// for finished.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// The state of a folder's files.
@@ -49,7 +50,7 @@ impl Version {
     }
 }
 
-type File = (std::path::PathBuf, u64, SystemTime);
+type File = (PathBuf, u64, SystemTime);
 
 fn collect(folder: &Path, depth: usize, files: &mut Vec<File>) -> Option<()> {
     for entry in fs::read_dir(folder).ok()?.flatten() {
@@ -83,8 +84,8 @@ fn changed(metadata: &Metadata) -> SystemTime {
 mod tests {
     use super::*;
 
-    fn settled(version: Option<Version>) -> Version {
-        Version { changed: SystemTime::now() - 2 * SETTLED, ..version.unwrap() }
+    fn settled(version: Version) -> Version {
+        Version { changed: SystemTime::now() - 2 * SETTLED, ..version }
     }
 
     #[test]
@@ -93,12 +94,12 @@ mod tests {
         fs::create_dir(folder.path().join("onnx")).unwrap();
         fs::write(folder.path().join("onnx/model.onnx"), "one").unwrap();
         let before = Version::of_folder(folder.path()).unwrap();
-        assert!(!settled(Some(before)).replaces(Some(&before)));
+        assert!(!settled(before).replaces(Some(&before)));
         fs::write(folder.path().join("onnx/model.onnx"), "longer").unwrap();
         let after = Version::of_folder(folder.path()).unwrap();
         assert!(!after.replaces(Some(&before)), "it was written a moment ago");
-        assert!(settled(Some(after)).replaces(Some(&before)));
-        assert!(settled(Some(after)).replaces(None));
+        assert!(settled(after).replaces(Some(&before)));
+        assert!(settled(after).replaces(None));
         let tomorrow = Version { changed: SystemTime::now() + Duration::from_secs(86_400), ..after };
         assert!(tomorrow.replaces(Some(&before)));
     }

@@ -42,8 +42,8 @@ impl Reload {
         lock(&self.seen).error.clone()
     }
 
-    /// Remembers which files are about to be loaded. Reads directory entries.
-    pub(crate) fn loading(&self) -> impl FnOnce() + Send + 'static {
+    /// Returns what a load does first: remembering which files it loads. Reads directory entries.
+    pub(crate) fn before_load(&self) -> impl FnOnce() + Send + 'static {
         let (loader, seen) = (Arc::clone(&self.loader), Arc::clone(&self.seen));
         move || {
             let version = loader.version();

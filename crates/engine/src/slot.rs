@@ -38,6 +38,7 @@ pub(crate) struct ModelSlot {
     rows: Semaphore,
     /// When a call last asked for the model.
     last_used: Mutex<Instant>,
+    /// Set by a load until the next call has made room for it.
     just_loaded: Arc<AtomicBool>,
     /// Failed calls in a row.
     failures: Arc<AtomicU32>,
@@ -112,7 +113,7 @@ impl ModelSlot {
             return;
         }
         let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
-        let (phase, runtime, remember) = (Arc::clone(&self.phase), Handle::current(), self.reload.loading());
+        let (phase, runtime, remember) = (Arc::clone(&self.phase), Handle::current(), self.reload.before_load());
         let just_loaded = Arc::clone(&self.just_loaded);
         let work = move || {
             let _entered = runtime.enter();
