@@ -9,6 +9,8 @@ export const askingIt = (address) => ({
   ANTHROPIC_BASE_URL: address,
   ANTHROPIC_API_KEY: "none",
   CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+  // Otherwise a server that connects late misses the first prompt.
+  MCP_CONNECTION_NONBLOCKING: "false",
 });
 
 /** The text of a message's block, or of what a tool answered. */
