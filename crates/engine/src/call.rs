@@ -43,9 +43,7 @@ impl Call<'_> {
         let ready = timeout_at(deadline, slot.ready())
             .await
             .map_err(|_| Error::StillLoading { model: slot.name.clone(), deadline_ms: limit.as_millis() as u64 })??;
-        if slot.was_just_loaded() {
-            self.engine.make_room(slot);
-        }
+        self.engine.make_room(slot);
         let labels = if self.input.labels.is_empty() { ready.info.labels.len() } else { self.input.labels.len() };
         if let Some(found) = top_k.filter(|top_k| !(1..=labels).contains(top_k)) {
             return Err(Error::TopK { model: slot.name.clone(), found, labels });

@@ -1,6 +1,6 @@
 //! The engine: the models of one process, their cache and counters. `call` answers one request.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cache_dir::digest_key::DigestKey;
@@ -24,7 +24,12 @@ pub struct Engine {
     slots: RwLock<Vec<Arc<ModelSlot>>>,
     pub(crate) settings: EngineSettings,
     pub(crate) cache: Arc<Cache>,
+    /// When memory is looked at again, if it was above its limit.
+    next_look: Mutex<Option<tokio::time::Instant>>,
 }
+
+/// An unloaded model's memory is free by then.
+const FREED_WITHIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Starts loading the first model, which is the default, or all of them if the settings say so,
@@ -45,7 +50,7 @@ impl Engine {
                 tokio::spawn(precompute::run(slot, cache, results::folder(&settings), settings.max_text_bytes));
             }
         }
-        Arc::new(Self { slots: RwLock::new(slots), settings, cache })
+        Arc::new(Self { slots: RwLock::new(slots), settings, cache, next_look: Mutex::default() })
     }
 
     /// Adds a model, which is loaded when it is first used. A model of the same name is replaced:
@@ -115,14 +120,22 @@ impl Engine {
         self.find(name).ok_or_else(unknown)
     }
 
-    /// Unloads the model that was not used for the longest time, other than `loaded`, if the process
-    /// takes more memory than it should. A model that is computing is in use.
-    pub(crate) fn make_room(&self, loaded: &ModelSlot) {
-        if resident_bytes().is_none_or(|bytes| bytes as u64 <= self.settings.unload_above_bytes) {
+    /// Unloads the model that was not used for the longest time, other than `called`, if `called`
+    /// was loaded a moment ago and the process takes more memory than it should. Calls unload more
+    /// models, one a second, until it does not. A model that is computing is in use.
+    pub(crate) fn make_room(&self, called: &ModelSlot) {
+        let now = tokio::time::Instant::now();
+        let mut next = self.next_look.lock().unwrap_or_else(PoisonError::into_inner);
+        if !called.was_just_loaded() && next.is_none_or(|next| now < next) {
+            return;
+        }
+        let is_above = resident_bytes().is_some_and(|bytes| bytes as u64 > self.settings.unload_above_bytes);
+        *next = is_above.then(|| now + FREED_WITHIN);
+        if !is_above {
             return;
         }
         let slots = self.slots();
-        let others = slots.iter().filter(|slot| slot.name != loaded.name && slot.can_be_unloaded());
+        let others = slots.iter().filter(|slot| slot.name != called.name && slot.can_be_unloaded());
         if let Some(slot) = others.min_by_key(|slot| slot.last_used()) {
             slot.unload();
         }
@@ -198,7 +211,7 @@ impl Engine {
         let Some(folder) = results::folder(&self.settings) else { return };
         for slot in self.slots() {
             // A session that answered nothing has nothing to save, and clients start many such.
-            if let State::Ready(info) = slot.state()
+            if let Some(info) = slot.last_info()
                 && slot.counters.read().latency.is_some()
             {
                 let hottest = self.cache.hottest(&info.digest, results::MAX_RESULTS);

@@ -38,20 +38,24 @@ pub(crate) struct ModelSlot {
     rows: Semaphore,
     /// When a call last asked for the model.
     last_used: Mutex<Instant>,
-    /// Set by a load until the next call has made room for it.
+    /// Set by a load or a reload until the next call has made room for it.
     just_loaded: Arc<AtomicBool>,
     /// Failed calls in a row.
     failures: Arc<AtomicU32>,
     /// The number of times that the model got stuck.
-    stuck: AtomicU32,
+    stuck: Arc<AtomicU32>,
 }
 
 #[derive(Clone)]
 enum Phase {
-    Idle,
+    /// Not loaded, with the description of the model if it was.
+    Idle(Option<Arc<ModelInfo>>),
     Loading,
     Ready(Ready),
-    Failed { error: Arc<Error>, retry_at: Instant },
+    Failed {
+        error: Arc<Error>,
+        retry_at: Instant,
+    },
 }
 
 #[derive(Clone)]
@@ -80,11 +84,11 @@ impl ModelSlot {
             calls: Semaphore::new(settings.queue_capacity + settings.workers),
             rows: Semaphore::new(ROWS_PER_WORKER * settings.workers),
             settings,
-            phase: Arc::new(watch::Sender::new(Phase::Idle)),
+            phase: Arc::new(watch::Sender::new(Phase::Idle(None))),
             last_used: Mutex::new(Instant::now()),
             just_loaded: Arc::default(),
             failures: Arc::default(),
-            stuck: AtomicU32::new(0),
+            stuck: Arc::default(),
         }
     }
 
@@ -98,7 +102,7 @@ impl ModelSlot {
     pub(crate) fn start_loading(&self) {
         let starts = self.phase.send_if_modified(|phase| {
             let starts = match phase {
-                Phase::Idle => true,
+                Phase::Idle(_) => true,
                 Phase::Failed { retry_at, .. } => {
                     *retry_at <= Instant::now() && self.stuck.load(Ordering::Relaxed) <= MAX_STUCK
                 }
@@ -130,20 +134,30 @@ impl ModelSlot {
 
     /// Loads the model again if its files have changed. The old one answers until the new one can.
     fn start_reloading(&self) {
-        if !matches!(&*self.phase.borrow(), Phase::Ready(_)) {
+        let is_due = match &*self.phase.borrow() {
+            Phase::Ready(_) => true,
+            // Only other files can help a model that got stuck too often.
+            Phase::Failed { .. } => self.stuck.load(Ordering::Relaxed) > MAX_STUCK,
+            Phase::Idle(_) | Phase::Loading => false,
+        };
+        if !is_due {
             return;
         }
         let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
-        let (phase, failures) = (Arc::clone(&self.phase), Arc::clone(&self.failures));
+        let (failures, stuck, just_loaded) =
+            (Arc::clone(&self.failures), Arc::clone(&self.stuck), Arc::clone(&self.just_loaded));
+        let phase = Arc::clone(&self.phase);
         let load = move || load(&name, &*loader, &settings);
         self.reload.look(load, move |ready| {
-            failures.store(0, Ordering::Relaxed);
             phase.send_if_modified(|phase| {
-                let is_ready = matches!(phase, Phase::Ready(_));
-                if is_ready {
+                let is_due = matches!(phase, Phase::Ready(_) | Phase::Failed { .. });
+                if is_due {
+                    failures.store(0, Ordering::Relaxed);
+                    stuck.store(0, Ordering::Relaxed);
+                    just_loaded.store(true, Ordering::Relaxed);
                     *phase = Phase::Ready(ready);
                 }
-                is_ready
+                is_due
             });
         });
     }
@@ -173,11 +187,9 @@ impl ModelSlot {
     /// Ends the model's sessions. The next call loads it again.
     pub(crate) fn unload(&self) {
         let is_unloaded = self.phase.send_if_modified(|phase| {
-            let is_ready = matches!(phase, Phase::Ready(_));
-            if is_ready {
-                *phase = Phase::Idle;
-            }
-            is_ready
+            let Phase::Ready(ready) = phase else { return false };
+            *phase = Phase::Idle(Some(Arc::clone(&ready.info)));
+            true
         });
         if is_unloaded {
             tracing::info!(model = self.name, "model_unloaded");
@@ -197,7 +209,7 @@ impl ModelSlot {
                 Some(Some(Err(Error::ModelFailed { model: self.name.clone(), cause: Arc::clone(error) })))
             }
             // It was unloaded a moment ago.
-            Phase::Idle => Some(None),
+            Phase::Idle(_) => Some(None),
             Phase::Loading => None,
         };
         loop {
@@ -225,10 +237,19 @@ impl ModelSlot {
 
     pub(crate) fn state(&self) -> State {
         match &*self.phase.borrow() {
-            Phase::Idle => State::Idle,
+            Phase::Idle(_) => State::Idle,
             Phase::Loading => State::Loading,
             Phase::Ready(ready) => State::Ready(Arc::clone(&ready.info)),
             Phase::Failed { error, .. } => State::Failed(Arc::clone(error)),
+        }
+    }
+
+    /// Returns the description of the model that answered last, unless it failed.
+    pub(crate) fn last_info(&self) -> Option<Arc<ModelInfo>> {
+        match &*self.phase.borrow() {
+            Phase::Ready(ready) => Some(Arc::clone(&ready.info)),
+            Phase::Idle(last) => last.clone(),
+            Phase::Loading | Phase::Failed { .. } => None,
         }
     }
 

@@ -218,3 +218,21 @@ async fn above_the_memory_limit_the_model_unused_for_longest_is_unloaded() {
     }
     assert!(["a", "b", "c"].iter().all(|name| matches!(unlimited.state(name), Some(State::Ready(_)))));
 }
+
+#[tokio::test]
+async fn models_are_unloaded_one_a_second_until_memory_is_below_its_limit() {
+    let (engine, loads) = three(EngineSettings { unload_above_bytes: 0, preload: true, ..settings() });
+    eventually(|| loads() == [1, 1, 1]).await;
+    let loaded = || {
+        let is_ready = |name: &&&str| matches!(engine.state(name), Some(State::Ready(_)));
+        ["a", "b", "c"].iter().filter(is_ready).count()
+    };
+    eventually(|| loaded() == 3).await;
+    for left in [2, 2, 1] {
+        ask_model(&engine, "a").await;
+        assert_eq!(loaded(), left);
+        if left == 2 {
+            skip(Duration::from_millis(600)).await;
+        }
+    }
+}

@@ -216,7 +216,7 @@ async fn memory_is_released_once_after_ten_idle_seconds() {
 }
 
 /// Starts `runs` runs that do not end although their callers are gone.
-async fn get_stuck(engine: &Arc<Engine>, script: &Script, runs: usize) {
+pub(crate) async fn get_stuck(engine: &Arc<Engine>, script: &Script, runs: usize) {
     for number in 0..runs {
         let before = script.runs();
         let call = spawn(engine, &format!("stuck {before} {number}"));

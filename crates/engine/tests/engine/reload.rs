@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::pool::get_stuck;
 use crate::{ask, eventually, skip, spawn};
-use engine::testing::{Script, settings, start};
+use engine::testing::{STUCK_AFTER, Script, settings, start};
 use engine::{Engine, EngineSettings, State};
 
 /// At least the time between two looks at the files.
@@ -65,4 +66,31 @@ async fn files_that_cannot_be_used_leave_the_old_model_and_say_why_until_they_ch
     look(&engine, &script, 3).await;
     eventually(|| served(&engine).as_deref() == Some("load 3")).await;
     eventually(|| engine.reload_error("fake").is_none()).await;
+}
+
+#[tokio::test]
+async fn other_files_bring_back_a_model_that_got_stuck_too_often() {
+    let script = Arc::new(Script::default());
+    script.change_files();
+    let engine = start(&script, settings());
+    for loads in 1..=4 {
+        get_stuck(&engine, &script, 1).await;
+        skip(STUCK_AFTER + LOOK).await;
+        ask(&engine, "a text that waits").await.unwrap_err();
+        assert_eq!(script.loads.load(Ordering::SeqCst), loads);
+        skip(settings().retry_after).await;
+        let _ = ask(&engine, &format!("a text {loads}")).await;
+    }
+    look_in_vain(&engine, &script, 4).await;
+    script.change_files();
+    look_in_vain(&engine, &script, 5).await;
+    eventually(|| served(&engine).as_deref() == Some("load 5")).await;
+    script.release();
+}
+
+/// Makes a call that fails, so that a look at the files is taken.
+async fn look_in_vain(engine: &Engine, script: &Script, loads: usize) {
+    skip(LOOK).await;
+    ask(engine, "hello").await.unwrap_err();
+    eventually(|| script.loads.load(Ordering::SeqCst) == loads).await;
 }
