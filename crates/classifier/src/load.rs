@@ -52,7 +52,7 @@ impl ModelLoader for Loader {
         match &self.location {
             #[cfg(feature = "builtin-model")]
             Location::BuiltIn => None,
-            Location::Folder(folder) => Version::of_folder(folder),
+            Location::Folder(folder) => Version::of_model(folder),
         }
     }
 

@@ -5,10 +5,22 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// Files are looked at in the folder and in its subfolders, as in `onnx/`.
-const DEPTH: usize = 2;
-/// More files than any model has.
-const MAX_FILES: usize = 1000;
+/// The files of a model folder, other than graphs and weights. Others, such as a trainer's log, may
+/// change all the time.
+const READ: [&str; 10] = [
+    "config.json",
+    "local-model.toml",
+    "merges.txt",
+    "README.md",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "warmup.txt",
+];
+/// Entries of a folder that are looked at, more than any model has.
+const MAX_ENTRIES: usize = 1000;
 /// Files that changed more recently may still be incomplete. A writer that pauses for longer is taken
 /// for finished.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -28,11 +40,26 @@ impl Version {
         Self { digest, changed }
     }
 
-    /// Reads the entries of `folder`. `None` if it cannot be read.
+    /// Reads the entries of a model folder, and those of graphs in its subfolders. `None` if there are
+    /// none.
     #[must_use]
-    pub fn of_folder(folder: &Path) -> Option<Self> {
+    pub fn of_model(folder: &Path) -> Option<Self> {
         let mut files = Vec::new();
-        collect(folder, DEPTH, &mut files)?;
+        for subfolder in collect(folder, |name| READ.contains(&name) || is_of_graph(name), &mut files)? {
+            collect(&subfolder, is_of_graph, &mut files);
+        }
+        Self::of_files(files)
+    }
+
+    /// Reads the entries of the files with these names in `folder`. `None` if there are none.
+    #[must_use]
+    pub fn of_named(folder: &Path, names: &[&str]) -> Option<Self> {
+        let mut files = Vec::new();
+        collect(folder, |name| names.contains(&name), &mut files)?;
+        Self::of_files(files)
+    }
+
+    fn of_files(mut files: Vec<File>) -> Option<Self> {
         // Directories list their entries in any order.
         files.sort_unstable();
         let mut hasher = DefaultHasher::new();
@@ -52,17 +79,25 @@ impl Version {
 
 type File = (PathBuf, u64, SystemTime);
 
-fn collect(folder: &Path, depth: usize, files: &mut Vec<File>) -> Option<()> {
-    for entry in fs::read_dir(folder).ok()?.flatten() {
+/// Returns whether a file of this name can hold a graph or its weights.
+fn is_of_graph(name: &str) -> bool {
+    name.contains(".onnx") || name.ends_with(".data")
+}
+
+/// Adds the files that are wanted, and returns the subfolders.
+fn collect(folder: &Path, wanted: impl Fn(&str) -> bool, files: &mut Vec<File>) -> Option<Vec<PathBuf>> {
+    let mut subfolders = Vec::new();
+    for entry in fs::read_dir(folder).ok()?.flatten().take(MAX_ENTRIES) {
+        let name = entry.file_name();
         // Follows links, since a model may be linked file by file.
         let Ok(metadata) = fs::metadata(entry.path()) else { continue };
-        if metadata.is_dir() && depth > 1 {
-            collect(&entry.path(), depth - 1, files);
-        } else if metadata.is_file() && files.len() < MAX_FILES {
+        if metadata.is_dir() {
+            subfolders.push(entry.path());
+        } else if metadata.is_file() && name.to_str().is_some_and(&wanted) {
             files.push((entry.path(), metadata.len(), changed(&metadata)));
         }
     }
-    Some(())
+    Some(subfolders)
 }
 
 /// Returns when the file's content or entry last changed. A copy may keep its original's time of
@@ -93,10 +128,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("onnx")).unwrap();
         fs::write(folder.path().join("onnx/model.onnx"), "one").unwrap();
-        let before = Version::of_folder(folder.path()).unwrap();
+        let before = Version::of_model(folder.path()).unwrap();
         assert!(!settled(before).replaces(Some(&before)));
         fs::write(folder.path().join("onnx/model.onnx"), "longer").unwrap();
-        let after = Version::of_folder(folder.path()).unwrap();
+        let after = Version::of_model(folder.path()).unwrap();
         assert!(!after.replaces(Some(&before)), "it was written a moment ago");
         assert!(settled(after).replaces(Some(&before)));
         assert!(settled(after).replaces(None));
@@ -105,9 +140,28 @@ mod tests {
     }
 
     #[test]
+    fn only_files_that_are_read_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+            Version::of_model(folder.path())
+        };
+        let before = write("model.onnx");
+        for name in ["train.log", "trainer_state.json", "checkpoint-500/config.json"] {
+            assert_eq!(write(name), before, "{name}");
+        }
+        for name in ["config.json", "model.onnx_data", "onnx/weights.data", "README.md"] {
+            let before = Version::of_model(folder.path());
+            assert_ne!(write(name), before, "{name}");
+        }
+    }
+
+    #[test]
     fn a_folder_without_files_has_no_version() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Version::of_folder(folder.path()), None);
-        assert_eq!(Version::of_folder(&folder.path().join("missing")), None);
+        assert_eq!(Version::of_model(folder.path()), None);
+        assert_eq!(Version::of_model(&folder.path().join("missing")), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::encode::{Encode, Encoded};
 use crate::error::Error;
 use crate::state::{State, TaughtHead};
 use crate::statement::Statement;
-use crate::store::TaughtDir;
+use crate::store::{HEAD, STATE, TaughtDir};
 use crate::teacher::Teacher;
 
 /// The answer of a head to a text.
@@ -73,7 +73,7 @@ impl Teacher {
 impl ModelLoader for TaughtLoader {
     fn version(&self) -> Option<Version> {
         // Another session may teach the model meanwhile.
-        Version::of_folder(&self.store.path().join(&self.name))
+        Version::of_named(&self.store.path().join(&self.name), &[STATE, HEAD])
     }
 
     fn load(&self) -> Result<LoadedModel, classifier::Error> {
