@@ -1,5 +1,6 @@
 //! Folders without a graph, recognised by their files: what they hold, and how to get a graph.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,11 @@ pub(crate) fn remedy(opened: &Folder<'_>) -> String {
         found.sort();
         found.first().map(|name| name.as_str())
     };
-    let dir = folder.display();
+    let quoted = |suffix: &str| {
+        let path = format!("{}{suffix}", folder.display());
+        shlex::try_quote(&path).map_or_else(|_| path.clone(), Cow::into_owned)
+    };
+    let (dir, onnx) = (quoted(""), quoted("-onnx"));
     if has("config_setfit.json") || has("model_head.pkl") {
         return "it is a SetFit model, whose classifier is in `model_head.pkl`; export it with `export_onnx` as in \
                 docs/own-model.md"
@@ -38,7 +43,7 @@ pub(crate) fn remedy(opened: &Folder<'_>) -> String {
     if has("modules.json") {
         return format!(
             "it is a sentence encoder without a classifier; export it with `optimum-cli export onnx --model {dir} \
-             --task feature-extraction {dir}-onnx`, and use it as `teach --encoder {dir}-onnx`"
+             --task feature-extraction {onnx}`, and use it as `teach --encoder {onnx}`"
         );
     }
     if has("meta.json") && has("config.cfg") {
@@ -51,20 +56,22 @@ pub(crate) fn remedy(opened: &Folder<'_>) -> String {
         let task = if config.contains("ForTokenClassification") { "token" } else { "text" };
         return format!(
             "it is a checkpoint of transformers; export it with `optimum-cli export onnx --model {dir} --task \
-             {task}-classification {dir}-onnx` (`pip install optimum-onnx`)"
+             {task}-classification {onnx}` (`pip install optimum-onnx`)"
         );
     }
     let number = |name: &String| name.strip_prefix("checkpoint-").and_then(|number| number.parse::<u64>().ok());
     if let Some(step) = names.iter().filter_map(number).max() {
+        let checkpoint = quoted(&format!("/checkpoint-{step}"));
         return format!(
             "it is the output of a Trainer; export its last checkpoint with `optimum-cli export onnx --model \
-             {dir}/checkpoint-{step} --task text-classification {dir}-onnx`"
+             {checkpoint} --task text-classification {onnx}`"
         );
     }
     if has("saved_model.pb") {
+        let graph = quoted("/model.onnx");
         return format!(
             "it is a SavedModel of TensorFlow; export it with `python -m tf2onnx.convert --saved-model {dir} --output \
-             {dir}/model.onnx --opset 17`"
+             {graph} --opset 17`"
         );
     }
     if let Some(name) = ending(&[".joblib", ".pkl", ".pickle"]) {
@@ -79,7 +86,8 @@ pub(crate) fn remedy(opened: &Folder<'_>) -> String {
     if let Some(name) = ending(&[".gguf"]) {
         return format!("`{name}` is a generative model for llama.cpp, not a classifier; give a classifier");
     }
-    if let Some(name) = ending(&[".ftz", ".bin"]).filter(|name| is_fast_text(&folder.join(name))) {
+    let is_model = |name: &&String| name.ends_with(".ftz") || name.ends_with(".bin");
+    if let Some(name) = names.iter().filter(is_model).find(|name| is_fast_text(&folder.join(name))) {
         return format!(
             "`{name}` is a fastText model, for which no exporter exists; train a pipeline of scikit-learn on the same \
              rows, as in docs/own-model.md, or use `teach`"
@@ -104,13 +112,20 @@ mod tests {
 
     #[track_caller]
     fn check(files: &[(&str, &[u8])], expected: &str) {
-        let folder = tempfile::tempdir().unwrap();
+        check_in("model", files, expected);
+    }
+
+    #[track_caller]
+    fn check_in(name: &str, files: &[(&str, &[u8])], expected: &str) {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join(name);
         for (name, content) in files {
-            let path = folder.path().join(name);
+            let path = folder.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let remedy = remedy(&Folder::open(folder.path()).unwrap()).replace(&folder.path().display().to_string(), "DIR");
+        let remedy =
+            remedy(&Folder::open(&folder).unwrap()).replace(&format!("{}/model", parent.path().display()), "DIR");
         assert!(remedy.contains(expected), "{remedy}");
     }
 
@@ -137,5 +152,14 @@ mod tests {
         check(&[("m.gguf", b"")], "is a generative model for llama.cpp");
         check(&[("m.bin", &793_712_314u32.to_le_bytes())], "`m.bin` is a fastText model");
         check(&[("m.bin", b"else")], "export the model again with `optimum-cli");
+        check(&[("a.bin", b"else"), ("m.bin", &793_712_314u32.to_le_bytes())], "`m.bin` is a fastText model");
+    }
+
+    #[test]
+    fn names_with_spaces_are_quoted_for_a_shell() {
+        let parts = ["--model '", "/my model' --task text-classification '", "/my model-onnx'`"];
+        for part in parts {
+            check_in("my model", &[("model.safetensors", b""), ("config.json", b"{}")], part);
+        }
     }
 }

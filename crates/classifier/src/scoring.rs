@@ -52,8 +52,8 @@ impl Scoring {
         };
         let is_probability = is_probability(&first.rows, task);
         let (activation, reason) = match (files.settings.activation, producer) {
-            _ if task == Task::Regression => (Activation::None, "a regression"),
             (Some(activation), _) => (activation, "set in local-model.toml"),
+            _ if task == Task::Regression => (Activation::None, "a regression"),
             (None, Some("Softmax")) => (Activation::None, "the graph ends in a softmax"),
             (None, Some("Sigmoid")) => (Activation::None, "the graph ends in a sigmoid"),
             _ if is_classifier && is_probability => (Activation::None, "the graph gives probabilities"),
@@ -169,6 +169,10 @@ fn check_labels(files: &ModelFiles, rows: &Rows) -> Result<(), Error> {
     let named = files.config.labels.len();
     if rows.width != named {
         return Err(Error::LabelCount { named, given: rows.width });
+    }
+    // A support vector machine takes its label from votes, and its probabilities from elsewhere.
+    if files.facts.operators.contains("SVMClassifier") {
+        return Ok(());
     }
     let labels = &files.facts.interface.labels;
     let [chosen] = rows.labels.as_slice() else { return Ok(()) };

@@ -100,12 +100,19 @@ impl Signature {
     ) -> Result<Self, Error> {
         let (inputs, fixed_length) = read_inputs(inputs)?;
         let output = read_output(outputs, labels, purpose)?;
+        let takes_text = matches!(inputs, Inputs::Text { .. });
+        // A graph of text gives no row for each token.
+        if takes_text && output.rank != 2 {
+            return Err(Error::LogitsMissing { found: describe(outputs) });
+        }
         let probe = match purpose {
             Purpose::Scores | Purpose::Sentence => output.clone(),
             #[cfg(feature = "builtin-model")]
             Purpose::State => read_output(outputs, labels, Purpose::Scores)?,
         };
-        let label = outputs.iter().find_map(read_label).filter(|_| purpose == Purpose::Scores);
+        // Integers without names may be anything.
+        let has_label = purpose == Purpose::Scores && (takes_text || !labels.is_empty());
+        let label = outputs.iter().find_map(read_label).filter(|_| has_label);
         Ok(Self { inputs, output, probe, label, fixed_length })
     }
 

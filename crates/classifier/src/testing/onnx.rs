@@ -46,11 +46,11 @@ pub fn model_with(inputs: &[(&str, [i64; 2])], nodes: &[Vec<u8>], tensors: &[Vec
     [number(1, 8), bytes(7, graph), bytes(8, number(2, 17)), rest.to_vec()].concat()
 }
 
-/// Encodes such a model, with inputs of strings.
-pub fn graph_of_text(inputs: &[(&str, &[i64])], nodes: &[Vec<u8>]) -> Vec<u8> {
+/// Encodes such a model, with inputs of strings, and an output of these dimensions.
+pub fn graph_of_text(inputs: &[(&str, &[i64])], nodes: &[Vec<u8>], output: &[i64]) -> Vec<u8> {
     let inputs: Vec<Vec<u8>> = inputs.iter().map(|(name, dims)| value(name, STRING, dims)).collect();
     let tensors = [floats("l", &[1, 3], &[0.1, 0.2, 0.3])];
-    let graph = graph(nodes, &tensors, &inputs, &[value("logits", FLOAT, &[-1, 3])]);
+    let graph = graph(nodes, &tensors, &inputs, &[value("logits", FLOAT, output)]);
     [number(1, 8), bytes(7, graph), bytes(8, number(2, 17))].concat()
 }
 

@@ -68,6 +68,16 @@ fn the_owner_can_name_the_function() {
 }
 
 #[test]
+fn the_owner_can_bring_a_regression_into_a_range() {
+    let value = |settings: &str| {
+        let mut loaded = load(with_settings("regression", settings).path()).unwrap();
+        answer(&mut loaded).value.unwrap()
+    };
+    let plain = value("");
+    assert!((value("activation = \"sigmoid\"") - 1.0 / (1.0 + (-plain).exp())).abs() < 1e-6);
+}
+
+#[test]
 fn numbers_that_look_like_probabilities_are_told() {
     // A softmax in pieces is not recognised.
     let shares = |values: &[f32]| {

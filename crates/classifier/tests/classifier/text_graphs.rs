@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use classifier::testing::onnx::{graph_of_text, node};
+use classifier::testing::onnx::{graph_of_text, integer_attribute, node};
 use classifier::testing::{fixture, with_settings};
 use classifier::{Cancellation, Error, Input, Outcome, Task};
 use serde_json::Value;
@@ -66,6 +66,11 @@ fn decision_scores_get_a_softmax_and_a_warning() {
 }
 
 #[test]
+fn votes_of_a_support_vector_machine_may_differ_from_its_probabilities() {
+    agrees("text-svc", &TONES, "none (the graph gives probabilities)", <[f64]>::to_vec);
+}
+
+#[test]
 fn labels_that_are_numbers_are_told_until_they_are_named() {
     let warnings = load(&fixture("text-zipmap-numbers")).unwrap().info.warnings;
     assert!(warnings[0].starts_with("the labels have no names; write `labels = "), "{warnings:?}");
@@ -114,10 +119,16 @@ fn other_graphs_of_strings_are_refused() {
         assert_refused(folder.path(), expected);
     };
     let scores = [node("Identity", &["l"], &["logits"], vec![])];
+    let graph = |inputs: &[(&str, &[i64])]| graph_of_text(inputs, &scores, &[-1, 3]);
     refused(
-        graph_of_text(&[("a", &[-1, 1]), ("b", &[-1, 1])], &scores),
+        graph(&[("a", &[-1, 1]), ("b", &[-1, 1])]),
         "the graph has the inputs `a Tensor<String>(any, 1)`, `b Tensor<String>(any, 1)`; expected one of strings",
     );
-    refused(graph_of_text(&[("a", &[-1, 3])], &scores), "of shape [texts] or [texts, 1]");
-    refused(graph_of_text(&[("a", &[-1])], &scores), "the folder names 2 labels, but the graph gives 3 scores");
+    refused(graph(&[("a", &[-1, 3])]), "of shape [texts] or [texts, 1]");
+    refused(graph(&[("a", &[-1])]), "the folder names 2 labels, but the graph gives 3 scores");
+    let of_tokens = [
+        node("Shape", &["l"], &["one"], integer_attribute("end", 1)),
+        node("Unsqueeze", &["l", "one"], &["logits"], vec![]),
+    ];
+    refused(graph_of_text(&[("a", &[-1])], &of_tokens, &[-1, -1, 3]), "logits Tensor<f32>(1, 1, 3)");
 }
