@@ -36,7 +36,7 @@
 //! - `pipeline`, with `entities`, `zero_shot`: from logits to predictions
 //! - `text_pipeline`: the same over graphs that take the text itself
 //! - `encoder`, `encoder_pool`, `pooling`: from texts to vectors of unit length
-//! - `export`, `onnx_writer`: encoders and a head as one folder
+//! - `export`: encoders and a head as one folder
 //! - `load`, `model`: loading and running a model, behind three small traits
 //! - `prediction`, `model_info`, `labeled`: plain values
 //!
@@ -66,8 +66,6 @@ mod locale;
 mod model;
 mod model_files;
 mod model_info;
-#[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub, reason = "tests build graphs with it"))]
-mod onnx_writer;
 mod overflow;
 mod pipeline;
 mod pooling;

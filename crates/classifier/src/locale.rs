@@ -6,8 +6,7 @@
 
 use onnx_facts::GraphFacts;
 use onnx_facts::protobuf::{Value, field, raw_fields};
-
-use crate::onnx_writer::{bytes, number};
+use onnx_facts::writer::{bytes, number};
 
 const OPERATOR: &str = "StringNormalizer";
 const LOCALE: &str = "C.UTF-8";

@@ -8,6 +8,7 @@
 mod functions;
 mod interface;
 pub mod protobuf;
+pub mod writer;
 
 use std::collections::BTreeSet;
 
@@ -133,7 +134,7 @@ impl GraphFacts {
                     self.half_weights |= data_type as u32 == FLOAT16;
                     continue;
                 }
-                Value::Number(_) | Value::Fixed => continue,
+                Value::Number(_) | Value::Fixed(_) => continue,
             };
             let inner = match (kind, number) {
                 (Kind::Graph, 1) | (Kind::Function, 7) => Kind::Node,

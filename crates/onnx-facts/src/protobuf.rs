@@ -8,8 +8,8 @@ pub enum Value<'a> {
     Number(u64),
     /// A string, a message, or packed numbers.
     Bytes(&'a [u8]),
-    /// A fixed 32-bit or 64-bit value, which no field of interest uses.
-    Fixed,
+    /// A number of 4 or 8 bytes, little endian.
+    Fixed(&'a [u8]),
 }
 
 /// The fields of one message, in order. Ends after the first error.
@@ -43,12 +43,12 @@ impl<'a> Fields<'a> {
         let tag = u32::try_from(self.varint(MAX_TAG_BYTES)?).ok()?;
         let value = match tag & 7 {
             0 => Value::Number(self.varint(MAX_VARINT_BYTES)?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => Value::Fixed(self.take(8)?),
             2 => {
                 let length = self.varint(MAX_VARINT_BYTES)?;
                 Value::Bytes(self.take(length)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => Value::Fixed(self.take(4)?),
             _ => return None,
         };
         let number = tag >> 3;

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use onnx_facts::protobuf::{Value, field, raw_fields as fields, text};
+use onnx_facts::writer::{FLOAT, INT32, bytes, floats, integer_attribute, integers, node, number, value};
 
-use crate::onnx_writer::{FLOAT, INT32, bytes, floats, integer_attribute, integers, node, number, value};
 use crate::pooling::Pooling;
 use crate::signature::{INPUTS, Output};
 

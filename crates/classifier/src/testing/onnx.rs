@@ -1,8 +1,8 @@
 //! Writes ONNX files of a few dozen bytes: the fields of onnx.proto3 that the tests need.
 
-use crate::onnx_writer::{FLOAT, INT64, tensor, value};
+use onnx_facts::writer::{FLOAT, INT64, tensor, value};
 
-pub use crate::onnx_writer::{bytes, domain, floats, integer_attribute, integers, node, number};
+pub use onnx_facts::writer::{bytes, domain, floats, integer_attribute, integers, node, number};
 
 const STRING: i64 = 8;
 const BOOL: i64 = 9;

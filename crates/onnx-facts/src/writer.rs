@@ -1,4 +1,4 @@
-//! Writes the messages of onnx.proto3 that an exported graph needs, and those of tests.
+//! Writes the messages of onnx.proto3 that a rewritten graph needs, and those of tests.
 
 /// Encodes a field with a number.
 pub fn number(field: u8, value: i64) -> Vec<u8> {
@@ -22,12 +22,12 @@ fn varint(mut value: u64) -> Vec<u8> {
 }
 
 /// `TensorProto.DataType`.
-pub(crate) const FLOAT: i64 = 1;
-pub(crate) const INT32: i64 = 6;
-pub(crate) const INT64: i64 = 7;
+pub const FLOAT: i64 = 1;
+pub const INT32: i64 = 6;
+pub const INT64: i64 = 7;
 
 /// Encodes a tensor. Its content need not match its dimensions.
-pub(crate) fn tensor(name: &str, kind: i64, dims: &[i64], content: Option<&[u8]>) -> Vec<u8> {
+pub fn tensor(name: &str, kind: i64, dims: &[i64], content: Option<&[u8]>) -> Vec<u8> {
     let dims = dims.iter().flat_map(|&dim| number(1, dim)).collect();
     let content = content.map(|content| bytes(9, content)).unwrap_or_default();
     [dims, number(2, kind), bytes(8, name), content].concat()
@@ -59,7 +59,7 @@ pub fn integer_attribute(name: &str, value: i64) -> Vec<u8> {
 }
 
 /// Encodes name, type and shape of an input or output. A negative dimension means any size.
-pub(crate) fn value(name: &str, kind: i64, dims: &[i64]) -> Vec<u8> {
+pub fn value(name: &str, kind: i64, dims: &[i64]) -> Vec<u8> {
     let dims = dims.iter().flat_map(|&dim| bytes(1, if dim < 0 { bytes(2, "any") } else { number(1, dim) }));
     bytes(1, name)
         .into_iter()

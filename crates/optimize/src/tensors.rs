@@ -1,0 +1,132 @@
+//! Reads the numbers of fp32 tensors, also from files next to the graph, and writes tensors.
+
+use std::collections::BTreeMap;
+
+use onnx_facts::protobuf::{Value, field, packed, raw_fields, text};
+use onnx_facts::writer::{bytes, number};
+
+use crate::graph::integer;
+
+/// `TensorProto.DataType`.
+pub(crate) const FLOAT: u64 = 1;
+pub(crate) const UINT8: i64 = 2;
+pub(crate) const INT8: i64 = 3;
+/// `TensorProto.DataLocation.EXTERNAL`.
+const EXTERNAL: u64 = 1;
+
+/// The files of weights next to a graph, by the names that the graph uses.
+pub type WeightFiles = BTreeMap<String, Vec<u8>>;
+
+/// A tensor of fp32 numbers in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Weight {
+    pub dims: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+impl Weight {
+    /// Returns rows and columns, if the tensor is a matrix that is not empty.
+    pub(crate) fn matrix(&self) -> Option<(usize, usize)> {
+        match *self.dims {
+            [rows, columns] if rows * columns > 0 => Some((rows, columns)),
+            _ => None,
+        }
+    }
+
+    /// Swaps rows and columns of a matrix.
+    pub(crate) fn transposed(self) -> Self {
+        let Some((rows, columns)) = self.matrix() else { return self };
+        let mut values = Vec::with_capacity(self.values.len());
+        for column in 0..columns {
+            values.extend((0..rows).map(|row| self.values[row * columns + column]));
+        }
+        Self { dims: vec![columns, rows], values }
+    }
+}
+
+/// Returns the data type of a tensor.
+pub(crate) fn data_type(tensor: &[u8]) -> Result<u64, String> {
+    // An enum: of a longer number, only the low 32 bits are read.
+    Ok(integer(tensor, 2)?.unwrap_or(0) & u64::from(u32::MAX))
+}
+
+/// Returns the sizes of a tensor.
+pub(crate) fn dims(tensor: &[u8]) -> Result<Vec<usize>, String> {
+    let mut dims = Vec::new();
+    for part in raw_fields(tensor) {
+        match part? {
+            (1, Value::Number(dim), _) => dims.push(dim),
+            (1, Value::Bytes(several), _) => dims.extend(packed(several)?),
+            _ => {}
+        }
+    }
+    dims.into_iter().map(|dim| usize::try_from(dim).map_err(|_| "a tensor in it has an absurd size".into())).collect()
+}
+
+/// Reads a tensor of fp32 numbers; `None` for other types.
+pub(crate) fn read(tensor: &[u8], files: &WeightFiles) -> Result<Option<Weight>, String> {
+    if data_type(tensor)? != FLOAT {
+        return Ok(None);
+    }
+    let name = text(field(tensor, 8)?.unwrap_or_default())?;
+    let dims = dims(tensor)?;
+    let content = content(tensor, files)?;
+    let count = dims.iter().try_fold(4usize, |bytes, dim| bytes.checked_mul(*dim));
+    if count != Some(content.len()) {
+        return Err(format!("its weight `{name}` has {} bytes, which do not fit its shape {dims:?}", content.len()));
+    }
+    let values: Vec<f32> = content.as_chunks().0.iter().map(|number| f32::from_le_bytes(*number)).collect();
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(format!("its weight `{name}` has numbers that are infinite or not a number"));
+    }
+    Ok(Some(Weight { dims, values }))
+}
+
+/// Returns the bytes of a tensor, wherever they stand.
+fn content<'a>(tensor: &'a [u8], files: &'a WeightFiles) -> Result<&'a [u8], String> {
+    if integer(tensor, 14)? != Some(EXTERNAL) {
+        // `raw_data`, or packed `float_data`, which has the same bytes.
+        return Ok(field(tensor, 9)?.or(field(tensor, 4)?).unwrap_or_default());
+    }
+    let (mut file, mut start, mut length) = (None, 0, None);
+    for part in raw_fields(tensor) {
+        let (13, Value::Bytes(entry), _) = part? else { continue };
+        let value = text(field(entry, 2)?.unwrap_or_default())?;
+        let count = || value.parse::<usize>().map_err(|_| format!("a weight in it has the place `{value}`"));
+        match field(entry, 1)? {
+            Some(b"location") => file = Some(value),
+            Some(b"offset") => start = count()?,
+            Some(b"length") => length = Some(count()?),
+            _ => {}
+        }
+    }
+    let name = file.unwrap_or_default();
+    let file = files.get(name).ok_or_else(|| format!("its weights file `{name}` is missing"))?;
+    let end = length.map_or(Some(file.len()), |length| start.checked_add(length));
+    let part = end.and_then(|end| file.get(start..end));
+    part.ok_or_else(|| format!("its weights file `{name}` has {} bytes and is too short", file.len()))
+}
+
+/// Returns the message of a tensor with its content inside.
+pub(crate) fn with_content(tensor: &[u8], files: &WeightFiles) -> Result<Option<Vec<u8>>, String> {
+    if integer(tensor, 14)? != Some(EXTERNAL) {
+        return Ok(None);
+    }
+    let mut copy = Vec::new();
+    for part in raw_fields(tensor) {
+        match part? {
+            (9 | 13 | 14, _, _) => {}
+            (_, _, raw) => copy.extend_from_slice(raw),
+        }
+    }
+    copy.extend(bytes(9, content(tensor, files)?));
+    Ok(Some(copy))
+}
+
+/// Encodes a tensor.
+pub(crate) fn encode(name: &str, data_type: i64, dims: &[usize], content: &[u8]) -> Vec<u8> {
+    let dims = dims.iter().flat_map(|&dim| number(1, dim.cast_signed() as i64));
+    let mut tensor: Vec<u8> = dims.chain(number(2, data_type)).chain(bytes(8, name)).collect();
+    tensor.extend(bytes(9, content));
+    tensor
+}
