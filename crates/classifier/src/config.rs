@@ -14,6 +14,8 @@ use crate::activation::Activation;
 use crate::calibration::CalibrationTable;
 use crate::entities::Aggregation;
 use crate::error::{EXPORT, Error};
+use crate::signature::INPUTS;
+use crate::words::Words;
 use crate::zero_shot::{self, Template};
 
 /// `config.json`.
@@ -53,6 +55,9 @@ struct RawConfig {
 /// More labels than any classifier has. A larger number would only waste memory.
 const MAX_LABELS: usize = 1 << 16;
 
+/// More words than any text that fits into memory is padded to.
+const MAX_LENGTH: usize = 1 << 16;
+
 /// Longer names are no labels. Each answer repeats one, and the assistant reads it.
 const MAX_LABEL_BYTES: usize = 256;
 
@@ -67,6 +72,11 @@ pub(crate) struct Settings {
     pub activation: Option<Activation>,
     /// The graph file, if the folder has several.
     pub graph: Option<String>,
+    /// The usual names of inputs that the graph calls otherwise.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+    /// The tokenizer of a model that was trained on a vocabulary of its own.
+    pub vocabulary: Option<Words>,
     /// Label names in the order of the scores, instead of those in `config.json`.
     pub labels: Option<Vec<Arc<str>>>,
     pub threshold: Option<f32>,
@@ -136,6 +146,17 @@ impl Settings {
         let invalid_table = settings.calibration.as_ref().filter(|table| !table.is_valid());
         if let Some(CalibrationTable { temperature, .. }) = invalid_table {
             return Err(invalid(format!("`temperature` is {temperature}, expected more than 0 and at most 100")));
+        }
+        if let Some(name) = settings.inputs.values().find(|name| !INPUTS.contains(&name.as_str())) {
+            return Err(invalid(format!("`inputs` has `{name}`, expected one of {}", INPUTS.join(", "))));
+        }
+        if settings
+            .vocabulary
+            .as_ref()
+            .and_then(|words| words.length)
+            .is_some_and(|length| !(1..=MAX_LENGTH).contains(&length))
+        {
+            return Err(invalid(format!("`length` in `vocabulary` is out of range, expected 1 to {MAX_LENGTH}")));
         }
         if settings.max_tokens == Some(0) || settings.labels.as_ref().is_some_and(Vec::is_empty) {
             return Err(invalid("`max_tokens` is 0 or `labels` is empty, expected at least one".into()));

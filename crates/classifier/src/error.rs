@@ -54,9 +54,14 @@ pub enum Error {
     #[error("the graph has no input `input_ids`; {EXPORT_TASK}")]
     InputIdsMissing,
     #[error(
-        "the graph has the input `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32; {EXPORT_TASK}, or rename it with `input_names=[\"input_ids\", …]` in `torch.onnx.export`"
+        "the graph has the input `{input}`; expected input_ids, attention_mask, token_type_ids and position_ids, each [batch, tokens] of int64 or int32; {EXPORT_TASK}, or say what it is with `inputs = {{ NAME = \"input_ids\" }}` in `local-model.toml`"
     )]
     InputUnknown { input: String },
+    #[error(
+        "`vocab.txt` has none of the entries {}; name the right one with `{key}` in the table `vocabulary` of `local-model.toml`",
+        list(names)
+    )]
+    EntryMissing { names: Vec<String>, key: &'static str },
     #[error(
         "the graph's input `{input}` has a fixed batch of {batch}, expected any size or 1; export it with `dynamic_axes={{\"{input}\": {{0: \"batch\", 1: \"tokens\"}}}}` in `torch.onnx.export`, for each input"
     )]
@@ -163,6 +168,7 @@ mod tests {
             Error::NotWritten { path: path(), message: text() },
             Error::InputIdsMissing,
             Error::InputUnknown { input: text() },
+            Error::EntryMissing { names: vec![text()], key: "unknown" },
             Error::BatchFixed { input: text(), batch: 2 },
             Error::TextInputUnknown { found: vec![text()] },
             Error::LogitsMissing { found: vec![text()] },

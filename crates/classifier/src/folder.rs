@@ -26,6 +26,8 @@ pub(crate) enum Vocabulary {
     WordPiece(String),
     /// `vocab.json` and `merges.txt` of a GPT-2 or RoBERTa model.
     ByteLevelBpe { vocab: String, merges: String },
+    /// A list of words, described in `local-model.toml`.
+    Words(String),
     /// None: the graph takes the text itself.
     Text,
 }
@@ -35,7 +37,7 @@ impl Vocabulary {
     pub(crate) fn files(&self) -> Vec<&[u8]> {
         match self {
             Self::Tokenizer(bytes) => vec![&**bytes],
-            Self::WordPiece(vocab) => vec![vocab.as_bytes()],
+            Self::WordPiece(vocab) | Self::Words(vocab) => vec![vocab.as_bytes()],
             Self::ByteLevelBpe { vocab, merges } => vec![vocab.as_bytes(), merges.as_bytes()],
             Self::Text => Vec::new(),
         }
@@ -147,8 +149,13 @@ impl<'a> Folder<'a> {
         })
     }
 
-    /// Returns the files of the tokenizer.
-    pub(crate) fn vocabulary(&self) -> Result<Vocabulary, Error> {
+    /// Returns the files of the tokenizer: `vocab.txt` if the folder's owner describes its words.
+    pub(crate) fn vocabulary(&self, has_words: bool) -> Result<Vocabulary, Error> {
+        if has_words {
+            let remedy = "write one word a line, or remove the table `vocabulary` from `local-model.toml`";
+            let words = self.text("vocab.txt")?.map(Vocabulary::Words);
+            return words.ok_or_else(|| self.missing("vocab.txt", remedy));
+        }
         if let Some(tokenizer) = self.text("tokenizer.json")? {
             return Ok(Vocabulary::Tokenizer(Cow::Owned(tokenizer.into_bytes())));
         }

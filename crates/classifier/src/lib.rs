@@ -86,6 +86,7 @@ mod tokenizer_config;
 mod tokenizer_limits;
 mod version;
 mod vocabulary;
+mod words;
 mod zero_shot;
 
 pub use onnx_runtime::LibrarySettings;

@@ -67,8 +67,10 @@ impl ModelFiles {
         let (graph, graph_reason) = folder.graph(settings.graph.as_deref())?;
         let (digest, facts) = facts_cache.get_or_compute(&graph, || inspect(&graph))?;
         let takes_text = facts.interface.takes_text;
-        let vocabulary = if takes_text { Vocabulary::Text } else { folder.vocabulary()? };
-        let config = folder.text("config.json")?.or_else(|| takes_text.then(|| "{}".into()));
+        let has_words = settings.vocabulary.is_some();
+        let vocabulary = if takes_text { Vocabulary::Text } else { folder.vocabulary(has_words)? };
+        let is_optional = takes_text || has_words;
+        let config = folder.text("config.json")?.or_else(|| is_optional.then(|| "{}".into()));
         let config = config.ok_or_else(|| folder.missing("config.json", EXPORT))?;
         let tokenizer_config = folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
         let special_tokens = folder.text("special_tokens_map.json")?.unwrap_or_else(|| "{}".into());

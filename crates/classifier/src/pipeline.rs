@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::model_files::ModelFiles;
 use crate::prediction::{Entity, Input, Outcome, Prediction, Task};
-use crate::scoring::{Scoring, check_scores, check_width};
+use crate::scoring::{Binary, Scoring, check_scores, fit};
 use crate::session::Session;
 use crate::special_tokens::TokenIds;
 use crate::tensors::{Feed, Rows};
@@ -30,6 +30,7 @@ pub(crate) struct PipelineConfig {
     name: String,
     task: Task,
     activation: Activation,
+    binary: Option<Binary>,
     labels: Vec<Arc<str>>,
     tokenizer: Tokenizer,
     temperature: Option<f64>,
@@ -46,6 +47,7 @@ impl PipelineConfig {
             name: name.to_owned(),
             task: scoring.task,
             activation: scoring.activation,
+            binary: scoring.binary,
             labels: files.config.labels.clone(),
             tokenizer,
             temperature: files.settings.calibration.as_ref().map(|table| table.temperature),
@@ -234,8 +236,7 @@ impl Pipeline {
         let rows = self.session.rows(Feed::Tokens(run, pad), cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { self.inference_error(error.message()) }
         })?;
-        check_width(rows.width, self.config.labels.len()).map_err(|message| self.inference_error(&message))?;
-        Ok(rows)
+        fit(rows, self.config.labels.len(), self.config.binary).map_err(|message| self.inference_error(&message))
     }
 
     fn check_scores(&self, scores: &[f32]) -> Result<(), Error> {

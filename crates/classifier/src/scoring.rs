@@ -14,11 +14,21 @@ const ROUNDING: f32 = 1e-3;
 /// The pattern of words that scikit-learn's exporter writes unless it is told another.
 const ASCII_WORDS: &str = "[a-zA-Z0-9_]+";
 
+/// The meaning of one number for two labels: it belongs to the second one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binary {
+    Probability,
+    /// The sigmoid of it is the probability, which is the softmax of 0 and it.
+    Logit,
+}
+
 /// The meaning of a graph's numbers.
 #[derive(Clone)]
 pub(crate) struct Scoring {
     pub task: Task,
     pub activation: Activation,
+    /// Set if the graph gives one number for two labels.
+    pub binary: Option<Binary>,
     /// Why this function was chosen.
     reason: &'static str,
     /// What the owner of the folder should know.
@@ -40,18 +50,25 @@ impl Scoring {
         let first = session
             .first_run()
             .map_err(|error| Error::Inference { model: name.to_owned(), message: error.message().trim().to_owned() })?;
-        check_labels(files, &first.rows)?;
+        let binary = Binary::of(files, rank, first.rows.width, producer);
+        if binary.is_none() {
+            check_labels(files, &first.rows)?;
+        }
         let is_multi_label = first.rows.labels.len() > 1;
         let task = match (rank, producer) {
             (3, _) => Task::Tagging,
+            _ if binary.is_some() => Task::SingleLabel,
             _ if files.config.problem_type.is_none() && files.config.labels.len() > 1 && is_multi_label => {
                 Task::MultiLabel
             }
             _ if files.config.problem_type.is_none() => task_of(files, producer, is_classifier),
             _ => activation::task(files.config.problem_type.as_deref(), files.config.labels.len()),
         };
-        let is_probability = is_probability(&first.rows, task);
+        let is_probability =
+            is_probability(&first.rows, task) || binary.is_some() && are_probabilities(first.rows.row(0));
         let (activation, reason) = match (files.settings.activation, producer) {
+            _ if binary == Some(Binary::Probability) => (Activation::None, "one probability, that of the second label"),
+            _ if binary == Some(Binary::Logit) => (Activation::Softmax, "one logit, that of the second label"),
             (Some(activation), _) => (activation, "set in local-model.toml"),
             _ if task == Task::Regression => (Activation::None, "a regression"),
             (None, Some("Softmax")) => (Activation::None, "the graph ends in a softmax"),
@@ -60,7 +77,7 @@ impl Scoring {
             _ if is_classifier => (Activation::of(task), "the graph gives decision scores"),
             _ => (Activation::of(task), "the default of the task"),
         };
-        let mut scoring = Self { task, activation, reason, warnings: Vec::new() };
+        let mut scoring = Self { task, activation, binary, reason, warnings: Vec::new() };
         scoring.warn(files, is_probability, is_classifier, fixed_length);
         Ok(scoring)
     }
@@ -120,12 +137,33 @@ impl Scoring {
     }
 }
 
-/// Checks that a run gives a score for each label. A graph may give another number for each text.
+impl Binary {
+    fn of(files: &ModelFiles, rank: usize, width: usize, producer: Option<&str>) -> Option<Self> {
+        let names = files.config.labels.len();
+        let is_multi_label = files.config.problem_type.as_deref() == Some("multi_label_classification");
+        if (rank, width, names) != (2, 1, 2) || !files.config.is_named || is_multi_label {
+            return None;
+        }
+        Some(match (files.settings.activation, producer) {
+            (Some(Activation::None), _) | (None, Some("Sigmoid")) => Self::Probability,
+            _ => Self::Logit,
+        })
+    }
+}
+
+/// Returns the rows of a run with a score for each label.
 ///
 /// # Errors
-/// Part of a sentence.
-pub(crate) fn check_width(scores: usize, labels: usize) -> Result<(), String> {
-    if scores == labels { Ok(()) } else { Err(format!("it gives {scores} scores for {labels} labels")) }
+/// Part of a sentence, if they have another number. A graph may give another one for each text.
+pub(crate) fn fit(mut rows: Rows, labels: usize, binary: Option<Binary>) -> Result<Rows, String> {
+    if let (Some(binary), &[number]) = (binary, rows.values.as_slice()) {
+        rows.values = match binary {
+            Binary::Probability => vec![1.0 - number, number],
+            Binary::Logit => vec![0.0, number],
+        };
+        rows.width = 2;
+    }
+    if rows.width == labels { Ok(rows) } else { Err(format!("it gives {} scores for {labels} labels", rows.width)) }
 }
 
 /// Derives the task where `config.json` names none.

@@ -87,8 +87,10 @@ impl Session {
         }
         .map_err(failed)?;
         let labels = &files.facts.interface.labels;
-        let signature = Signature::new(inner.inputs(), inner.outputs(), labels, purpose)?;
-        let fixed_length = signature.fixed_length;
+        let names = &files.settings.inputs;
+        let signature = Signature::new(inner.inputs(), inner.outputs(), names, labels, purpose)?;
+        let wanted = files.settings.vocabulary.as_ref().and_then(|words| words.length);
+        let fixed_length = signature.fixed_length.or(wanted);
         Ok(Self { inner, threads: intra_op, signature, fixed_length, first: None })
     }
 

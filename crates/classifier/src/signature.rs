@@ -1,6 +1,7 @@
 //! The inputs and outputs that a graph declares, and whether they are those of a classifier or of
 //! an encoder.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ort::value::{Outlet, TensorElementType, ValueType};
@@ -22,11 +23,13 @@ pub(crate) enum Role {
     Positions,
 }
 
-/// The integer type of an input.
+/// The type of the numbers of an input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Width {
     Int32,
     Int64,
+    /// Keras declares inputs of numbers of words like this.
+    Float32,
 }
 
 /// What a session is for, which decides the output that it reads.
@@ -92,13 +95,15 @@ pub(crate) struct Label {
 
 impl Signature {
     /// Checks the declared inputs and outputs. `labels` are those that the graph names.
+    /// `names` has the usual names of inputs that the graph calls otherwise.
     pub(crate) fn new(
         inputs: &[Outlet],
         outputs: &[Outlet],
+        names: &BTreeMap<String, String>,
         labels: &[String],
         purpose: Purpose,
     ) -> Result<Self, Error> {
-        let (inputs, fixed_length) = read_inputs(inputs)?;
+        let (inputs, fixed_length) = read_inputs(inputs, names)?;
         let output = read_output(outputs, labels, purpose)?;
         let takes_text = matches!(inputs, Inputs::Text { .. });
         // A graph of text gives no row for each token.
@@ -127,7 +132,7 @@ pub(crate) fn describe(outlets: &[Outlet]) -> Vec<String> {
 }
 
 /// Returns the inputs, and their length if it is fixed.
-fn read_inputs(inputs: &[Outlet]) -> Result<(Inputs, Option<usize>), Error> {
+fn read_inputs(inputs: &[Outlet], names: &BTreeMap<String, String>) -> Result<(Inputs, Option<usize>), Error> {
     let is_text = |input: &&Outlet| matches!(input.dtype(), ValueType::Tensor { ty: TensorElementType::String, .. });
     if inputs.iter().any(|input| is_text(&input)) {
         let found = || Error::TextInputUnknown { found: describe(inputs) };
@@ -139,7 +144,7 @@ fn read_inputs(inputs: &[Outlet]) -> Result<(Inputs, Option<usize>), Error> {
         return if fits { Ok((Inputs::Text { rank: shape.len() }, None)) } else { Err(found()) };
     }
     let is_only = inputs.len() == 1;
-    let inputs: Vec<_> = inputs.iter().map(|input| read_input(input, is_only)).collect::<Result<_, _>>()?;
+    let inputs: Vec<_> = inputs.iter().map(|input| read_input(input, names, is_only)).collect::<Result<_, _>>()?;
     if inputs.iter().all(|(role, ..)| *role != Role::Ids) {
         return Err(Error::InputIdsMissing);
     }
@@ -147,17 +152,23 @@ fn read_inputs(inputs: &[Outlet]) -> Result<(Inputs, Option<usize>), Error> {
     Ok((Inputs::Tokens(inputs.into_iter().map(|(role, width, _)| (role, width)).collect()), fixed_length))
 }
 
-/// Returns role, integer type, and length if it is fixed. The only input of a graph may have any
-/// name.
-fn read_input(input: &Outlet, is_only: bool) -> Result<(Role, Width, Option<usize>), Error> {
+/// Returns role, type of the numbers, and length if it is fixed. The only input of a graph may have
+/// any name.
+fn read_input(
+    input: &Outlet,
+    names: &BTreeMap<String, String>,
+    is_only: bool,
+) -> Result<(Role, Width, Option<usize>), Error> {
     let unknown = || Error::InputUnknown { input: format!("{} {}", input.name(), input.dtype()) };
     let roles = [Role::Ids, Role::Mask, Role::TypeIds, Role::Positions];
-    let role = INPUTS.iter().zip(roles).find(|(name, _)| **name == input.name());
+    let name = names.get(input.name()).map_or(input.name(), String::as_str);
+    let role = INPUTS.iter().zip(roles).find(|(usual, _)| **usual == name);
     let role = role.map(|(_, role)| role).or(is_only.then_some(Role::Ids)).ok_or_else(unknown)?;
     let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return Err(unknown()) };
     let width = match ty {
         TensorElementType::Int64 => Width::Int64,
         TensorElementType::Int32 => Width::Int32,
+        TensorElementType::Float32 if is_only => Width::Float32,
         _ => return Err(unknown()),
     };
     let &[batch, length] = &**shape else { return Err(unknown()) };

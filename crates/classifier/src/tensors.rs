@@ -36,7 +36,7 @@ impl Rows {
 
 /// The content of each input, in the order of the graph.
 pub(crate) enum InputRows {
-    /// The shape of each row, and its content for inputs of either width.
+    /// The shape of each row, and its content for inputs of any type.
     Tokens([usize; 2], Vec<TokenRow>),
     Text(Tensor<String>),
 }
@@ -44,6 +44,7 @@ pub(crate) enum InputRows {
 pub(crate) enum TokenRow {
     Wide(Vec<i64>),
     Narrow(Vec<i32>),
+    Single(Vec<f32>),
 }
 
 impl InputRows {
@@ -56,6 +57,7 @@ impl InputRows {
                     match width {
                         Width::Int64 => TokenRow::Wide(row),
                         Width::Int32 => TokenRow::Narrow(row.into_iter().map(|id| id as i32).collect()),
+                        Width::Float32 => TokenRow::Single(row.into_iter().map(|id| id as f32).collect()),
                     }
                 };
                 Ok(Self::Tokens([1, length], inputs.iter().map(row).collect()))
@@ -82,6 +84,7 @@ impl TokenRow {
         Ok(match self {
             Self::Wide(row) => TensorRef::from_array_view((shape, row.as_slice()))?.into(),
             Self::Narrow(row) => TensorRef::from_array_view((shape, row.as_slice()))?.into(),
+            Self::Single(row) => TensorRef::from_array_view((shape, row.as_slice()))?.into(),
         })
     }
 }

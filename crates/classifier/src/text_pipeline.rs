@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::model_files::ModelFiles;
 use crate::pipeline::check_memory;
 use crate::prediction::{Input, Outcome, Prediction, Task};
-use crate::scoring::{Scoring, check_scores, check_width};
+use crate::scoring::{Scoring, check_scores, fit};
 use crate::session::Session;
 use crate::tensors::Feed;
 
@@ -60,7 +60,7 @@ impl Model for TextPipeline {
         let rows = self.session.rows(Feed::Text(&input.text), cancellation).map_err(|error| {
             if cancellation.is_cancelled() { Error::Cancelled } else { inference_error(error.message()) }
         })?;
-        check_width(rows.width, *labels).map_err(|message| inference_error(&message))?;
+        let rows = fit(rows, *labels, scoring.binary).map_err(|message| inference_error(&message))?;
         let mut scores = rows.row(0).to_vec();
         scoring.activation.apply(&mut scores);
         check_scores(scoring.task, &scores).map_err(inference_error)?;

@@ -14,6 +14,7 @@ use crate::special_tokens::{SpecialTokens, TokenIds};
 use crate::token_limit;
 use crate::tokenizer_config::SpecialToken;
 use crate::vocabulary;
+use crate::words::{Side, Words};
 
 pub(crate) struct Tokenizer {
     inner: HfTokenizer,
@@ -25,6 +26,8 @@ pub(crate) struct Tokenizer {
     /// Whether tokens that continue a word carry a mark, such as WordPiece's `##`.
     marks_continuation: bool,
     pub pad: i64,
+    /// The length to which short texts are padded on the left. On the right, the session does it.
+    left_padded_to: usize,
 }
 
 /// An input as one or several runs.
@@ -73,11 +76,14 @@ impl Tokenizer {
         token_limit::check_vocabulary(&inner, &files.config)?;
         let id = |token: &Option<SpecialToken>| token.as_ref().and_then(|token| inner.token_to_id(token.text()));
         let (marks_continuation, unknown) = word_marks(&inner);
+        let words = files.settings.vocabulary.as_ref();
+        let pad_of_words = words.and_then(|words| inner.token_to_id(words.padding.as_ref()?)).map(i64::from);
         let pad_in_config = || files.config.pad_token_id.and_then(|id| i64::try_from(id).ok());
         Ok(Self {
             special_tokens: SpecialTokens::from_tokenizer(&inner).map_err(invalid)?,
             max_tokens: token_limit::max_tokens(files),
             direction: match settings.truncation_side.as_deref() {
+                _ if words.is_some_and(|words| words.truncation_side == Side::Left) => TruncationDirection::Left,
                 Some("left") => TruncationDirection::Left,
                 Some(_) => TruncationDirection::Right,
                 None => left_over.unwrap_or(TruncationDirection::Right),
@@ -85,7 +91,16 @@ impl Tokenizer {
             overflow: files.settings.overflow,
             unknown: id(&settings.unk_token).or(unknown),
             marks_continuation,
-            pad: id(&settings.pad_token).map(i64::from).or(padding).or_else(pad_in_config).unwrap_or(0),
+            pad: id(&settings.pad_token)
+                .map(i64::from)
+                .or(padding)
+                .or(pad_of_words)
+                .or_else(pad_in_config)
+                .unwrap_or(0),
+            left_padded_to: match words {
+                Some(Words { padding_side: Side::Left, length: Some(length), .. }) => *length,
+                _ => 0,
+            },
             inner,
         })
     }
@@ -114,6 +129,18 @@ impl Tokenizer {
     /// Encodes a text, or a pair, with special tokens. The folder's overflow rule applies to texts
     /// over the limit.
     pub(crate) fn encode(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
+        let mut encoded = self.encode_runs(text, pair)?;
+        // No graph takes an empty row. A text without words has one if there are no special tokens.
+        let length = self.left_padded_to.max(1);
+        for run in encoded.runs.iter_mut().filter(|run| run.ids.len() < length) {
+            let missing = length - run.ids.len();
+            run.ids.splice(..0, std::iter::repeat_n(self.pad, missing));
+            run.type_ids.splice(..0, std::iter::repeat_n(0, missing));
+        }
+        Ok(encoded)
+    }
+
+    fn encode_runs(&self, text: &str, pair: Option<&str>) -> Result<Encoded, Error> {
         // transformers treats an empty second text as absent.
         let pair = pair.filter(|pair| !pair.is_empty());
         let whole = match pair {
@@ -227,6 +254,10 @@ fn read(files: &ModelFiles) -> Result<tokenizers::Result<HfTokenizer>, Error> {
     Ok(match &files.vocabulary {
         Vocabulary::Tokenizer(bytes) => vocabulary::parse_tokenizer(bytes),
         Vocabulary::WordPiece(vocab) => parse(vocabulary::word_piece(vocab, settings)?),
+        Vocabulary::Words(vocab) => match &files.settings.vocabulary {
+            Some(words) => parse(words.tokenizer(vocab)?),
+            None => return Err(Error::InputIdsMissing),
+        },
         // Encoders take tokens.
         Vocabulary::Text => return Err(Error::InputIdsMissing),
         Vocabulary::ByteLevelBpe { vocab, merges } => {

@@ -184,7 +184,7 @@ fn texts(
             texts.push(("vocab.json", vocab.clone().into_bytes()));
             texts.push(("merges.txt", merges.clone().into_bytes()));
         }
-        Vocabulary::Text => {}
+        Vocabulary::Words(_) | Vocabulary::Text => {}
     }
     Ok(texts)
 }

@@ -26,6 +26,8 @@ mod sentiment;
 mod text_graphs;
 /// Folders that contain something other than a classifier.
 mod unsuitable;
+/// Models with a vocabulary of their own.
+mod words;
 
 use std::path::Path;
 
