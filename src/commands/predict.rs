@@ -206,7 +206,8 @@ async fn classify(
     let options = RowOptions { in_flight, top_k, explain: arguments.explain, ..RowOptions::default() };
     let inputs = rows.map(|row| {
         let (text_pair, labels) = (arguments.text_pair.clone(), arguments.labels.clone());
-        let input = row.texts.clone().map(|(text, pair)| Input { text, text_pair: pair.or(text_pair), labels });
+        let input =
+            row.texts.clone().map(|(text, pair)| Input { text, text_pair: pair.or(text_pair), labels, question: None });
         (row, input)
     });
     let writer = Writer {

@@ -33,6 +33,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         model: None,
         text_pair: arguments.text_pair.clone(),
         labels: arguments.labels.clone(),
+        question: None,
         if_exists: match (arguments.overwrite, arguments.resume) {
             (true, _) => IfExists::Overwrite,
             (_, true) => IfExists::Resume,

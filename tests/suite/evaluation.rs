@@ -43,10 +43,10 @@ fn evaluate_with(place: &Project, file: &str, model: &Path, labels: &[&str]) -> 
         csv_options: CsvOptions::default(),
         model: None,
         labels: labels.iter().map(ToString::to_string).collect(),
+        question: None,
         in_flight: 4,
     };
-    let location = Location::Folder(model.to_owned());
-    let file = in_runtime(async { run.start(start(location)).finished().await })?;
+    let file = in_runtime(async { run.start(start(Location::Folder(model.to_owned()))).finished().await })?;
     Ok(Evaluation::new("m".into(), file, 0.7))
 }
 

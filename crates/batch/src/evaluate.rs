@@ -16,7 +16,7 @@ use crate::review::shortened;
 use crate::rows::RowOptions;
 use crate::summary::{MAX_REASONS, RowSample};
 use cache_dir::digest::{self, hex};
-use classifier::{Input, ModelInfo, Task};
+use classifier::{Input, ModelInfo, Question, Task};
 use engine::{Answer, Engine, Priority};
 
 /// A labelled file to classify.
@@ -34,6 +34,8 @@ pub struct EvaluationRun {
     pub model: Option<String>,
     /// Candidate labels; empty for the model's own.
     pub labels: Vec<String>,
+    /// For decision models: what is asked about every text.
+    pub question: Option<Arc<Question>>,
     /// Rows that may be in the engine at a time.
     pub in_flight: usize,
 }
@@ -72,7 +74,7 @@ impl Job<'_> {
             sha256: hex(&sha256),
             text_column: columns[0].column.clone(),
             label_column: columns[1].column.clone(),
-            labels: score_labels(&info, &run.labels),
+            labels: info.labels_of(&run.labels, run.question.as_deref()),
             info,
             rows: Vec::new(),
             total_rows: 0,
@@ -190,20 +192,13 @@ impl EvaluationRun {
             let text = parser.join_words(text?);
             let gold = parser.parse(&label, &text)?;
             let text_pair = Some(pair?).filter(|pair| !pair.is_empty());
-            Ok(Some((gold, Input { text, text_pair, labels: self.labels.clone() })))
+            let (labels, question) = (self.labels.clone(), self.question.clone());
+            Ok(Some((gold, Input { text, text_pair, labels, question })))
         };
         match parse() {
             Ok(parsed) => parsed.map(|(gold, input)| ((row, Some(gold)), Ok(input))),
             Err(error) => Some(((row, None), Err(error))),
         }
-    }
-}
-
-/// Returns the labels that the scores refer to: the candidates, otherwise the model's own.
-pub(crate) fn score_labels(info: &ModelInfo, candidates: &[String]) -> Vec<Arc<str>> {
-    match candidates {
-        [] => info.labels.clone(),
-        labels => labels.iter().map(|label| label.as_str().into()).collect(),
     }
 }
 

@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use cache_dir::digest::hex;
-use classifier::{Input, ModelInfo};
+use classifier::{Input, ModelInfo, Question};
 use columns::ColumnNames;
 use context::Context;
 pub use corrections::{CorrectionReport, Corrections};
@@ -94,6 +94,8 @@ pub struct FileJob {
     pub text_pair: Option<String>,
     /// Candidate labels; empty for the model's own.
     pub labels: Vec<String>,
+    /// For decision models: what is asked about every text.
+    pub question: Option<Arc<Question>>,
     pub if_exists: IfExists,
     pub settings: JobSettings,
 }
@@ -185,13 +187,19 @@ impl FileJob {
         let mut cells = cells.into_iter();
         let text = cells.next().unwrap_or(Ok(String::new()))?;
         let pair = cells.next().transpose()?.filter(|pair| !pair.is_empty());
-        Ok(Input { text, text_pair: pair.or_else(|| self.text_pair.clone()), labels: self.labels.clone() })
+        Ok(Input {
+            text,
+            text_pair: pair.or_else(|| self.text_pair.clone()),
+            labels: self.labels.clone(),
+            question: self.question.clone(),
+        })
     }
 
     /// A digest of everything that determines the answers of a run besides the texts.
     fn fingerprint(&self, model: &ModelInfo, text_column: &str) -> String {
         let pair = (&self.text_pair, &self.pair_column);
-        let settings = (hex(&model.digest), text_column, pair, &self.labels, model.threshold);
+        let asked = (&self.labels, &self.question);
+        let settings = (hex(&model.digest), text_column, pair, asked, model.threshold);
         hex(&Sha256::digest(format!("{settings:?}"))[..12])
     }
 }

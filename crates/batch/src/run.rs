@@ -14,7 +14,6 @@ use crate::FileJob;
 use crate::columns::{Column, ColumnNames, is_formula, is_in_row};
 use crate::context::Context;
 use crate::error::Error;
-use crate::evaluate::score_labels;
 use crate::handle::{Progress, Stage};
 use crate::journal::Journal;
 use crate::record::{Record, digest};
@@ -84,7 +83,8 @@ impl<'a> Run<'a> {
         let mut journal = Journal::open(file, target.progress().start, &fingerprint, target.path())?;
         let resumed = journal.rows();
         self.finished = resumed;
-        let mut scan = GoldScan::new(GoldKind::Label(score_labels(&model, &self.job.labels)));
+        let labels = model.labels_of(&self.job.labels, self.job.question.as_deref());
+        let mut scan = GoldScan::new(GoldKind::Label(labels));
         let total = self.read_through(&mut journal, &mut scan)?;
         self.names = ColumnNames::for_input(&self.taken)?;
         self.classify(&mut journal, total)?;

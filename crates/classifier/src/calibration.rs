@@ -124,7 +124,7 @@ mod tests {
         let path = write(folder.path(), &calibration(), None).unwrap();
         let settings = Settings::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!((settings.threshold, settings.calibration.map(Calibration::from)), (None, Some(calibration())));
-        assert_eq!(settings.labels.map(|labels| labels.len()), Some(2));
+        assert_eq!(settings.labels.map(|labels| labels.names.len()), Some(2));
     }
 
     #[test]

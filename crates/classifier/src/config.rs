@@ -14,6 +14,7 @@ use crate::activation::Activation;
 use crate::calibration::CalibrationTable;
 use crate::entities::Aggregation;
 use crate::error::{EXPORT, Error};
+use crate::question::{Labels, QuestionKind};
 use crate::signature::INPUTS;
 use crate::words::Words;
 use crate::zero_shot::{self, Template};
@@ -77,8 +78,13 @@ pub(crate) struct Settings {
     pub inputs: BTreeMap<String, String>,
     /// The tokenizer of a model that was trained on a vocabulary of its own.
     pub vocabulary: Option<Words>,
-    /// Label names in the order of the scores, instead of those in `config.json`.
-    pub labels: Option<Vec<Arc<str>>>,
+    /// Label names in the order of the scores, instead of those in `config.json`. Decision models:
+    /// the labels of calls that send none, perhaps with descriptions.
+    pub labels: Option<Labels>,
+    /// Decision models: the question of calls that send none.
+    pub question: Option<String>,
+    /// Decision models: the kind of that question.
+    pub kind: Option<QuestionKind>,
     pub threshold: Option<f32>,
     /// Languages of the model, instead of those in the card; empty: texts in any are taken.
     pub languages: Option<Vec<String>>,
@@ -158,7 +164,7 @@ impl Settings {
         {
             return Err(invalid(format!("`length` in `vocabulary` is out of range, expected 1 to {MAX_LENGTH}")));
         }
-        if settings.max_tokens == Some(0) || settings.labels.as_ref().is_some_and(Vec::is_empty) {
+        if settings.max_tokens == Some(0) || settings.labels.as_ref().is_some_and(|labels| labels.names.is_empty()) {
             return Err(invalid("`max_tokens` is 0 or `labels` is empty, expected at least one".into()));
         }
         Ok(settings)
@@ -166,6 +172,23 @@ impl Settings {
 }
 
 impl Config {
+    /// Returns what a folder says that needs no `config.json`: a decision model's, whose labels come
+    /// with each call or from the settings.
+    pub(crate) fn of_decisions(settings: &Settings) -> Self {
+        let names = settings.labels.iter().flat_map(|labels| &labels.names);
+        Self {
+            labels: names.map(|label| label.as_str().into()).collect(),
+            is_named: true,
+            entailment: None,
+            problem_type: None,
+            model_type: None,
+            architecture: None,
+            vocab_size: None,
+            max_position_embeddings: None,
+            pad_token_id: None,
+        }
+    }
+
     /// Parses `config.json`. The labels that the graph names apply if no file names any.
     pub(crate) fn parse(
         path: &Path,
@@ -175,7 +198,7 @@ impl Config {
     ) -> Result<Self, Error> {
         let raw: RawConfig = parse_json(path, content)?;
         let labels = match &settings.labels {
-            Some(labels) => Ok(labels.clone()),
+            Some(labels) => Ok(labels.names.iter().map(|label| label.as_str().into()).collect()),
             None if raw.id2label.is_none() && !graph_labels.is_empty() => {
                 Ok(graph_labels.iter().map(|label| label.as_str().into()).collect())
             }

@@ -1,6 +1,7 @@
 //! Reads the built-in models, which are part of the executable.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use builtin_model::{BuiltIn, TOKENIZER, TOKENIZER_CONFIG};
@@ -10,7 +11,7 @@ use crate::config::{Config, Settings, parse_json};
 use crate::error::Error;
 use crate::folder::Vocabulary;
 use crate::language::Languages;
-use crate::model_files::{Graph, ModelFiles, parse_warmup};
+use crate::model_files::{Graph, GraphFiles, ModelFiles, parse_warmup};
 
 /// Returns what reading the model's folder would return, without touching the disk.
 pub(crate) fn files(model: &BuiltIn) -> Result<ModelFiles, Error> {
@@ -20,9 +21,14 @@ pub(crate) fn files(model: &BuiltIn) -> Result<ModelFiles, Error> {
     let texts = [model.graph_sha256, TOKENIZER, model.config, TOKENIZER_CONFIG, model.settings].map(str::as_bytes);
     let digests: Vec<_> = texts.into_iter().map(Sha256::digest).collect();
     Ok(ModelFiles {
-        graph: Graph::Memory(model.graph),
-        graph_digest: Sha256::digest(model.graph_sha256).into(),
-        facts,
+        graph: GraphFiles {
+            content: Graph::Memory(model.graph),
+            digest: Sha256::digest(model.graph_sha256).into(),
+            facts,
+            names: BTreeMap::new(),
+            length: None,
+        },
+        decision: None,
         graph_reason: "no --model given",
         vocabulary: Vocabulary::Tokenizer(Cow::Borrowed(TOKENIZER.as_bytes())),
         config,

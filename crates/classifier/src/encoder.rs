@@ -129,8 +129,8 @@ impl Encoder {
         let files = EncoderFiles::read(location, library.cache_dir.as_deref())?;
         let tokenizer = Tokenizer::new(&files.model)?;
         let environment = onnx_runtime::environment(library)?;
-        let sessions = Sessions::new(environment, files.purpose, &files.model, library.cache_dir.as_deref());
-        let (mut session, weights_shared) = sessions.open(&files.model, 1)?;
+        let sessions = Sessions::new(environment, files.purpose, &files.model.graph, library.cache_dir.as_deref());
+        let (mut session, weights_shared) = sessions.open(&files.model.graph, 1)?;
         let tokenizer = tokenizer.limited_to(session.fixed_length)?;
         let name = location.to_string();
         let failed = |error: ort::Error| inference_error(&name, error.message());
@@ -141,7 +141,7 @@ impl Encoder {
 
     /// Opens a further session, which computes on one thread.
     pub(crate) fn session(&self) -> Result<Session, Error> {
-        Ok(self.sessions.open(&self.files.model, 1)?.0)
+        Ok(self.sessions.open(&self.files.model.graph, 1)?.0)
     }
 
     pub(crate) fn max_tokens(&self) -> usize {

@@ -20,6 +20,13 @@ pub enum Error {
         "`labels` is set, but model `{model}` has its own; leave it out, or use an NLI model (one with a label that begins with `entail`)"
     )]
     LabelsNotTaken { model: String },
+    #[error(
+        "{} only for decision models, and model `{model}` is none; leave it out",
+        if arguments.len() == 1 { format!("{} is", arguments[0]) } else { format!("{} are", arguments.join(" and ")) }
+    )]
+    QuestionNotTaken { model: String, arguments: Vec<&'static str> },
+    #[error("model `{model}` is a decision model: {message}")]
+    QuestionUnfit { model: String, message: String },
     #[error("not enough memory for a text of {bytes} bytes; send a shorter one, or close other programs")]
     NoMemory { bytes: usize },
     #[error("model `{model}` could not run this text: {message}; try another text, or check the model")]
@@ -51,6 +58,11 @@ pub enum Error {
     #[error("cannot write `{path}`: {message}; the previous content is unchanged")]
     NotWritten { path: PathBuf, message: String },
 
+    #[error(
+        "the graph has the {}, expected {expected} of a decision model; export it again with the exporter of its package",
+        list(found)
+    )]
+    DecisionGraph { found: Vec<String>, expected: &'static str },
     #[error("the graph has no input `input_ids`; {EXPORT_TASK}")]
     InputIdsMissing,
     #[error(
@@ -153,6 +165,8 @@ mod tests {
         vec![
             Error::TextTooLong { tokens: 1, limit: 1 },
             Error::PairNotTaken { model: text() },
+            Error::QuestionNotTaken { model: text(), arguments: vec!["`kind`"] },
+            Error::QuestionUnfit { model: text(), message: text() },
             Error::LabelsNotTaken { model: text() },
             Error::NoMemory { bytes: 1 },
             Error::Inference { model: text(), message: text() },

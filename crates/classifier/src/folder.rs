@@ -46,15 +46,15 @@ impl Vocabulary {
 
 /// An existing model folder.
 pub(crate) struct Folder<'a> {
-    path: &'a Path,
-    /// The path with links resolved, for comparisons.
+    path: Cow<'a, Path>,
+    /// The model folder with links resolved, for comparisons.
     real: PathBuf,
 }
 
 impl<'a> Folder<'a> {
     pub(crate) fn open(path: &'a Path) -> Result<Self, Error> {
         match fs::canonicalize(path) {
-            Ok(real) if real.is_dir() => Ok(Self { path, real }),
+            Ok(real) if real.is_dir() => Ok(Self { path: path.into(), real }),
             Ok(_) => Err(Error::FolderIsFile { path: path.into() }),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::FolderMissing { folder: path.into() }),
             Err(error) => Err(unreadable(path, &error)),
@@ -62,24 +62,31 @@ impl<'a> Folder<'a> {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.path
+        &self.path
+    }
+
+    /// Returns a folder in this one, or `None` if there is none. Its files must lie in the model
+    /// folder too.
+    pub(crate) fn subfolder(&self, name: &str) -> Option<Self> {
+        let path = self.path.join(name);
+        path.is_dir().then(|| Self { path: path.into(), real: self.real.clone() })
     }
 
     pub(crate) fn missing(&self, file: &str, remedy: &str) -> Error {
-        Error::FileMissing { folder: self.path.into(), file: file.into(), remedy: remedy.into() }
+        Error::FileMissing { folder: self.path.to_path_buf(), file: file.into(), remedy: remedy.into() }
     }
 
     /// Returns the path of a regular file, or `None` if there is none.
     ///
     /// # Errors
     /// `FileOutside` for a link that leads out of the folder.
-    fn file(&self, name: impl AsRef<Path>) -> Result<Option<PathBuf>, Error> {
+    pub(crate) fn file(&self, name: impl AsRef<Path>) -> Result<Option<PathBuf>, Error> {
         let path = self.path.join(name);
         match fs::canonicalize(&path) {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(unreadable(&path, &error)),
             Ok(real) if !real.starts_with(&self.real) => {
-                Err(Error::FileOutside { folder: self.path.into(), file: path.display().to_string() })
+                Err(Error::FileOutside { folder: self.path.to_path_buf(), file: path.display().to_string() })
             }
             Ok(real) => Ok(real.is_file().then_some(path)),
         }
@@ -97,12 +104,12 @@ impl<'a> Folder<'a> {
         fs::read_to_string(&path).map(Some).map_err(|error| unreadable(&path, &error))
     }
 
-    /// Returns the graph file and the reason for choosing it: named in the settings, a usual name,
-    /// or the only graph.
-    pub(crate) fn graph(&self, named: Option<&str>) -> Result<(PathBuf, &'static str), Error> {
+    /// Returns the graph file and the reason for choosing it: named in the settings, one of the usual
+    /// names, or the only graph.
+    pub(crate) fn graph(&self, named: Option<&str>, usual: &[&str]) -> Result<(PathBuf, &'static str), Error> {
         if let Some(name) = named {
             if !stays_inside(Path::new(name)) {
-                return Err(Error::FileOutside { folder: self.path.into(), file: name.into() });
+                return Err(Error::FileOutside { folder: self.path.to_path_buf(), file: name.into() });
             }
             let path = self.file(name)?.ok_or_else(|| self.missing(name, "correct `graph` in `local-model.toml`"))?;
             // Under another name the runtime could read the file as its own format, which is not
@@ -113,7 +120,7 @@ impl<'a> Folder<'a> {
             }
             return Ok((path, "named in local-model.toml"));
         }
-        for name in ["model.onnx", "onnx/model.onnx"] {
+        for name in usual {
             if let Some(path) = self.file(name)? {
                 return Ok((path, "the usual name"));
             }
@@ -127,19 +134,19 @@ impl<'a> Folder<'a> {
             .collect();
         found.sort();
         match found.as_slice() {
-            [] => Err(self.missing("model.onnx", &foreign::remedy(self))),
+            [] => Err(self.missing(usual[0], &foreign::remedy(self))),
             [only] => {
                 let path = self.file(only)?.ok_or_else(|| self.missing(only, EXPORT))?;
                 Ok((path, "the only graph in the folder"))
             }
-            _ => Err(Error::GraphAmbiguous { folder: self.path.into(), found }),
+            _ => Err(Error::GraphAmbiguous { folder: self.path.to_path_buf(), found }),
         }
     }
 
     /// Returns a weights file that the graph names, checked before the runtime follows the name.
     pub(crate) fn weights(&self, graph: &Path, name: &str) -> Result<PathBuf, Error> {
-        let outside = || Error::FileOutside { folder: self.path.into(), file: name.into() };
-        let parent = graph.parent().and_then(|parent| parent.strip_prefix(self.path).ok()).ok_or_else(outside)?;
+        let outside = || Error::FileOutside { folder: self.path.to_path_buf(), file: name.into() };
+        let parent = graph.parent().and_then(|parent| parent.strip_prefix(&self.path).ok()).ok_or_else(outside)?;
         // The runtime interprets this name as a memory address.
         if !stays_inside(Path::new(name)) || name.contains("_ORT_MEM_ADDR_") {
             return Err(outside());

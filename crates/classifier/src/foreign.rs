@@ -32,6 +32,16 @@ pub(crate) fn remedy(opened: &Folder<'_>) -> String {
         shlex::try_quote(&path).map_or_else(|_| path.clone(), Cow::into_owned)
     };
     let (dir, onnx) = (quoted(""), quoted("-onnx"));
+    if has("rl_agent_config.json") {
+        let graph = quoted("/laya.onnx");
+        return format!(
+            "it is a checkpoint of Laya; write one graph into it with `python scripts/export_onnx.py --model {dir} \
+             --output {graph}` of its repository"
+        );
+    }
+    if has("decima.json") {
+        return format!("it is a checkpoint of Decima; export it with `python -m decima.export {dir} --out {onnx}`");
+    }
     if has("config_setfit.json") || has("model_head.pkl") {
         return "it is a SetFit model, whose classifier is in `model_head.pkl`; export it with `export_onnx` as in \
                 docs/own-model.md"

@@ -35,7 +35,7 @@ pub struct LabeledPrediction {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<LabelScore>")]
     pub labels: Option<Vec<LabelScore>>,
-    /// Regression models: the number.
+    /// Regression models: the number. Scales of decision models: the mean level, from 0.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_score")]
     #[schemars(with = "f64")]
     pub value: Option<f32>,
@@ -67,6 +67,8 @@ pub enum Doubt {
     Language,
     #[serde(rename = "unlike all taught texts")]
     Unfamiliar,
+    #[serde(rename = "some labels were cut to the same words")]
+    Alike,
 }
 
 /// A label and its score.
@@ -152,20 +154,19 @@ impl ModelInfo {
     pub fn label(&self, input: &Input, prediction: &Prediction) -> LabeledPrediction {
         let mut answer = match &prediction.outcome {
             Outcome::Entities(entities) => LabeledPrediction::from_entities(entities, &input.text),
-            Outcome::Scores(scores) if input.labels.is_empty() => self.label_scores(&self.labels, scores, false),
             Outcome::Scores(scores) => {
-                let labels: Vec<_> = input.labels.iter().map(|label| label.as_str().into()).collect();
-                self.label_scores(&labels, scores, true)
+                let labels = self.labels_of(&input.labels, input.question.as_deref());
+                let zero_shot = !input.labels.is_empty() && self.decision.is_none();
+                let answer = self.label_scores(&labels, scores, zero_shot);
+                let level = || (0u16..).zip(&**scores).map(|(level, score)| f32::from(level) * score).sum();
+                LabeledPrediction { value: answer.value.or_else(|| self.is_scale(input).then(level)), ..answer }
             }
         };
         answer.truncated = (prediction.tokens_read < prediction.tokens)
             .then_some(Truncation { tokens: prediction.tokens, limit: prediction.tokens_read });
         let texts = || std::iter::once(&input.text).chain(&input.text_pair);
         let is_foreign = || self.languages.as_ref().is_some_and(|known| !texts().all(|text| known.include(text)));
-        answer.doubt = match prediction.is_unfamiliar {
-            true => Some(Doubt::Unfamiliar),
-            false => is_foreign().then_some(Doubt::Language),
-        };
+        answer.doubt = prediction.doubt.or_else(|| is_foreign().then_some(Doubt::Language));
         answer.uncertain = answer.doubt.is_some()
             || match (&answer.labels, answer.confidence, self.threshold) {
                 (Some(applying), ..) => applying.is_empty(),
@@ -232,7 +233,7 @@ mod tests {
     }
 
     fn scores(scores: [f32; 3]) -> Prediction {
-        Prediction { outcome: Outcome::Scores(scores.into()), tokens: 9, tokens_read: 8, is_unfamiliar: false }
+        Prediction { outcome: Outcome::Scores(scores.into()), tokens: 9, tokens_read: 8, doubt: None }
     }
 
     fn label(task: Task, threshold: Option<f32>, values: [f32; 3]) -> LabeledPrediction {
@@ -256,7 +257,7 @@ mod tests {
 
     #[test]
     fn an_unfamiliar_text_is_uncertain_whatever_its_score() {
-        let prediction = Prediction { is_unfamiliar: true, ..scores([0.0, 1.0, 0.0]) };
+        let prediction = Prediction { doubt: Some(Doubt::Unfamiliar), ..scores([0.0, 1.0, 0.0]) };
         let answer = model(Task::SingleLabel, None).label(&Input::single("x"), &prediction);
         assert_eq!((answer.uncertain, answer.doubt), (true, Some(Doubt::Unfamiliar)));
     }
@@ -289,7 +290,7 @@ mod tests {
         let entity = |label: &str, start, end, score| Entity { label: label.into(), start, end, score };
         let found = [entity("PER", 0, 4, 0.9), entity("LOC", 8, 12, 0.6), entity("PER", 8, 12, 0.8)];
         let outcome = Outcome::Entities(found.into());
-        let prediction = Prediction { outcome, tokens: 5, tokens_read: 5, is_unfamiliar: false };
+        let prediction = Prediction { outcome, tokens: 5, tokens_read: 5, doubt: None };
         let answer = model(Task::Tagging, None).label(&Input::single("Zoë→ in Köln"), &prediction);
         assert_eq!((answer.prediction.as_str(), answer.confidence), ("PER, LOC", Some(0.6)));
         let slices: Vec<_> = answer.entities.unwrap().into_iter().map(|span| span.text).collect();
@@ -308,7 +309,7 @@ mod tests {
             outcome: Outcome::Entities((0..65_536).map(entity).collect()),
             tokens: 9,
             tokens_read: 9,
-            is_unfamiliar: false,
+            doubt: None,
         };
         let started = std::time::Instant::now();
         let answer = model(Task::Tagging, None).label(&Input::single("aéb ".repeat(65_536)), &prediction);

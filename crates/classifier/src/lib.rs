@@ -47,6 +47,7 @@ mod activation;
 mod calibration;
 mod cancellation;
 mod config;
+mod decision;
 #[cfg(feature = "builtin-model")]
 mod embedded;
 mod encoder;
@@ -71,6 +72,7 @@ mod pipeline;
 mod pooling;
 mod prediction;
 mod prepared;
+mod question;
 mod scoring;
 mod session;
 mod signature;
@@ -103,6 +105,7 @@ pub use labeled::{
 pub use language::Languages;
 pub use load::{Location, load, loader};
 pub use model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
-pub use model_info::{Calibration, GraphReport, LoadReport, ModelInfo};
+pub use model_info::{Calibration, DecisionInfo, GraphReport, LoadReport, ModelInfo};
 pub use prediction::{Entity, Input, Outcome, Prediction, Task};
+pub use question::{Defaults, Labels, Question, QuestionKind};
 pub use version::Version;

@@ -9,11 +9,14 @@ use cache_dir::facts::FactsCache;
 use onnx_runtime::LibrarySettings;
 use sha2::{Digest, Sha256};
 
+use crate::decision::DecisionFiles;
+use crate::decision::load::Decision;
 use crate::error::Error;
 use crate::model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
 use crate::model_files::{ModelFiles, read_config};
 use crate::model_info::{GraphReport, LoadReport, ModelInfo};
 use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::prediction::Task;
 use crate::prepared::Sessions;
 use crate::scoring::Scoring;
 use crate::session::Session;
@@ -87,19 +90,20 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
         Location::Folder(folder) => ModelFiles::read(folder, &facts),
     };
     let mut took = LoadReport::default();
-    let (files, tokenizer, sessions, session) = thread::scope(|scope| -> Result<_, Error> {
+    let (mut files, tokenizer, sessions, session) = thread::scope(|scope| -> Result<_, Error> {
         let opening = scope.spawn(|| timed(|| onnx_runtime::environment(library)));
         let files;
         (files, took.files) = timed(read);
         let files = files?;
         let open = || -> Result<_, Error> {
             let (environment, library_took) = join(opening);
-            let sessions = Sessions::new(environment?, Purpose::Scores, &files, library.cache_dir.as_deref());
-            let (session, session_took) = timed(|| sessions.open(&files, threads));
+            let purpose = files.decision.as_ref().map_or(Purpose::Scores, DecisionFiles::purpose);
+            let sessions = Sessions::new(environment?, purpose, &files.graph, library.cache_dir.as_deref());
+            let (session, session_took) = timed(|| sessions.open(&files.graph, threads));
             (took.library, took.session) = (library_took, session_took);
             Ok((sessions, session?))
         };
-        let tokenize = || (!files.facts.interface.takes_text).then(|| Tokenizer::new(&files)).transpose();
+        let tokenize = || (!files.graph.facts.interface.takes_text).then(|| Tokenizer::new(&files)).transpose();
         let ((tokenizer, tokenizer_took), opened) = in_parallel(|| timed(tokenize), open);
         took.tokenizer = tokenizer_took;
         let (sessions, session) = opened?;
@@ -107,6 +111,16 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
     })?;
     let (mut session, weights_shared) = session;
     took.session -= session.first_run_duration();
+    if let Some(decision) = files.decision.take() {
+        let tokenizer = tokenizer.ok_or(Error::InputIdsMissing)?;
+        let decision = Decision::new(name, decision, &files, tokenizer, library)?;
+        let mut info = decision_info(&files, &decision, &session);
+        let (first, duration) = timed(|| decision.first(session, threads));
+        took.first_run = duration;
+        info.load = LoadReport { weights_shared, ..took };
+        let replicas = Replicas { sessions, files, config: Config::Decision(decision) };
+        return Ok(LoadedModel { info, first: first?, replicas: Box::new(replicas) });
+    }
     // The first run allocates what every run needs, and shows whether graph and labels match.
     let scoring = Scoring::new(name, &files, &mut session)?;
     took.first_run = session.first_run_duration();
@@ -117,7 +131,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
         Some(tokenizer) => Config::Tokens(Arc::new(PipelineConfig::new(name, &scoring, &files, tokenizer))),
         None => Config::Text(Arc::new(TextConfig::new(name, scoring, &files))),
     };
-    let first = config.pipeline(session);
+    let first = config.pipeline(session, threads)?;
     Ok(LoadedModel { info, first, replicas: Box::new(Replicas { sessions, files, config }) })
 }
 
@@ -125,14 +139,16 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
 enum Config {
     Tokens(Arc<PipelineConfig>),
     Text(Arc<TextConfig>),
+    Decision(Decision),
 }
 
 impl Config {
-    fn pipeline(&self, session: Session) -> Box<dyn Model> {
-        match self {
+    fn pipeline(&self, session: Session, threads: usize) -> Result<Box<dyn Model>, Error> {
+        Ok(match self {
             Self::Tokens(config) => Box::new(Pipeline::new(Arc::clone(config), session)),
             Self::Text(config) => Box::new(TextPipeline::new(Arc::clone(config), session)),
-        }
+            Self::Decision(decision) => decision.pipeline(session, threads)?,
+        })
     }
 }
 
@@ -145,8 +161,8 @@ struct Replicas {
 
 impl ReplicaFactory for Replicas {
     fn replica(&self, threads: usize) -> Result<Box<dyn Model>, Error> {
-        let (session, _) = self.sessions.open(&self.files, threads)?;
-        Ok(self.config.pipeline(session))
+        let (session, _) = self.sessions.open(&self.files.graph, threads)?;
+        self.config.pipeline(session, threads)
     }
 }
 
@@ -169,35 +185,52 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (result, started.elapsed())
 }
 
+/// Describes a decision model.
+fn decision_info(files: &ModelFiles, decision: &Decision, session: &Session) -> ModelInfo {
+    ModelInfo {
+        supports_zero_shot: true,
+        activation: decision.activation.clone(),
+        warnings: decision.warnings.clone(),
+        max_tokens: Some(decision.max_tokens),
+        decision: Some(decision.info.clone()),
+        ..folder_info(files, Task::SingleLabel, session)
+    }
+}
+
 fn model_info(files: &ModelFiles, scoring: &Scoring, session: &Session, tokenizer: Option<&Tokenizer>) -> ModelInfo {
+    ModelInfo {
+        supports_zero_shot: scoring.takes_candidates() && files.config.entailment.is_some(),
+        zero_shot_multi_label: files.settings.multi_label,
+        activation: scoring.describe(),
+        warnings: scoring.warnings.clone(),
+        max_tokens: tokenizer.map(Tokenizer::max_tokens),
+        ..folder_info(files, scoring.task, session)
+    }
+}
+
+/// Describes what the files of a folder say.
+fn folder_info(files: &ModelFiles, task: Task, session: &Session) -> ModelInfo {
     let mut hasher = Sha256::new();
     hasher.update(RULES_VERSION.to_le_bytes());
     hasher.update(files.digest);
     hasher.update(onnx_runtime::build_info());
     let (inputs, outputs) = session.signature();
     ModelInfo {
-        task: scoring.task,
-        labels: files.config.labels.clone(),
-        supports_zero_shot: scoring.takes_candidates() && files.config.entailment.is_some(),
-        zero_shot_multi_label: files.settings.multi_label,
-        activation: scoring.describe(),
-        warnings: scoring.warnings.clone(),
-        max_tokens: tokenizer.map(Tokenizer::max_tokens),
-        precision: files.facts.precision(),
+        precision: files.graph.facts.precision(),
         threshold: files.settings.threshold,
         languages: files.languages.clone(),
         calibration: files.settings.calibration.clone().map(Into::into),
         description: files.settings.description.clone(),
         graph: GraphReport {
-            file: files.graph.name(),
+            file: files.graph.content.name(),
             reason: files.graph_reason,
-            opset: files.facts.opset,
-            weights: files.facts.external_files.iter().cloned().collect(),
+            opset: files.graph.facts.opset,
+            weights: files.graph.facts.external_files.iter().cloned().collect(),
             inputs,
             outputs,
         },
-        load: LoadReport::default(),
         digest: hasher.finalize().into(),
         frequent_texts: files.frequent_texts.clone(),
+        ..ModelInfo::new(task, files.config.labels.clone())
     }
 }

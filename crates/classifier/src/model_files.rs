@@ -2,6 +2,7 @@
 //!
 //! The graph is inspected here and opened by the runtime later. Paths are resolved in `folder`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use onnx_facts::GraphFacts;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Settings};
+use crate::decision::{DecisionFiles, Family};
 use crate::error::{EXPORT, Error};
 use crate::folder::{Folder, Vocabulary, check_size, unreadable};
 use crate::language::{Languages, card_languages};
@@ -22,10 +24,12 @@ const MAX_GRAPH_BYTES: u64 = 2 << 30;
 /// fast enough to use is far smaller.
 const MAX_WEIGHTS_BYTES: u64 = 16 << 30;
 
+/// The names that a graph usually has.
+const USUAL_GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+
 /// The content of a model folder.
 pub(crate) struct ModelFiles {
-    pub graph: Graph,
-    pub facts: GraphFacts,
+    pub graph: GraphFiles,
     /// Why this graph was chosen, for people.
     pub graph_reason: &'static str,
     pub vocabulary: Vocabulary,
@@ -36,10 +40,22 @@ pub(crate) struct ModelFiles {
     pub languages: Option<Languages>,
     /// The lines of `warmup.txt`.
     pub frequent_texts: Vec<String>,
-    /// SHA-256 over the graph and its weights.
-    pub graph_digest: [u8; 32],
+    /// What makes it a decision model, if it is one.
+    pub decision: Option<DecisionFiles>,
     /// SHA-256 over all files that determine a prediction.
     pub digest: [u8; 32],
+}
+
+/// A graph, and what it declares.
+pub(crate) struct GraphFiles {
+    pub content: Graph,
+    pub facts: GraphFacts,
+    /// SHA-256 over the graph and its weights.
+    pub digest: [u8; 32],
+    /// The usual names of inputs that the graph calls otherwise.
+    pub names: BTreeMap<String, String>,
+    /// The length to which texts are padded, if the settings name one.
+    pub length: Option<usize>,
 }
 
 pub(crate) enum Graph {
@@ -64,33 +80,44 @@ impl ModelFiles {
         let folder = Folder::open(path)?;
         let settings_text = folder.text("local-model.toml")?.unwrap_or_default();
         let settings = Settings::parse(&path.join("local-model.toml"), &settings_text)?;
-        let (graph, graph_reason) = folder.graph(settings.graph.as_deref())?;
-        let (digest, facts) = facts_cache.get_or_compute(&graph, || inspect(&graph))?;
-        let takes_text = facts.interface.takes_text;
+        let family = Family::of(&folder)?;
+        check_settings(path, &settings, family.is_some())?;
+        let named = settings.graph.as_deref();
+        let (graph, graph_reason) = match &family {
+            Some(family) => family.graph(&folder, named)?,
+            None => folder.graph(named, &USUAL_GRAPHS)?,
+        };
+        let graph = GraphFiles {
+            names: settings.inputs.clone(),
+            length: settings.vocabulary.as_ref().and_then(|words| words.length),
+            ..GraphFiles::read(&folder, graph, facts_cache)?
+        };
         let has_words = settings.vocabulary.is_some();
-        let vocabulary = if takes_text { Vocabulary::Text } else { folder.vocabulary(has_words)? };
-        let is_optional = takes_text || has_words;
-        let config = folder.text("config.json")?.or_else(|| is_optional.then(|| "{}".into()));
-        let config = config.ok_or_else(|| folder.missing("config.json", EXPORT))?;
-        let tokenizer_config = folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
-        let special_tokens = folder.text("special_tokens_map.json")?.unwrap_or_else(|| "{}".into());
-
-        let mut graph_digest = Sha256::new_with_prefix(digest);
-        let mut weights_left = MAX_WEIGHTS_BYTES;
-        for name in &facts.external_files {
-            let weights = folder.weights(&graph, name)?;
-            weights_left -= check_size(&weights, weights_left)?;
-            let digest = || digest::of_file(&weights).map_err(|error| unreadable(&weights, &error));
-            graph_digest.update(facts_cache.get_or_compute(&weights, digest)?);
-        }
-        let graph_digest: [u8; 32] = graph_digest.finalize().into();
-        let texts = [&config, &tokenizer_config, &special_tokens, &settings_text].map(String::as_bytes);
-        let digest = combine(&graph_digest, vocabulary.files().into_iter().chain(texts));
+        let takes_text = graph.facts.interface.takes_text;
+        let subfolder = family.as_ref().and_then(|_| folder.subfolder("tokenizer"));
+        let tokenizer_folder = subfolder.as_ref().unwrap_or(&folder);
+        let vocabulary = if takes_text { Vocabulary::Text } else { tokenizer_folder.vocabulary(has_words)? };
+        let tokenizer_config = tokenizer_folder.text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into());
+        let special_tokens = tokenizer_folder.text("special_tokens_map.json")?.unwrap_or_else(|| "{}".into());
+        let (config_text, config) = match &family {
+            Some(family) => (family.content.clone(), Config::of_decisions(&settings)),
+            None => {
+                let is_optional = takes_text || has_words;
+                let text = folder.text("config.json")?.or_else(|| is_optional.then(|| "{}".into()));
+                let text = text.ok_or_else(|| folder.missing("config.json", EXPORT))?;
+                let labels = &graph.facts.interface.labels;
+                let config = Config::parse(&path.join("config.json"), &text, &settings, labels)?;
+                (text, config)
+            }
+        };
+        let decision = family.map(|family| DecisionFiles::read(&folder, family, &settings, facts_cache)).transpose()?;
+        let scorer = decision.iter().flat_map(|decision| &decision.scorer).map(|scorer| scorer.digest.as_slice());
+        let texts = [&config_text, &tokenizer_config, &special_tokens, &settings_text].map(String::as_bytes);
+        let digest = combine(&graph.digest, vocabulary.files().into_iter().chain(texts).chain(scorer));
         Ok(Self {
-            config: Config::parse(&path.join("config.json"), &config, &settings, &facts.interface.labels)?,
-            tokenizer_config: TokenizerConfig::parse(path, &tokenizer_config, &special_tokens)?,
-            graph: Graph::File(graph),
-            facts,
+            tokenizer_config: TokenizerConfig::parse(tokenizer_folder.path(), &tokenizer_config, &special_tokens)?,
+            config,
+            graph,
             graph_reason,
             vocabulary,
             languages: match &settings.languages {
@@ -100,9 +127,40 @@ impl ModelFiles {
             },
             settings,
             frequent_texts: parse_warmup(&folder.text("warmup.txt")?.unwrap_or_default()),
-            graph_digest,
+            decision,
             digest,
         })
+    }
+}
+
+impl GraphFiles {
+    /// Reads the declarations of a graph in a model folder, and its digest and that of its weights.
+    pub(crate) fn read(folder: &Folder<'_>, graph: PathBuf, facts_cache: &FactsCache) -> Result<Self, Error> {
+        let (digest, facts) = facts_cache.get_or_compute(&graph, || inspect(&graph))?;
+        let mut hasher = Sha256::new_with_prefix(digest);
+        let mut weights_left = MAX_WEIGHTS_BYTES;
+        for name in &facts.external_files {
+            let weights = folder.weights(&graph, name)?;
+            weights_left -= check_size(&weights, weights_left)?;
+            let digest = || digest::of_file(&weights).map_err(|error| unreadable(&weights, &error));
+            hasher.update(facts_cache.get_or_compute(&weights, digest)?);
+        }
+        let (content, digest) = (Graph::File(graph), hasher.finalize().into());
+        Ok(Self { content, facts, digest, names: BTreeMap::new(), length: None })
+    }
+}
+
+/// Refuses settings for decision models in other folders.
+fn check_settings(path: &Path, settings: &Settings, is_decision: bool) -> Result<(), Error> {
+    let described = settings.labels.as_ref().is_some_and(|labels| !labels.descriptions.is_empty());
+    let set = [("question", settings.question.is_some()), ("kind", settings.kind.is_some()), ("labels", described)];
+    match set.into_iter().find(|(_, is_set)| *is_set && !is_decision) {
+        Some((key, _)) => Err(Error::FileInvalid {
+            path: path.join("local-model.toml"),
+            message: format!("`{key}` is for decision models (`labels` as a table too), and this folder has none"),
+            remedy: "leave it out".into(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -111,6 +169,9 @@ pub(crate) fn read_config(path: &Path) -> Result<(Config, Settings), Error> {
     let folder = Folder::open(path)?;
     let settings = folder.text("local-model.toml")?.unwrap_or_default();
     let settings = Settings::parse(&path.join("local-model.toml"), &settings)?;
+    if Family::of(&folder)?.is_some() {
+        return Ok((Config::of_decisions(&settings), settings));
+    }
     let config = folder.text("config.json")?.ok_or_else(|| folder.missing("config.json", EXPORT))?;
     Ok((Config::parse(&path.join("config.json"), &config, &settings, &[])?, settings))
 }

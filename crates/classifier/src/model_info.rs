@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::language::Languages;
-use crate::prediction::Task;
+use crate::prediction::{Input, Task};
+use crate::question::{Defaults, Question, QuestionKind};
 
 /// Description of a loaded model.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct ModelInfo {
     pub supports_zero_shot: bool,
     /// Whether candidate labels are scored independently of each other.
     pub zero_shot_multi_label: bool,
+    /// What a decision model needs with each call. `None`: it is none.
+    pub decision: Option<DecisionInfo>,
     /// The function from the graph's numbers to scores, and why it is applied, for people.
     pub activation: String,
     /// What the owner of the model should know, each a sentence.
@@ -42,6 +45,29 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
+    /// Returns the labels that the scores of an input refer to: its own, otherwise the model's.
+    pub fn labels_of(&self, labels: &[String], question: Option<&Question>) -> Vec<Arc<str>> {
+        match &self.decision {
+            Some(decision) => decision.defaults.labels(labels, question).into_iter().map(Arc::from).collect(),
+            None if labels.is_empty() => self.labels.clone(),
+            None => labels.iter().map(|label| label.as_str().into()).collect(),
+        }
+    }
+
+    /// Describes the task, for people.
+    pub fn task_name(&self) -> String {
+        match &self.decision {
+            Some(decision) => format!("decision model ({})", decision.family),
+            None => self.task.name().into(),
+        }
+    }
+
+    /// Returns whether the scores of an input are those of the levels of a scale.
+    pub(crate) fn is_scale(&self, input: &Input) -> bool {
+        let kind = self.decision.as_ref().map(|decision| decision.defaults.kind(input.question.as_deref()));
+        kind == Some(QuestionKind::Score)
+    }
+
     /// Describes an fp32 model without a threshold, a calibration or a file, as tests need it.
     pub fn new(task: Task, labels: Vec<Arc<str>>) -> Self {
         Self {
@@ -49,6 +75,7 @@ impl ModelInfo {
             labels,
             supports_zero_shot: false,
             zero_shot_multi_label: false,
+            decision: None,
             activation: String::new(),
             warnings: Vec::new(),
             max_tokens: Some(8),
@@ -63,6 +90,16 @@ impl ModelInfo {
             frequent_texts: Vec::new(),
         }
     }
+}
+
+/// What a decision model is, and what its settings ask.
+#[derive(Clone, Debug)]
+pub struct DecisionInfo {
+    /// `Laya` or `Decima`.
+    pub family: &'static str,
+    pub defaults: Defaults,
+    /// The tokens that it reads, for people.
+    pub limits: String,
 }
 
 /// The temperature of a model, and the data that it was fitted on.

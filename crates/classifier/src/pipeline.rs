@@ -78,6 +78,7 @@ impl Model for Pipeline {
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
         }
+        input.refuse_question(&config.name)?;
         let has_pair = input.text_pair.is_some();
         let zero_shot = !input.labels.is_empty();
         let entailment = if zero_shot { Some(config.entailment()?) } else { None };
@@ -193,7 +194,7 @@ impl Pipeline {
             outcome: Outcome::Entities(entities.into()),
             tokens: (tokens.len() + special) as u32,
             tokens_read: tokens_read as u32,
-            is_unfamiliar: false,
+            doubt: None,
         })
     }
 
@@ -264,6 +265,6 @@ fn prediction(scores: Vec<f32>, encoded: &Encoded) -> Prediction {
         outcome: Outcome::Scores(scores.into()),
         tokens: encoded.tokens as u32,
         tokens_read: encoded.tokens_read as u32,
-        is_unfamiliar: false,
+        doubt: None,
     }
 }

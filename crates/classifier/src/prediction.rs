@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::labeled::Doubt;
+use crate::question::Question;
+
 /// A text, a pair for models trained on pairs, or a text with candidate labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Input {
@@ -14,6 +18,8 @@ pub struct Input {
     pub text_pair: Option<String>,
     /// Candidate labels; empty unless the caller sends its own.
     pub labels: Vec<String>,
+    /// For decision models: what the caller asks about the text. Never empty.
+    pub question: Option<Arc<Question>>,
 }
 
 impl Input {
@@ -21,10 +27,31 @@ impl Input {
         Self { text: text.into(), ..Self::default() }
     }
 
-    /// Returns the size of text, pair and labels together.
+    /// Returns the size of text, pair, labels and question together.
     pub fn byte_len(&self) -> usize {
         let labels: usize = self.labels.iter().map(String::len).sum();
-        self.text.len() + self.text_pair.as_ref().map_or(0, String::len) + labels
+        let question = self.question.as_ref().map_or(0, |question| question.byte_len());
+        self.text.len() + self.text_pair.as_ref().map_or(0, String::len) + labels + question
+    }
+
+    /// Refuses labels and questions, for models that take neither.
+    ///
+    /// # Errors
+    /// `LabelsNotTaken`, `QuestionNotTaken`.
+    pub fn refuse_labels(&self, model: &str) -> Result<(), Error> {
+        self.refuse_question(model)?;
+        if self.labels.is_empty() { Ok(()) } else { Err(Error::LabelsNotTaken { model: model.to_owned() }) }
+    }
+
+    /// Refuses questions, for models that are no decision models.
+    ///
+    /// # Errors
+    /// `QuestionNotTaken`.
+    pub fn refuse_question(&self, model: &str) -> Result<(), Error> {
+        match &self.question {
+            Some(question) => Err(Error::QuestionNotTaken { model: model.to_owned(), arguments: question.arguments() }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -61,10 +88,9 @@ pub struct Prediction {
     pub tokens: u32,
     /// Tokens that the model read; fewer than `tokens` if the input was truncated.
     pub tokens_read: u32,
-    /// Whether the input is unlike everything that the model learned from. Only models that can
-    /// tell set it.
+    /// A doubt that the model itself has. Only models that can tell set it.
     #[serde(default)]
-    pub is_unfamiliar: bool,
+    pub doubt: Option<Doubt>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

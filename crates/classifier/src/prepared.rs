@@ -15,7 +15,7 @@ use ort::environment::Environment;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::model_files::{Graph, ModelFiles};
+use crate::model_files::{Graph, GraphFiles};
 use crate::session::{GraphSource, Session, WEIGHTS};
 use crate::signature::Purpose;
 
@@ -42,11 +42,11 @@ impl Sessions {
     pub(crate) fn new(
         environment: Environment,
         purpose: Purpose,
-        files: &ModelFiles,
+        files: &GraphFiles,
         cache_dir: Option<&Path>,
     ) -> Self {
         let mut hasher = Sha256::new_with_prefix(LAYOUT_VERSION.to_le_bytes());
-        hasher.update(files.graph_digest);
+        hasher.update(files.digest);
         hasher.update(onnx_runtime::build_info());
         hasher.update(processor());
         // A graph that takes text has few weights to share, and its strings cannot be mapped.
@@ -56,7 +56,7 @@ impl Sessions {
     }
 
     /// Opens a session that computes on `threads` threads. Returns whether it shares its weights.
-    pub(crate) fn open(&self, files: &ModelFiles, threads: usize) -> Result<(Session, bool), Error> {
+    pub(crate) fn open(&self, files: &GraphFiles, threads: usize) -> Result<(Session, bool), Error> {
         if let Some(cache) = &self.cache {
             let prepared = match self.open_prepared(cache, files, threads) {
                 Some(session) => Ok(session),
@@ -72,7 +72,7 @@ impl Sessions {
     }
 
     /// Opens the files of an earlier start, if they still give the scores of the original graph.
-    fn open_prepared(&self, cache: &Artifacts, files: &ModelFiles, threads: usize) -> Option<Session> {
+    fn open_prepared(&self, cache: &Artifacts, files: &GraphFiles, threads: usize) -> Option<Session> {
         let folder = cache.get(&self.key)?;
         let expected: Vec<u32> = serde_json::from_slice(&fs::read(folder.join(PROBE)).ok()?).ok()?;
         let source = GraphSource::Prepared(&folder.join(GRAPH));
@@ -80,7 +80,7 @@ impl Sessions {
         (session.probe().ok()? == expected.as_slice()).then_some(session)
     }
 
-    fn prepare(&self, cache: &Artifacts, files: &ModelFiles, threads: usize) -> io::Result<Session> {
+    fn prepare(&self, cache: &Artifacts, files: &GraphFiles, threads: usize) -> io::Result<Session> {
         cache.make(&self.key, |folder| {
             let source = GraphSource::Preparing(&folder.join(GRAPH));
             let session = Session::new(&self.environment, files, source, 1, self.purpose);
@@ -118,8 +118,8 @@ fn rewrite_in_small_pieces(path: &Path) -> io::Result<()> {
 }
 
 /// Returns the size of the graph and its files of weights.
-fn graph_bytes(files: &ModelFiles) -> u64 {
-    match &files.graph {
+fn graph_bytes(files: &GraphFiles) -> u64 {
+    match &files.content {
         Graph::Memory(bytes) => bytes.len() as u64,
         Graph::File(graph) => {
             let weights = files.facts.external_files.iter().map(|name| graph.with_file_name(name));

@@ -44,7 +44,7 @@ impl Scoring {
     pub(crate) fn new(name: &str, files: &ModelFiles, session: &mut Session) -> Result<Self, Error> {
         let rank = session.output().rank;
         check_architecture(files, rank)?;
-        let producer = files.facts.interface.producers.get(&session.output().name).map(String::as_str);
+        let producer = files.graph.facts.interface.producers.get(&session.output().name).map(String::as_str);
         let is_classifier = session.signature.label.is_some();
         let fixed_length = session.fixed_length;
         let first = session
@@ -127,7 +127,7 @@ impl Scoring {
                  `dynamic_axes` in `torch.onnx.export` frees the length"
             ));
         }
-        if files.facts.interface.word_patterns.contains(ASCII_WORDS) {
+        if files.graph.facts.interface.word_patterns.contains(ASCII_WORDS) {
             self.warnings.push(
                 "the graph takes only ASCII letters for words, unlike scikit-learn; export it with the option \
                  `tokenexp` of docs/own-model.md"
@@ -173,7 +173,7 @@ fn task_of(files: &ModelFiles, producer: Option<&str>, is_classifier: bool) -> T
         Some(Activation::Sigmoid) => Task::MultiLabel,
         None if producer == Some("Sigmoid") => Task::MultiLabel,
         // One number for a text, without a label, is what a regressor of scikit-learn gives.
-        None if labels == 1 && files.facts.interface.takes_text && !is_classifier => Task::Regression,
+        None if labels == 1 && files.graph.facts.interface.takes_text && !is_classifier => Task::Regression,
         _ => activation::task(None, labels),
     }
 }
@@ -196,7 +196,7 @@ fn check_architecture(files: &ModelFiles, rank: usize) -> Result<(), Error> {
     }
     // The classifier of a sentence encoder may follow in the graph, and names its labels there.
     if architecture.ends_with("Model") {
-        let has_head = !files.facts.interface.labels.is_empty();
+        let has_head = !files.graph.facts.interface.labels.is_empty();
         return if has_head { Ok(()) } else { Err(Error::HeadUntrained { architecture: architecture.clone() }) };
     }
     if architecture.ends_with("ForTokenClassification") == (rank == 3) { Ok(()) } else { Err(other()) }
@@ -209,10 +209,10 @@ fn check_labels(files: &ModelFiles, rows: &Rows) -> Result<(), Error> {
         return Err(Error::LabelCount { named, given: rows.width });
     }
     // A support vector machine takes its label from votes, and its probabilities from elsewhere.
-    if files.facts.operators.contains("SVMClassifier") {
+    if files.graph.facts.operators.contains("SVMClassifier") {
         return Ok(());
     }
-    let labels = &files.facts.interface.labels;
+    let labels = &files.graph.facts.interface.labels;
     let [chosen] = rows.labels.as_slice() else { return Ok(()) };
     let Some(score) = labels.iter().position(|label| label == chosen).and_then(|at| rows.values.get(at)) else {
         return Ok(());

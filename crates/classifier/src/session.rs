@@ -15,11 +15,12 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBui
 use ort::session::{RunOptions, Session as OrtSession};
 
 use crate::cancellation::Cancellation;
+use crate::decision::feed;
 use crate::error::Error;
 use crate::folder::unreadable;
 use crate::locale;
-use crate::model_files::{Graph, ModelFiles};
-use crate::signature::{Output, Purpose, Signature, describe};
+use crate::model_files::{Graph, GraphFiles};
+use crate::signature::{Inputs, Output, Purpose, Signature, describe};
 use crate::special_tokens::TokenIds;
 use crate::tensors::{Feed, InputRows, Rows, read_rows};
 use crate::threads::IntraOpThreads;
@@ -64,7 +65,7 @@ impl Session {
     /// Builds a session that computes on `threads` threads. Takes most of a model's start-up time.
     pub(crate) fn new(
         environment: &Environment,
-        files: &ModelFiles,
+        files: &GraphFiles,
         source: GraphSource<'_>,
         threads: usize,
         purpose: Purpose,
@@ -75,7 +76,7 @@ impl Session {
             None => unusable_graph(files, error.message()),
         };
         let mut builder = options(environment, &source, threads, &intra_op).map_err(failed)?;
-        let inner = match (source, &files.graph) {
+        let inner = match (source, &files.content) {
             (GraphSource::Prepared(path), _) => builder.commit_from_file(path),
             (_, Graph::Memory(bytes)) => builder.commit_from_memory(bytes),
             (_, Graph::File(file)) if locale::is_needed(&files.facts) => {
@@ -87,10 +88,9 @@ impl Session {
         }
         .map_err(failed)?;
         let labels = &files.facts.interface.labels;
-        let names = &files.settings.inputs;
+        let names = &files.names;
         let signature = Signature::new(inner.inputs(), inner.outputs(), names, labels, purpose)?;
-        let wanted = files.settings.vocabulary.as_ref().and_then(|words| words.length);
-        let fixed_length = signature.fixed_length.or(wanted);
+        let fixed_length = signature.fixed_length.or(files.length);
         Ok(Self { inner, threads: intra_op, signature, fixed_length, first: None })
     }
 
@@ -144,7 +144,15 @@ impl Session {
         let length = self.fixed_length.unwrap_or(8).min(8);
         let ids: Vec<i64> = [0, 1].into_iter().cycle().take(length).collect();
         let tokens = TokenIds { type_ids: vec![0; ids.len()], ids };
-        let feed = if self.signature.takes_text() { Feed::Text(SHORT_TEXT) } else { Feed::Tokens(&tokens, 0) };
+        let sample;
+        let feed = match &self.signature.inputs {
+            Inputs::Text { .. } => Feed::Text(SHORT_TEXT),
+            Inputs::Tokens(_) => Feed::Tokens(&tokens, 0),
+            Inputs::Named(_) => {
+                sample = feed::sample(self.signature.width);
+                Feed::Named(&sample)
+            }
+        };
         thread::scope(|scope| {
             let (finished, running) = channel::<()>();
             let watch = move || {
@@ -229,7 +237,7 @@ fn options(
 }
 
 /// Adds a remedy to the runtime's message. The messages are those of ONNX Runtime 1.31.
-fn unusable_graph(files: &ModelFiles, message: &str) -> Error {
+fn unusable_graph(files: &GraphFiles, message: &str) -> Error {
     const NEWER: &str = "export it with a lower `--opset`, for example 17, or use a newer ONNX Runtime";
     const CUSTOM: &str = "it needs operators that ONNX Runtime does not have; export it without custom operators";
     let remedies = [
@@ -249,5 +257,5 @@ fn unusable_graph(files: &ModelFiles, message: &str) -> Error {
         .iter()
         .find(|(word, _)| message.contains(word))
         .map_or("export it again, for example with opset 17", |(_, remedy)| remedy);
-    Error::FileInvalid { path: files.graph.name().into(), message: message.trim().into(), remedy: remedy.into() }
+    Error::FileInvalid { path: files.content.name().into(), message: message.trim().into(), remedy: remedy.into() }
 }

@@ -14,6 +14,16 @@ const MAX_FIXED_LENGTH: usize = 1 << 20;
 /// The inputs that a graph of tokens may have.
 pub(crate) const INPUTS: [&str; 4] = ["input_ids", "attention_mask", "token_type_ids", "position_ids"];
 
+/// The inputs of a graph that scores marked options, and the ranks of their shapes.
+const OPTION_INPUTS: [(&str, usize); 5] =
+    [("input_ids", 2), ("attention_mask", 2), ("marker_pos", 2), ("marker_mask", 2), ("qtype", 1)];
+/// The same of a graph that scores encoded options.
+const SCORER_INPUTS: [(&str, usize); 4] = [("state_h", 3), ("state_mask", 2), ("choice_h", 3), ("choice_mask", 2)];
+/// The widest encoders have a few thousand numbers in a token.
+const MAX_WIDTH: usize = 1 << 16;
+/// The output with one number for each option.
+pub(crate) const SCORES: &str = "scores";
+
 /// The role of an input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -42,6 +52,10 @@ pub(crate) enum Purpose {
     /// The state from which the built-in classifier computes its scores.
     #[cfg(feature = "builtin-model")]
     State,
+    /// The scores of marked options in one row of tokens: a decision model of Laya.
+    Options,
+    /// The scores of encoded options for an encoded text: the second graph of Decima.
+    Scorer,
 }
 
 /// The inputs of a graph.
@@ -50,6 +64,8 @@ pub(crate) enum Inputs {
     Tokens(Vec<(Role, Width)>),
     /// One tensor of strings, whose shape has this rank.
     Text { rank: usize },
+    /// Tensors by name, with the types of their elements, in the order of the graph.
+    Named(Vec<(String, TensorElementType)>),
 }
 
 /// How the numbers of an output are stored.
@@ -63,6 +79,8 @@ pub(crate) enum Numbers {
         labels: Arc<[String]>,
         integers: bool,
     },
+    /// Rows of single precision, each after the number of the same row in the output `scores`.
+    Scored,
 }
 
 /// An output of a graph.
@@ -85,6 +103,8 @@ pub(crate) struct Signature {
     pub label: Option<Label>,
     /// Length of every input, if the graph fixes it. Shorter inputs are padded.
     pub fixed_length: Option<usize>,
+    /// Numbers in an encoded token, if the graph reads those.
+    pub width: Option<usize>,
 }
 
 /// An output with labels.
@@ -103,32 +123,75 @@ impl Signature {
         labels: &[String],
         purpose: Purpose,
     ) -> Result<Self, Error> {
-        let (inputs, fixed_length) = read_inputs(inputs, names)?;
-        let output = read_output(outputs, labels, purpose)?;
+        let declared = inputs;
+        let (inputs, fixed_length) = match purpose {
+            Purpose::Options => (named_inputs(inputs, &OPTION_INPUTS)?, None),
+            Purpose::Scorer => (named_inputs(inputs, &SCORER_INPUTS)?, None),
+            _ => read_inputs(inputs, names)?,
+        };
+        let output = match purpose {
+            Purpose::Scorer => scorer_output(outputs)?,
+            _ => read_output(outputs, labels, purpose)?,
+        };
         let takes_text = matches!(inputs, Inputs::Text { .. });
         // A graph of text gives no row for each token.
         if takes_text && output.rank != 2 {
             return Err(Error::LogitsMissing { found: describe(outputs) });
         }
         let probe = match purpose {
-            Purpose::Scores | Purpose::Sentence => output.clone(),
+            Purpose::Scores | Purpose::Sentence | Purpose::Options | Purpose::Scorer => output.clone(),
             #[cfg(feature = "builtin-model")]
             Purpose::State => read_output(outputs, labels, Purpose::Scores)?,
         };
         // Integers without names may be anything.
         let has_label = purpose == Purpose::Scores && (takes_text || !labels.is_empty());
         let label = outputs.iter().find_map(read_label).filter(|_| has_label);
-        Ok(Self { inputs, output, probe, label, fixed_length })
-    }
-
-    pub(crate) fn takes_text(&self) -> bool {
-        matches!(self.inputs, Inputs::Text { .. })
+        let width = encoded_width(declared).filter(|_| purpose == Purpose::Scorer);
+        Ok(Self { inputs, output, probe, label, fixed_length, width })
     }
 }
 
 /// Describes inputs or outputs by name, type and shape, for people.
 pub(crate) fn describe(outlets: &[Outlet]) -> Vec<String> {
     outlets.iter().map(|outlet| format!("{} {}", outlet.name(), outlet.dtype())).collect()
+}
+
+/// Returns inputs that must have these names and ranks.
+fn named_inputs(inputs: &[Outlet], expected: &[(&str, usize)]) -> Result<Inputs, Error> {
+    use TensorElementType::{Bool, Float32, Int64};
+    let element = |input: &Outlet| {
+        let (_, rank) = expected.iter().find(|(name, _)| *name == input.name())?;
+        let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return None };
+        let fits = shape.len() == *rank && matches!(ty, Bool | Float32 | Int64);
+        fits.then(|| (input.name().to_owned(), *ty))
+    };
+    let found: Option<Vec<_>> = inputs.iter().map(element).collect();
+    found.filter(|found| found.len() == expected.len()).map(Inputs::Named).ok_or_else(|| Error::DecisionGraph {
+        found: describe(inputs),
+        expected: if expected.len() == OPTION_INPUTS.len() {
+            "the inputs input_ids, attention_mask, marker_pos, marker_mask and qtype"
+        } else {
+            "the inputs state_h, state_mask, choice_h and choice_mask"
+        },
+    })
+}
+
+/// Returns the numbers in an encoded token, which the graph of a scorer fixes.
+fn encoded_width(inputs: &[Outlet]) -> Option<usize> {
+    let state = inputs.iter().find(|input| input.name() == "state_h")?;
+    let ValueType::Tensor { shape, .. } = state.dtype() else { return None };
+    usize::try_from(*shape.last()?).ok().filter(|width| (1..=MAX_WIDTH).contains(width))
+}
+
+fn scorer_output(outputs: &[Outlet]) -> Result<Output, Error> {
+    let has = |name: &str, rank: usize| {
+        let fits = |output: &&Outlet| matches!(output.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } if shape.len() == rank);
+        outputs.iter().find(|output| output.name() == name).is_some_and(|output| fits(&output))
+    };
+    if has(SCORES, 1) && has("z", 2) {
+        return Ok(Output { name: "z".into(), numbers: Numbers::Scored, rank: 2 });
+    }
+    Err(Error::DecisionGraph { found: describe(outputs), expected: "the outputs scores and z" })
 }
 
 /// Returns the inputs, and their length if it is fixed.
@@ -192,7 +255,8 @@ fn read_output(outputs: &[Outlet], labels: &[String], purpose: Purpose) -> Resul
         numbers.next().filter(|_| numbers.next().is_none())
     };
     let chosen = match purpose {
-        Purpose::Scores => named(&"logits").or_else(only_numbers),
+        Purpose::Scores | Purpose::Scorer => named(&"logits").or_else(only_numbers),
+        Purpose::Options => named(&"logits"),
         #[cfg(feature = "builtin-model")]
         Purpose::State => named(&"state"),
         // Exports for sentence-transformers also have an output for the tokens.

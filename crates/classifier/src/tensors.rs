@@ -2,13 +2,16 @@
 //!
 //! The inputs and outputs of a graph are read in `signature`; `session` runs it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ort::session::{SessionInputValue, SessionOutputs};
-use ort::value::{DynMapValueType, DynValue, Tensor, TensorRef};
+use ort::value::{DynMapValueType, DynValue, Tensor, TensorElementType, TensorRef};
 
-use crate::signature::{Inputs, Label, Numbers, Output, Role, Width};
+use crate::signature::{Inputs, Label, Numbers, Output, Role, SCORES, Width};
 use crate::special_tokens::TokenIds;
+
+const OTHER_INPUTS: &str = "its inputs are of another kind";
 
 /// What one run reads.
 #[derive(Clone, Copy)]
@@ -16,6 +19,19 @@ pub(crate) enum Feed<'a> {
     /// Tokens, and the token that fills inputs of fixed length.
     Tokens(&'a TokenIds, i64),
     Text(&'a str),
+    Named(&'a [Named<'a>]),
+}
+
+/// A tensor for the input of this name.
+pub(crate) struct Named<'a> {
+    pub name: &'static str,
+    pub shape: Vec<usize>,
+    pub content: Content<'a>,
+}
+
+pub(crate) enum Content<'a> {
+    Integers(Cow<'a, [i64]>),
+    Numbers(Cow<'a, [f32]>),
 }
 
 /// The output of one run: rows of equal width. A classifier gives one row of scores, a tagger one
@@ -39,6 +55,7 @@ pub(crate) enum InputRows {
     /// The shape of each row, and its content for inputs of any type.
     Tokens([usize; 2], Vec<TokenRow>),
     Text(Tensor<String>),
+    Named(Vec<DynValue>),
 }
 
 pub(crate) enum TokenRow {
@@ -66,7 +83,14 @@ impl InputRows {
                 let shape = [1usize; 2][..*rank].to_vec();
                 Ok(Self::Text(Tensor::from_string_array((shape, &[text.to_owned()][..]))?))
             }
-            _ => Err(ort::Error::new("its inputs are of another kind")),
+            (Inputs::Named(inputs), Feed::Named(given)) => {
+                let value = |(name, ty): &(String, TensorElementType)| {
+                    let tensor = given.iter().find(|tensor| tensor.name == name);
+                    tensor.and_then(|tensor| tensor.value(*ty)).unwrap_or_else(|| Err(ort::Error::new(OTHER_INPUTS)))
+                };
+                inputs.iter().map(value).collect::<ort::Result<_>>().map(Self::Named)
+            }
+            _ => Err(ort::Error::new(OTHER_INPUTS)),
         }
     }
 
@@ -74,7 +98,28 @@ impl InputRows {
     pub(crate) fn values(&self) -> ort::Result<Vec<SessionInputValue<'_>>> {
         match self {
             Self::Text(text) => Ok(vec![text.view().into()]),
+            Self::Named(tensors) => Ok(tensors.iter().map(|tensor| tensor.view().into()).collect()),
             Self::Tokens(shape, rows) => rows.iter().map(|row| row.value(*shape)).collect(),
+        }
+    }
+}
+
+impl Named<'_> {
+    /// Returns the tensor with elements of this type, or `None` if its content is of another kind.
+    fn value(&self, ty: TensorElementType) -> Option<ort::Result<DynValue>> {
+        let shape = self.shape.clone();
+        match (&self.content, ty) {
+            (Content::Integers(values), TensorElementType::Int64) => {
+                Some(Tensor::from_array((shape, values.to_vec())).map(Tensor::into_dyn))
+            }
+            (Content::Integers(values), TensorElementType::Bool) => {
+                let flags: Vec<bool> = values.iter().map(|value| *value != 0).collect();
+                Some(Tensor::from_array((shape, flags)).map(Tensor::into_dyn))
+            }
+            (Content::Numbers(values), TensorElementType::Float32) => {
+                Some(Tensor::from_array((shape, values.to_vec())).map(Tensor::into_dyn))
+            }
+            _ => None,
         }
     }
 }
@@ -123,6 +168,7 @@ pub(crate) fn read_rows(
             let (shape, values) = output.try_extract_tensor::<half::f16>()?;
             (sizes(shape), values.iter().map(|value| value.to_f32()).collect())
         }
+        Numbers::Scored => return read_scored(outputs, wanted),
         Numbers::Maps { labels, integers } => {
             let values = read_maps(output, labels, *integers)?;
             (vec![values.len() / labels.len(), labels.len()], values)
@@ -136,6 +182,19 @@ pub(crate) fn read_rows(
     }
     let labels = label.map(|label| read_labels(&outputs[label.name.as_str()], label)).transpose()?;
     Ok(Rows { values, width, labels: labels.unwrap_or_default() })
+}
+
+/// Reads rows of numbers, each after its score.
+fn read_scored(outputs: &SessionOutputs<'_>, wanted: &Output) -> ort::Result<Rows> {
+    let (shape, numbers) = outputs[wanted.name.as_str()].try_extract_tensor::<f32>()?;
+    let (_, scores) = outputs[SCORES].try_extract_tensor::<f32>()?;
+    let [rows, width] = sizes(shape)[..] else { return Err(ort::Error::new("its output `z` has no rows")) };
+    if width == 0 || scores.len() != rows || numbers.len() != rows * width {
+        return Err(ort::Error::new(format!("it gives {} scores for {rows} rows", scores.len())));
+    }
+    let row = |(score, row): (&f32, &[f32])| std::iter::once(*score).chain(row.to_vec()).collect::<Vec<_>>();
+    let values = scores.iter().zip(numbers.chunks(width)).flat_map(row).collect();
+    Ok(Rows { values, width: width + 1, labels: Vec::new() })
 }
 
 fn sizes(shape: &[i64]) -> Vec<usize> {

@@ -49,9 +49,7 @@ impl Model for TextPipeline {
         if cancellation.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        if !input.labels.is_empty() {
-            return Err(Error::LabelsNotTaken { model: name.clone() });
-        }
+        input.refuse_labels(name)?;
         if input.text_pair.is_some() {
             return Err(Error::PairNotTaken { model: name.clone() });
         }
@@ -68,7 +66,7 @@ impl Model for TextPipeline {
             activation::temper_scores(&mut scores, *temperature);
         }
         // The graph's own words are not known here, so nothing is counted.
-        Ok(Prediction { outcome: Outcome::Scores(scores.into()), tokens: 0, tokens_read: 0, is_unfamiliar: false })
+        Ok(Prediction { outcome: Outcome::Scores(scores.into()), tokens: 0, tokens_read: 0, doubt: None })
     }
 
     fn release_memory(&mut self) {

@@ -2,6 +2,8 @@
 //!
 //! `vocabulary` reads the tokenizer; `session` turns the ids into tensors.
 
+use std::collections::BTreeMap;
+
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{AddedToken, Encoding, ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
@@ -28,6 +30,8 @@ pub(crate) struct Tokenizer {
     pub pad: i64,
     /// The length to which short texts are padded on the left. On the right, the session does it.
     left_padded_to: usize,
+    /// The special tokens that `tokenizer_config.json` names.
+    named: BTreeMap<&'static str, String>,
 }
 
 /// An input as one or several runs.
@@ -91,6 +95,14 @@ impl Tokenizer {
             overflow: files.settings.overflow,
             unknown: id(&settings.unk_token).or(unknown),
             marks_continuation,
+            named: [
+                ("cls_token", &settings.cls_token),
+                ("sep_token", &settings.sep_token),
+                ("mask_token", &settings.mask_token),
+            ]
+            .into_iter()
+            .filter_map(|(name, token)| Some((name, token.as_ref()?.text().to_owned())))
+            .collect(),
             pad: id(&settings.pad_token)
                 .map(i64::from)
                 .or(padding)
@@ -124,6 +136,42 @@ impl Tokenizer {
 
     pub(crate) fn special_tokens(&self) -> &SpecialTokens {
         &self.special_tokens
+    }
+
+    /// Returns the tokens of a text without special tokens.
+    pub(crate) fn plain_ids(&self, text: &str) -> Result<Vec<i64>, Error> {
+        Ok(token_ids(&self.inner.encode_fast(text, false).map_err(tokenization)?).ids)
+    }
+
+    /// Returns the number of tokens of a text, special tokens included.
+    pub(crate) fn count(&self, text: &str) -> Result<usize, Error> {
+        Ok(self.inner.encode_fast(text, true).map_err(tokenization)?.len())
+    }
+
+    /// Encodes a text with special tokens, cut to `limit` tokens as `truncation=True` does in
+    /// transformers. Returns the number of tokens before the cut too.
+    pub(crate) fn cut_to(&self, text: &str, limit: usize) -> Result<(TokenIds, usize), Error> {
+        let whole = self.inner.encode_fast(text, true).map_err(tokenization)?;
+        if whole.len() <= limit {
+            return Ok((token_ids(&whole), whole.len()));
+        }
+        let ids = self.special_tokens.strip(whole.get_ids());
+        let room = limit.saturating_sub(self.special_tokens.len());
+        let ids = match self.direction {
+            TruncationDirection::Left => &ids[ids.len() - room..],
+            TruncationDirection::Right => &ids[..room],
+        };
+        Ok((self.special_tokens.surround(ids.iter().copied()), whole.len()))
+    }
+
+    /// Returns a special token that `tokenizer_config.json` names, such as `mask_token`, and its id.
+    pub(crate) fn special(&self, name: &str) -> Option<(String, i64)> {
+        let token = self.named.get(name)?;
+        Some((token.clone(), i64::from(self.inner.token_to_id(token)?)))
+    }
+
+    pub(crate) fn direction(&self) -> TruncationDirection {
+        self.direction
     }
 
     /// Encodes a text, or a pair, with special tokens. The folder's overflow rule applies to texts
@@ -282,7 +330,7 @@ fn word_marks(tokenizer: &HfTokenizer) -> (bool, Option<u32>) {
 
 fn invalid_tokenizer(files: &ModelFiles, message: String) -> Error {
     Error::FileInvalid {
-        path: match &files.graph {
+        path: match &files.graph.content {
             Graph::File(graph) => graph.with_file_name("tokenizer.json"),
             Graph::Memory(_) => "tokenizer.json".into(),
         },

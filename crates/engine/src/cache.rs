@@ -73,6 +73,15 @@ impl Cache {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
+        if let Some(question) = &input.question {
+            // No part is as long as this.
+            hasher.update(u64::MAX.to_le_bytes());
+            hasher.update([question.kind.map_or(0, |kind| 1 + kind as u8), u8::from(question.text.is_some())]);
+            for part in question.text.iter().chain(&question.descriptions) {
+                hasher.update((part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+        }
         hasher.finalize().into()
     }
 

@@ -44,8 +44,10 @@ impl Call<'_> {
             .await
             .map_err(|_| Error::StillLoading { model: slot.name.clone(), deadline_ms: limit.as_millis() as u64 })??;
         self.engine.make_room(slot);
-        let labels = if self.input.labels.is_empty() { ready.info.labels.len() } else { self.input.labels.len() };
-        if let Some(found) = top_k.filter(|top_k| !(1..=labels).contains(top_k)) {
+        let labels = || ready.info.labels_of(&self.input.labels, self.input.question.as_deref()).len();
+        if let Some((found, labels)) =
+            top_k.map(|top_k| (top_k, labels())).filter(|(found, labels)| !(1..=*labels).contains(found))
+        {
             return Err(Error::TopK { model: slot.name.clone(), found, labels });
         }
         let (prediction, answered_by, timing) =

@@ -114,9 +114,12 @@ impl Error {
 fn classifier_kind(error: &classifier::Error) -> Kind {
     use classifier::Error as E;
     match error {
-        E::TextTooLong { .. } | E::PairNotTaken { .. } | E::LabelsNotTaken { .. } | E::NotWritten { .. } => {
-            Kind::Caller
-        }
+        E::TextTooLong { .. }
+        | E::PairNotTaken { .. }
+        | E::LabelsNotTaken { .. }
+        | E::QuestionNotTaken { .. }
+        | E::QuestionUnfit { .. }
+        | E::NotWritten { .. } => Kind::Caller,
         E::NoMemory { .. } => Kind::Overload,
         E::Cancelled => Kind::Cancelled,
         E::Inference { .. } | E::Tokenization { .. } | E::Thread { .. } => Kind::Internal,

@@ -63,11 +63,10 @@ where
 /// Returns the index of the predicted label's score.
 fn predicted_index(answer: &Answer) -> usize {
     let label = answer.info.label(&answer.input, &answer.prediction).prediction;
-    let candidates = &answer.input.labels;
-    let index = match (answer.info.task, candidates.is_empty()) {
-        (Task::Regression, _) => None,
-        (_, true) => answer.info.labels.iter().position(|known| **known == *label),
-        (_, false) => candidates.iter().position(|known| *known == label),
+    let labels = || answer.info.labels_of(&answer.input.labels, answer.input.question.as_deref());
+    let index = match answer.info.task {
+        Task::Regression => None,
+        _ => labels().iter().position(|known| **known == *label),
     };
     index.unwrap_or_default()
 }

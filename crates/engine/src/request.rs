@@ -93,8 +93,7 @@ impl Answer {
 /// # Errors
 /// `TextBlank`, `TextTooLarge`, `Labels`.
 pub(crate) fn check(input: &Input, max_text_bytes: usize) -> Result<(), Error> {
-    let pair = input.text_pair.as_ref().map_or(0, String::len);
-    let bytes = input.text.len() + pair + input.labels.iter().map(String::len).sum::<usize>();
+    let bytes = input.byte_len();
     if bytes > max_text_bytes {
         return Err(Error::TextTooLarge { bytes, limit: max_text_bytes });
     }

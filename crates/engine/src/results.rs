@@ -91,8 +91,7 @@ mod tests {
 
     fn result(key: u8, hits: u32) -> SavedResult {
         let scores = [0.1 + f32::from(key) / 3.0, 1.0 / 3.0, f32::MIN_POSITIVE].into();
-        let prediction =
-            Prediction { outcome: Outcome::Scores(scores), tokens: 9, tokens_read: 8, is_unfamiliar: false };
+        let prediction = Prediction { outcome: Outcome::Scores(scores), tokens: 9, tokens_read: 8, doubt: None };
         SavedResult { input: [key; 32], hits, prediction }
     }
 
@@ -109,7 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let entity = Entity { label: "PER".into(), start: 3, end: 7, score: 1.0 / 3.0 };
         let outcome = Outcome::Entities([entity].into());
-        let prediction = Prediction { outcome, tokens: 4, tokens_read: 4, is_unfamiliar: false };
+        let prediction = Prediction { outcome, tokens: 4, tokens_read: 4, doubt: None };
         let saved = SavedResult { input: [1; 32], hits: 2, prediction };
         save(folder.path(), &MODEL, vec![saved.clone()]).unwrap();
         assert_eq!(load(folder.path(), &MODEL), [SavedResult { hits: 1, ..saved }]);

@@ -215,7 +215,7 @@ impl Model for ScriptedModel {
             outcome: Outcome::Scores(scores.into()),
             tokens: words as u32,
             tokens_read: words.min(MAX_TOKENS) as u32,
-            is_unfamiliar: false,
+            doubt: None,
         })
     }
 

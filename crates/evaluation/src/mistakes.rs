@@ -34,7 +34,7 @@ pub(crate) fn worst_mistakes(file: &ScoredFile) -> Vec<Mistake> {
     let candidates: Vec<String> =
         if *labels == info.labels { Vec::new() } else { labels.iter().map(ToString::to_string).collect() };
     let wrong = file.rows.iter().filter_map(|row| {
-        let input = Input { text: row.text.to_string(), labels: candidates.clone(), text_pair: None };
+        let input = Input { labels: candidates.clone(), ..Input::single(row.text.to_string()) };
         let answer = info.label(&input, &row.prediction);
         let severity = severity(labels, row, &answer);
         (severity > 0.0).then_some((severity, row, answer))

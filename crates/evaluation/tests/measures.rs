@@ -23,7 +23,7 @@ fn model(task: Task, labels: usize) -> ModelInfo {
 }
 
 fn scored_row(gold: Gold, outcome: Outcome) -> ScoredRow {
-    let prediction = Prediction { outcome, tokens: 1, tokens_read: 1, is_unfamiliar: false };
+    let prediction = Prediction { outcome, tokens: 1, tokens_read: 1, doubt: None };
     ScoredRow { row: 1, text: "".into(), gold, prediction: Arc::new(prediction) }
 }
 

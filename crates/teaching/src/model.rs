@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cache_dir::digest::hex;
 use classifier::{
-    Cancellation, Input, LoadReport, LoadedModel, Model, ModelInfo, ModelLoader, Outcome, Prediction, ReplicaFactory,
-    Task, Version,
+    Cancellation, Doubt, Input, LoadReport, LoadedModel, Model, ModelInfo, ModelLoader, Outcome, Prediction,
+    ReplicaFactory, Task, Version,
 };
 use learning::{Row, SparseVector, hashed_words};
 use sha2::{Digest as _, Sha256};
@@ -146,13 +146,12 @@ impl Model for TaughtModel {
         if input.text_pair.is_some() {
             return Err(classifier::Error::PairNotTaken { model: name.clone() });
         }
-        if !input.labels.is_empty() {
-            return Err(classifier::Error::LabelsNotTaken { model: name.clone() });
-        }
+        input.refuse_labels(name)?;
         let encoded = encode.encode(&input.text, head.head.uses_state(), cancellation)?;
         let (tokens, tokens_read) = (encoded.tokens, encoded.tokens_read);
         let HeadAnswer { scores, is_unfamiliar } = head.answer(encoded, &input.text);
-        Ok(Prediction { outcome: Outcome::Scores(scores.into()), tokens, tokens_read, is_unfamiliar })
+        let doubt = is_unfamiliar.then_some(Doubt::Unfamiliar);
+        Ok(Prediction { outcome: Outcome::Scores(scores.into()), tokens, tokens_read, doubt })
     }
 
     fn release_memory(&mut self) {

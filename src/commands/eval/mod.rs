@@ -116,6 +116,7 @@ fn classify_file(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Scor
         csv_options: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
         model: None,
         labels: arguments.labels.clone(),
+        question: None,
         in_flight: JobSettings::in_flight(settings.workers),
     };
     let outcome = runtime.block_on(async {

@@ -49,7 +49,7 @@ impl LocalTool for Predict {
 
     async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
         let Arguments { text, text_pair, model, labels, top_k, explain } = arguments;
-        let input = Input { text, text_pair, labels: labels.unwrap_or_default() };
+        let input = Input { text, text_pair, labels: labels.unwrap_or_default(), question: None };
         let explain = explain.unwrap_or_default();
         let request = Request { model: model.clone(), input, top_k, explain, ..Request::default() };
         let predicted = async { Ok(server.engine.predict(request).await?) };

@@ -88,7 +88,7 @@ impl LocalTool for PredictBatch {
         engine::check_labels(&labels)?;
         let pairs = text_pairs.unwrap_or_default().into_iter().map(Some).chain(std::iter::repeat(None));
         let predict = |(text, text_pair): (String, Option<String>)| {
-            let (model, input) = (model.clone(), Input { text, text_pair, labels: labels.clone() });
+            let (model, input) = (model.clone(), Input { text, text_pair, labels: labels.clone(), question: None });
             server.engine.predict(Request { model, input, top_k, priority: Priority::Batch, ..Request::default() })
         };
         let predicted = async {

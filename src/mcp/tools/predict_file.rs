@@ -194,6 +194,7 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
         model: arguments.model,
         text_pair: None,
         labels: arguments.labels.unwrap_or_default(),
+        question: None,
         if_exists: match (arguments.overwrite, arguments.resume) {
             (Some(true), _) => IfExists::Overwrite,
             (_, Some(true)) => IfExists::Resume,

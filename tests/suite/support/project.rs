@@ -66,6 +66,7 @@ impl Project {
             text_pair: None,
             pair_column: None,
             labels: Vec::new(),
+            question: None,
             if_exists: IfExists::Refuse,
             settings: JobSettings::new(PathPolicy::within([self.root().to_owned()], 1 << 30), 8),
         }

@@ -97,7 +97,7 @@ fn appear(out: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result
 
 /// Returns the bytes of an encoder's graph.
 fn content(encoder: &Encoder) -> Result<Cow<'static, [u8]>, Error> {
-    match &encoder.files.model.graph {
+    match &encoder.files.model.graph.content {
         Graph::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
         Graph::File(path) => fs::read(path).map(Cow::Owned).map_err(|error| unreadable(path, &error)),
     }
@@ -105,7 +105,7 @@ fn content(encoder: &Encoder) -> Result<Cow<'static, [u8]>, Error> {
 
 fn encoder_graph<'a>(encoder: &Encoder, model: &'a [u8]) -> EncoderGraph<'a> {
     // Texts run alone here, so attention in the built-in graphs needs no mask.
-    let built_in = matches!(encoder.files.model.graph, Graph::Memory(_));
+    let built_in = matches!(encoder.files.model.graph.content, Graph::Memory(_));
     EncoderGraph {
         model,
         output: encoder.output.clone(),
@@ -119,8 +119,8 @@ fn encoder_graph<'a>(encoder: &Encoder, model: &'a [u8]) -> EncoderGraph<'a> {
 /// Returns the files of weights next to an encoder's graph.
 fn external(encoder: &Encoder) -> impl Iterator<Item = std::path::PathBuf> + Clone {
     let files = &encoder.files.model;
-    let names = files.facts.external_files.iter();
-    names.filter_map(|name| match &files.graph {
+    let names = files.graph.facts.external_files.iter();
+    names.filter_map(|name| match &files.graph.content {
         Graph::File(graph) => Some(graph.with_file_name(name)),
         Graph::Memory(_) => None,
     })

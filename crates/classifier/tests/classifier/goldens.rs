@@ -43,7 +43,7 @@ fn classifier(name: &str) {
         let input = Input {
             text: case["text"].as_str().unwrap().into(),
             text_pair: case["text_pair"].as_str().map(str::to_owned),
-            labels: vec![],
+            ..Input::default()
         };
         let answer = label(&mut loaded, &input);
         compare(case, golden["tolerance"].as_f64().unwrap(), &answer);
@@ -90,8 +90,8 @@ fn zero_shot(name: &str) {
         let labels = case["candidate_labels"].as_array().unwrap();
         let input = Input {
             text: case["text"].as_str().unwrap().into(),
-            text_pair: None,
             labels: labels.iter().map(|label| label.as_str().unwrap().to_owned()).collect(),
+            ..Input::default()
         };
         compare(case, golden["tolerance"].as_f64().unwrap(), &label(&mut loaded, &input));
     }
@@ -111,13 +111,13 @@ fn a_tagger_without_special_tokens_map_knows_its_unknown_token() {
 #[test]
 fn a_pair_with_labels_is_refused() {
     let mut loaded = load(&fixture("nli")).unwrap();
-    let input = Input { text: "a".into(), text_pair: Some("b".into()), labels: vec!["c".into()] };
+    let input = Input { text_pair: Some("b".into()), labels: vec!["c".into()], ..Input::single("a") };
     assert!(matches!(loaded.first.predict(&input, &Cancellation::default()), Err(Error::PairNotTaken { .. })));
 }
 
 #[test]
 fn a_model_of_single_texts_refuses_pairs() {
-    let input = Input { text: "a".into(), text_pair: Some("b".into()), labels: vec![] };
+    let input = Input { text_pair: Some("b".into()), ..Input::single("a") };
     let predicted = |settings| {
         let mut loaded = load(with_settings("wordpiece-pairs", settings).path()).unwrap();
         loaded.first.predict(&input, &Cancellation::default())
@@ -129,7 +129,7 @@ fn a_model_of_single_texts_refuses_pairs() {
 #[test]
 fn labels_in_the_settings_enable_zero_shot() {
     let mut loaded = load(with_settings("nli-label2id", "labels = [\"entailment\", \"b\", \"c\"]").path()).unwrap();
-    let input = Input { text: "a".into(), text_pair: None, labels: vec!["c".into(), "d".into()] };
+    let input = Input { labels: vec!["c".into(), "d".into()], ..Input::single("a") };
     assert!(loaded.info.supports_zero_shot && loaded.first.predict(&input, &Cancellation::default()).is_ok());
 }
 

@@ -6,6 +6,8 @@
 
 /// The error of each folder that is missing or broken.
 mod broken;
+/// Decision models against the runtimes of their packages.
+mod decisions;
 /// Sentence encoders.
 mod encoders;
 /// Encoders with a head, exported.

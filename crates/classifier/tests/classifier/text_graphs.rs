@@ -96,8 +96,8 @@ fn a_temperature_changes_confidence_and_not_the_label() {
 #[test]
 fn pairs_and_candidate_labels_are_refused() {
     let mut loaded = load(&fixture("text-tfidf")).unwrap();
-    let pair = Input { text: "a".into(), text_pair: Some("b".into()), labels: vec![] };
-    let labels = Input { text: "a".into(), text_pair: None, labels: vec!["b".into()] };
+    let pair = Input { text_pair: Some("b".into()), ..Input::single("a") };
+    let labels = Input { labels: vec!["b".into()], ..Input::single("a") };
     let mut error = |input: &Input| loaded.first.predict(input, &Cancellation::default()).unwrap_err();
     assert!(matches!(error(&pair), Error::PairNotTaken { .. }));
     assert!(matches!(error(&labels), Error::LabelsNotTaken { .. }));
