@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use cache_dir::digest::hex;
 use clap::Args;
-use classifier::{Input, LabeledPrediction, rounded};
+use classifier::{Input, LabeledPrediction, Question, QuestionKind, rounded};
 use engine::{Engine, EngineSettings, Error, Request, milliseconds, resident_bytes};
 use serde_json::{Value, json};
 
@@ -22,6 +22,8 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
+/// Asked about the sample if a model needs a question.
+const QUESTION: &str = "The text is a sample.";
 const SAMPLE: &str = "This is a sample text for a first prediction.";
 /// The reported latency is the median of these runs.
 const RUNS: usize = 9;
@@ -72,8 +74,12 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
     let load_ms = milliseconds(started.elapsed()).round();
     let mut latencies = Vec::new();
     let mut sample = Value::Null;
+    // A decision model may need a question.
+    let asks = info.decision.as_ref().is_some_and(|decision| !decision.defaults.are_complete());
+    let question = Question::new(Some(QUESTION.into()), Some(QuestionKind::YesNo), Vec::new()).filter(|_| asks);
     for _ in 0..RUNS {
-        let answer = engine.predict(Request { input: Input::single(SAMPLE), ..Request::default() }).await?;
+        let input = Input { question: question.clone(), ..Input::single(SAMPLE) };
+        let answer = engine.predict(Request { input, ..Request::default() }).await?;
         let LabeledPrediction { prediction, confidence, value, .. } = answer.label();
         let score = confidence.or(value).map(rounded);
         // A graph that takes the text itself counts none.
@@ -82,6 +88,7 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
         latencies.push(answer.inference);
     }
     latencies.sort();
+    let defaults = info.decision.as_ref().map(|decision| &decision.defaults);
     Ok(json!({
         "model": name,
         "graph": info.graph.file,
@@ -90,9 +97,12 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
         "opset": info.graph.opset,
         "inputs": info.graph.inputs,
         "outputs": info.graph.outputs,
-        "task": info.task.name(),
+        "task": info.task_name(),
         "labels": info.labels.iter().map(|label| &**label).collect::<Vec<_>>(),
         "takes_labels": info.supports_zero_shot.then_some(true),
+        "question": defaults.and_then(|defaults| defaults.question.as_ref()),
+        "kind": defaults.and_then(|defaults| defaults.kind).map(QuestionKind::name),
+        "reads": info.decision.as_ref().map(|decision| &decision.limits),
         "activation": info.activation,
         "max_tokens": info.max_tokens,
         "precision": info.precision,

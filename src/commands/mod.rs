@@ -1,6 +1,7 @@
 //! The command line: one file per command, each with its arguments next to its `run`. The only
 //! module that prints.
 
+mod asked;
 mod audit;
 mod bench;
 mod check;

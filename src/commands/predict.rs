@@ -18,6 +18,7 @@ use tables::{CellKind, ColumnRef, JsonObject, Line, Lines};
 use tokio::sync::mpsc;
 
 use crate::args::{Options, delimiter};
+use crate::commands::asked::Asked;
 use crate::commands::{Outcome, engine, predict_file, runtime, warn};
 use crate::error::Error;
 use crate::output::{aligned, field_names, fields};
@@ -72,9 +73,8 @@ pub struct PredictArgs {
     /// Second text to combine with each text, for models trained on text pairs
     #[arg(long, value_name = "TEXT", conflicts_with = "pair_column")]
     pub text_pair: Option<String>,
-    /// Candidate labels, separated by commas, for zero-shot (NLI) models
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
-    pub labels: Vec<String>,
+    #[command(flatten)]
+    pub asked: Asked,
     /// Write JSON lines even to a terminal
     #[arg(long)]
     pub json: bool,
@@ -204,10 +204,11 @@ async fn classify(
 ) -> anyhow::Result<Option<Outcome>> {
     let top_k = arguments.top_k.map(NonZero::get);
     let options = RowOptions { in_flight, top_k, explain: arguments.explain, ..RowOptions::default() };
-    let inputs = rows.map(|row| {
-        let (text_pair, labels) = (arguments.text_pair.clone(), arguments.labels.clone());
+    let (labels, question) = arguments.asked.split();
+    let inputs = rows.map(move |row| {
+        let (text_pair, labels, question) = (arguments.text_pair.clone(), labels.clone(), question.clone());
         let input =
-            row.texts.clone().map(|(text, pair)| Input { text, text_pair: pair.or(text_pair), labels, question: None });
+            row.texts.clone().map(|(text, pair)| Input { text, text_pair: pair.or(text_pair), labels, question });
         (row, input)
     });
     let writer = Writer {

@@ -23,6 +23,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
     let runtime = runtime()?;
     let settings = options.batch_engine();
     process::lower_priority();
+    let (labels, question) = arguments.asked.split();
     let job = FileJob {
         path: file.to_owned(),
         output: arguments.output.clone(),
@@ -32,8 +33,8 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         csv_options: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
         model: None,
         text_pair: arguments.text_pair.clone(),
-        labels: arguments.labels.clone(),
-        question: None,
+        labels,
+        question,
         if_exists: match (arguments.overwrite, arguments.resume) {
             (true, _) => IfExists::Overwrite,
             (_, true) => IfExists::Resume,

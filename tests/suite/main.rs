@@ -17,6 +17,8 @@ mod bulk;
 /// Corrections from several servers that are ended in between.
 #[cfg(unix)]
 mod corrections;
+/// Decision models on every surface.
+mod decisions;
 /// The documents compared with the program.
 mod documentation;
 /// `eval`: metrics, report and calibration, and their effect on the server.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use batch::JobSettings;
 use classifier::Task;
-use engine::EngineSettings;
 use engine::testing::{Script, settings, start};
+use engine::{Engine, EngineSettings};
 use local_model_mcp::mcp::{self, Duplex};
 use serde_json::{Value, json};
 use tables::PathPolicy;
@@ -50,11 +50,16 @@ impl Session {
         project: PathBuf,
         encoder: &Arc<ScriptedEncoder>,
     ) -> Self {
+        let workers = settings.workers;
+        Self::over(start(script, settings), project, workers, encoder)
+    }
+
+    /// A session over these models.
+    pub(crate) fn over(engine: Arc<Engine>, project: PathBuf, workers: usize, encoder: &Arc<ScriptedEncoder>) -> Self {
         let teacher = crate::teaching::teacher(&project, encoder);
-        let jobs = jobs_in(project, settings.workers);
+        let jobs = jobs_in(project, workers);
         let (writer, reader) = tokio::io::duplex(1 << 16);
         let (stdout, stdin) = (tokio::io::duplex(1 << 16), reader);
-        let engine = start(script, settings);
         let server = tokio::spawn(async move {
             let duplex = Duplex::new(stdin, stdout.0);
             mcp::serve(engine, jobs, Some(teacher), duplex, std::future::pending()).await.unwrap();
@@ -183,7 +188,8 @@ async fn a_regression_returns_a_value_without_confidence() {
 #[tokio::test]
 async fn a_callers_mistake_is_a_tool_error_with_a_remedy() {
     let (script, mut session) = session();
-    let takes = "expected `text`, and optionally `text_pair`, `model`, `labels`, `top_k`, `explain`";
+    let takes = "expected `text`, and optionally `text_pair`, `model`, `labels`, `question`, `kind`, `top_k`, \
+                 `explain`";
     for (arguments, expected) in [
         (json!({ "text": "  " }), "`text` is empty or blank; send the text to classify".to_owned()),
         (json!({}), format!("invalid arguments: missing field `text`; {takes}")),

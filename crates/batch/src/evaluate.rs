@@ -63,7 +63,11 @@ impl Job<'_> {
     fn score_file(mut self) -> Result<ScoredFile, Error> {
         let (started, run) = (Instant::now(), self.run);
         let mut table = TableFile::open(&run.path, &PathPolicy::Unrestricted, run.csv_options)?;
-        let info = self.context.wait_for_model(run.model.as_deref())?;
+        let mut info = self.context.wait_for_model(run.model.as_deref())?;
+        // A calibration is for the question of the settings.
+        if run.question.is_some() && info.calibration.is_some() {
+            info = Arc::new(ModelInfo { calibration: None, ..ModelInfo::clone(&info) });
+        }
         let columns = run.columns(&mut table, &info)?;
         let sha256 = digest::of_file(table.path()).map_err(|error| {
             let (path, message) = (run.path.clone(), error.to_string());

@@ -81,7 +81,10 @@ pub(crate) fn concerns_every_row(error: &Error) -> bool {
         Error::Engine(
             engine::Error::Labels { .. }
                 | engine::Error::Classifier(
-                    classifier::Error::LabelsNotTaken { .. } | classifier::Error::PairNotTaken { .. }
+                    classifier::Error::LabelsNotTaken { .. }
+                        | classifier::Error::PairNotTaken { .. }
+                        | classifier::Error::QuestionNotTaken { .. }
+                        | classifier::Error::QuestionUnfit { .. }
                 )
         ) | Error::Tables(tables::Error::FileBroken { .. })
     ) || error.kind() == engine::Kind::Model

@@ -35,6 +35,7 @@
 //! - `scoring`, `activation`: the meaning of a graph's numbers
 //! - `pipeline`, with `entities`, `zero_shot`: from logits to predictions
 //! - `text_pipeline`: the same over graphs that take the text itself
+//! - `decision`, `question`: models that answer questions about a text, with labels of the caller
 //! - `encoder`, `encoder_pool`, `pooling`: from texts to vectors of unit length
 //! - `export`: encoders and a head as one folder
 //! - `load`, `model`: loading and running a model, behind three small traits

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -21,9 +22,8 @@ const MAX_LABELS: usize = 64;
 const YES_NO: [&str; 2] = ["yes", "no"];
 
 /// How the labels of a question relate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[schemars(inline)]
 pub enum QuestionKind {
     /// One label applies.
     #[default]
@@ -48,6 +48,30 @@ impl QuestionKind {
     }
 }
 
+impl FromStr for QuestionKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| format!("expected {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// The short form of the schema, without a text for each value.
+impl JsonSchema for QuestionKind {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "QuestionKind".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Self::ALL.map(Self::name) })
+    }
+}
+
 /// What a caller asks, apart from the text and the names of the labels. `None` and empty values are
 /// filled in from the folder's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,6 +83,16 @@ pub struct Question {
 }
 
 impl Question {
+    /// Splits what a caller sends into the labels of an input and its question.
+    pub fn split(
+        labels: Option<Labels>,
+        text: Option<String>,
+        kind: Option<QuestionKind>,
+    ) -> (Vec<String>, Option<Arc<Self>>) {
+        let Labels { names, descriptions } = labels.unwrap_or_default();
+        (names, Self::new(text, kind, descriptions))
+    }
+
     /// Returns `None` if nothing is asked.
     pub fn new(text: Option<String>, kind: Option<QuestionKind>, descriptions: Vec<String>) -> Option<Arc<Self>> {
         let is_empty = text.is_none() && kind.is_none() && descriptions.is_empty();

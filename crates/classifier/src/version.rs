@@ -7,11 +7,14 @@ use std::time::{Duration, SystemTime};
 
 /// The files of a model folder, other than graphs and weights. Others, such as a trainer's log, may
 /// change all the time.
-const READ: [&str; 10] = [
+const READ: [&str; 13] = [
     "config.json",
+    "decima.json",
+    "laya_config.json",
     "local-model.toml",
     "merges.txt",
     "README.md",
+    "rl_agent_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -40,13 +43,14 @@ impl Version {
         Self { digest, changed }
     }
 
-    /// Reads the entries of a model folder, and those of graphs in its subfolders. `None` if there are
+    /// Reads the entries of a model folder, and those of graphs and tokenizers in its subfolders. `None` if there are
     /// none.
     #[must_use]
     pub fn of_model(folder: &Path) -> Option<Self> {
         let mut files = Vec::new();
         for subfolder in collect(folder, |name| READ.contains(&name) || is_of_graph(name), &mut files)? {
-            collect(&subfolder, is_of_graph, &mut files);
+            let is_tokenizer = subfolder.ends_with("tokenizer");
+            collect(&subfolder, |name| is_of_graph(name) || is_tokenizer && READ.contains(&name), &mut files);
         }
         Self::of_files(files)
     }

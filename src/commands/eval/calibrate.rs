@@ -15,10 +15,11 @@ pub(super) fn target_folder(arguments: &EvalArgs, model_folder: Option<PathBuf>)
     if !arguments.calibrate {
         return Ok(None);
     }
-    if !arguments.labels.is_empty() {
+    if let Some(flag) = arguments.asked.flag() {
         return Err(anyhow!(
-            "`--calibrate` was given with `--labels`; expected one of them, since a calibration \
-             is for the model's own labels; leave one out"
+            "`--calibrate` was given with `{flag}`; expected one of them, since a calibration is for \
+             the model's own labels; leave one out, or set the labels of a decision model in \
+             `local-model.toml`"
         ));
     }
     model_folder.map(Some).ok_or_else(|| {

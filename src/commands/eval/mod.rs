@@ -15,6 +15,7 @@ use evaluation::{Evaluation, GENERATOR, ScoredFile};
 use tables::CsvOptions;
 
 use crate::args::{Options, delimiter};
+use crate::commands::asked::Asked;
 use crate::commands::predict_file::watched;
 use crate::commands::{Outcome, engine, print, print_lines, runtime};
 use crate::process;
@@ -42,9 +43,8 @@ pub struct EvalArgs {
     /// Name of the model to use (default: the first)
     #[arg(long, alias = "use", value_name = "NAME")]
     pub model_name: Option<String>,
-    /// Candidate labels, separated by commas, for zero-shot (NLI) models
-    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
-    pub labels: Vec<String>,
+    #[command(flatten)]
+    pub asked: Asked,
     /// Also write an HTML report with charts and the worst mistakes
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
@@ -108,6 +108,7 @@ fn classify_file(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Scor
     let runtime = runtime()?;
     let settings = options.batch_engine();
     process::lower_priority();
+    let (labels, question) = arguments.asked.split();
     let run = EvaluationRun {
         path: arguments.file.clone(),
         text_column: arguments.text_column.clone(),
@@ -115,8 +116,8 @@ fn classify_file(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Scor
         label_column: arguments.label_column.clone(),
         csv_options: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
         model: None,
-        labels: arguments.labels.clone(),
-        question: None,
+        labels,
+        question,
         in_flight: JobSettings::in_flight(settings.workers),
     };
     let outcome = runtime.block_on(async {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolResult, on_other_thread, result, watched};
 use cache_dir::digest::hex;
-use classifier::{Input, LabeledPrediction};
+use classifier::{Input, LabeledPrediction, Labels, Question, QuestionKind};
 use engine::{Answer, Request, milliseconds};
 
 pub(super) struct Predict;
@@ -23,8 +23,12 @@ pub(super) struct Arguments {
     text_pair: Option<String>,
     /// Default: the first model.
     model: Option<String>,
-    /// Labels to choose from; only for zero-shot models.
-    labels: Option<Vec<String>>,
+    /// Labels to choose from, or {label: description}; only for zero-shot and decision models.
+    labels: Option<Labels>,
+    /// What to ask a decision model.
+    question: Option<String>,
+    /// Default choice; score: labels are levels, lowest first; yes_no needs none.
+    kind: Option<QuestionKind>,
     /// How many labels to return, best first; default 1.
     #[schemars(range(min = 1))]
     top_k: Option<usize>,
@@ -48,8 +52,9 @@ impl LocalTool for Predict {
     type Output = LabeledPrediction;
 
     async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
-        let Arguments { text, text_pair, model, labels, top_k, explain } = arguments;
-        let input = Input { text, text_pair, labels: labels.unwrap_or_default(), question: None };
+        let Arguments { text, text_pair, model, labels, question, kind, top_k, explain } = arguments;
+        let (labels, question) = Question::split(labels, question, kind);
+        let input = Input { text, text_pair, labels, question };
         let explain = explain.unwrap_or_default();
         let request = Request { model: model.clone(), input, top_k, explain, ..Request::default() };
         let predicted = async { Ok(server.engine.predict(request).await?) };

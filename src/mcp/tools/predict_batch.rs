@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolError, ToolResult, on_other_thread, result, watched};
-use classifier::{Input, LabeledPrediction};
+use classifier::{Input, LabeledPrediction, Labels, Question, QuestionKind};
 use engine::{Answer, Error, Kind, Priority, Request};
 
 /// Texts in one call. More belong in a file, whose rows need not pass through the conversation.
@@ -26,8 +26,11 @@ pub(super) struct Arguments {
     text_pairs: Option<Vec<String>>,
     /// Default: the first model.
     model: Option<String>,
-    /// Labels to choose from; only for zero-shot models.
-    labels: Option<Vec<String>>,
+    /// As in local_model_predict.
+    labels: Option<Labels>,
+    question: Option<String>,
+    #[schemars(with = "Option<String>")]
+    kind: Option<QuestionKind>,
     /// How many labels to return for each text, best first; default 1.
     #[schemars(range(min = 1))]
     top_k: Option<usize>,
@@ -63,7 +66,7 @@ impl LocalTool for PredictBatch {
     type Output = Output;
 
     async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
-        let Arguments { texts, text_pairs, model, labels, top_k } = arguments;
+        let Arguments { texts, text_pairs, model, labels, question, kind, top_k } = arguments;
         if !(1..=MAX_TEXTS).contains(&texts.len()) {
             let found = texts.len();
             return Err(ToolError(format!(
@@ -84,11 +87,12 @@ impl LocalTool for PredictBatch {
                 "the call asks for {found} labels; expected at most {MAX_LABELS}; {remedy}"
             )));
         }
-        let labels = labels.unwrap_or_default();
+        let (labels, question) = Question::split(labels, question, kind);
         engine::check_labels(&labels)?;
         let pairs = text_pairs.unwrap_or_default().into_iter().map(Some).chain(std::iter::repeat(None));
         let predict = |(text, text_pair): (String, Option<String>)| {
-            let (model, input) = (model.clone(), Input { text, text_pair, labels: labels.clone(), question: None });
+            let input = Input { text, text_pair, labels: labels.clone(), question: question.clone() };
+            let model = model.clone();
             server.engine.predict(Request { model, input, top_k, priority: Priority::Batch, ..Request::default() })
         };
         let predicted = async {
@@ -113,5 +117,10 @@ impl LocalTool for PredictBatch {
 
 /// Returns whether an error is reported once for the batch instead of for each text.
 fn concerns_every_text(error: &Error) -> bool {
-    matches!(error, Error::UnknownModel { .. } | Error::TopK { .. }) || error.kind() == Kind::Model
+    use classifier::Error as E;
+    let concerns_labels = matches!(
+        error,
+        Error::Classifier(E::LabelsNotTaken { .. } | E::QuestionNotTaken { .. } | E::QuestionUnfit { .. })
+    );
+    concerns_labels || matches!(error, Error::UnknownModel { .. } | Error::TopK { .. }) || error.kind() == Kind::Model
 }

@@ -18,7 +18,7 @@ use crate::mcp::tools::{
 };
 use crate::visible::{shorten, visible};
 use batch::{Corrections, FileJob, JobHandle, Progress as JobProgress, Review, ReviewRow, RowSample, Stage, Summary};
-use classifier::ModelInfo;
+use classifier::{Labels, ModelInfo, Question, QuestionKind};
 use tables::{CsvOptions, IfExists};
 
 /// Rows that one call returns for review.
@@ -53,8 +53,11 @@ pub(super) struct Arguments {
     output_path: Option<String>,
     /// Default: the first model.
     model: Option<String>,
-    /// Labels to choose from; only for zero-shot models.
-    labels: Option<Vec<String>>,
+    /// As in local_model_predict.
+    labels: Option<Labels>,
+    question: Option<String>,
+    #[schemars(with = "Option<String>")]
+    kind: Option<QuestionKind>,
     /// False: the file has no header; columns are named 1, 2, 3.
     header: Option<bool>,
     /// Replace an existing output.
@@ -139,7 +142,7 @@ impl LocalTool for PredictFile {
     async fn call(server: &Server, arguments: Arguments, context: &Context) -> ToolResult {
         let rows = arguments.limit.unwrap_or(DEFAULT_ROWS);
         check(&arguments).map_err(ToolError::arguments::<Self>)?;
-        engine::check_labels(arguments.labels.as_deref().unwrap_or_default())?;
+        engine::check_labels(arguments.labels.as_ref().map_or(&[], |labels| &labels.names))?;
         let only = arguments.only.is_some();
         let corrections = arguments.corrections.clone();
         let job = job(server, arguments);
@@ -184,6 +187,7 @@ fn check(arguments: &Arguments) -> Result<(), String> {
 }
 
 fn job(server: &Server, arguments: Arguments) -> FileJob {
+    let (labels, question) = Question::split(arguments.labels, arguments.question, arguments.kind);
     FileJob {
         path: arguments.path.into(),
         output: arguments.output_path.map(Into::into),
@@ -193,8 +197,8 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
         csv_options: CsvOptions { delimiter: None, header: arguments.header.unwrap_or(true) },
         model: arguments.model,
         text_pair: None,
-        labels: arguments.labels.unwrap_or_default(),
-        question: None,
+        labels,
+        question,
         if_exists: match (arguments.overwrite, arguments.resume) {
             (Some(true), _) => IfExists::Overwrite,
             (_, Some(true)) => IfExists::Resume,

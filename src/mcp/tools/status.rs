@@ -8,7 +8,7 @@ use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, MAX_ERROR_CHARACTERS, ToolResult, on_other_thread, result};
 use crate::visible::shorten;
 use cache_dir::digest::hex;
-use classifier::{ModelInfo, rounded};
+use classifier::{ModelInfo, QuestionKind, rounded};
 use engine::{CacheCounts, Percentiles, State, Statistics, milliseconds, resident_bytes};
 use teaching::Teacher;
 
@@ -42,13 +42,19 @@ struct Model {
     /// Why it, or its changed files, cannot be used, and what to do.
     problem: Option<String>,
     description: Option<String>,
-    task: Option<&'static str>,
+    task: Option<String>,
     /// The first 50.
     labels: Option<Vec<String>>,
     /// Number of labels, if there are more.
     label_count: Option<usize>,
-    /// True: calls may send their own `labels` (zero-shot).
+    /// True: calls may send their own `labels` (zero-shot and decision models).
     takes_labels: Option<bool>,
+    /// True: calls may send `question`, `kind` and descriptions of labels.
+    takes_question: Option<bool>,
+    /// The question of calls that send none; omitted: each call needs one.
+    question: Option<String>,
+    /// The kind of that question.
+    kind: Option<&'static str>,
     /// The function from the model's numbers to confidences, and why it is applied.
     activation: Option<String>,
     /// What to mend in the model's folder; tell the user.
@@ -148,14 +154,19 @@ impl Model {
     }
 
     fn described(self, info: &ModelInfo) -> Self {
+        let defaults = info.decision.as_ref().map(|decision| &decision.defaults);
+        let question = defaults.and_then(|defaults| defaults.question.as_ref());
         let labels = info.labels.iter().take(MAX_LABELS).map(|label| shorten(label, MAX_LABEL_CHARACTERS));
         Self {
             state: "ready",
             description: info.description.as_ref().map(|text| shorten(text, MAX_DESCRIPTION_CHARACTERS)),
-            task: Some(info.task.name()),
+            task: Some(info.task_name()),
             labels: Some(labels.collect()),
             label_count: Some(info.labels.len()).filter(|count| *count > MAX_LABELS),
             takes_labels: info.supports_zero_shot.then_some(true),
+            takes_question: info.decision.as_ref().map(|_| true),
+            question: question.map(|question| shorten(question, MAX_DESCRIPTION_CHARACTERS)),
+            kind: defaults.and_then(|defaults| defaults.kind).map(QuestionKind::name),
             activation: Some(info.activation.clone()),
             warnings: Some(info.warnings.clone()).filter(|warnings| !warnings.is_empty()),
             max_tokens: info.max_tokens,

@@ -57,9 +57,10 @@ impl Rules {
             return Err(format!("`option_layout` is `{layout}`, which Laya itself does not run in ONNX Runtime"));
         }
         let mut warnings = Vec::new();
-        let mut read = |name: String, value: &Value| {
-            let temperature = clamped(value);
-            if value.as_f64() != Some(temperature) {
+        let mut read = |name: &str, value: &Value| {
+            let number = number_of(value);
+            let temperature = clamped(number);
+            if number != Some(temperature) {
                 warnings.push(format!("the temperature `{name}` is {value}, and counts as {temperature}, as in Laya"));
             }
             temperature
@@ -68,11 +69,8 @@ impl Rules {
         let Ok(written) = <[Value; 3]>::try_from(written) else {
             return Err("`temperature` has another number of entries, expected three".into());
         };
-        let mut number = 0;
-        let temperatures = written.map(|value| {
-            number += 1;
-            read(format!("temperature[{}]", number - 1), &value)
-        });
+        let [choice, score, yes_no] = written;
+        let temperatures = [read("choice", &choice), read("score", &score), read("noul", &yes_no)];
         let known = |(name, _): &(&String, &Value)| {
             [QuestionKind::Choice, QuestionKind::Score, QuestionKind::YesNo]
                 .iter()
@@ -80,7 +78,7 @@ impl Rules {
         };
         let by_options = raw.temperature_by_options.unwrap_or_default();
         let by_options =
-            by_options.iter().filter(known).map(|(name, value)| (name.clone(), read(name.clone(), value))).collect();
+            by_options.iter().filter(known).map(|(name, value)| (name.clone(), read(name, value))).collect();
         Ok(Self {
             max_tokens: limit("max_len", raw.max_len.unwrap_or(512.0))?,
             head_tokens: limit("head_max_len", raw.head_max_len.unwrap_or(192.0))?,
@@ -258,12 +256,16 @@ fn bucket(kind: QuestionKind, options: usize) -> String {
     format!("{}:{size}", name(kind))
 }
 
-/// Returns a temperature within its limits, and 1 for anything that is no number.
-fn clamped(value: &Value) -> f64 {
-    let number = match value {
+/// Returns what Python's `float` makes of a value.
+fn number_of(value: &Value) -> Option<f64> {
+    match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
-    };
+    }
+}
+
+/// Returns a temperature within its limits, and 1 for anything that is no number.
+fn clamped(number: Option<f64>) -> f64 {
     number.filter(|number| number.is_finite()).map_or(1.0, |number| number.clamp(TEMPERATURES.0, TEMPERATURES.1))
 }

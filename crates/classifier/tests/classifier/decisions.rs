@@ -5,7 +5,7 @@
 use std::fs;
 
 use classifier::testing::{fixture, with_settings};
-use classifier::{Cancellation, Doubt, Error, Input, Labels, Outcome, Question, QuestionKind};
+use classifier::{Cancellation, Doubt, Error, Input, Labels, Outcome, Question, QuestionKind, Version};
 use serde_json::{Map, Value};
 
 use crate::{assert_refused, label, load, predict};
@@ -106,6 +106,23 @@ fn settings_ask_what_a_call_leaves_out() {
 }
 
 #[test]
+fn a_calibration_is_for_the_question_of_the_settings() {
+    let scores = |settings: &str, input: &Input| {
+        let settings = format!("question = \"Is it good?\"\nlabels = [\"yes\", \"no\"]\n{settings}");
+        let mut loaded = load(with_settings("decima", &settings).path()).unwrap();
+        match predict(&mut loaded, input).outcome {
+            Outcome::Scores(scores) => scores[0],
+            Outcome::Entities(_) => unreachable!("no decision model is a tagger"),
+        }
+    };
+    let calibrated = "[calibration]\ntemperature = 2.0";
+    let (input, other) = (Input::single("a film"), question(Some("Is it bad?"), None));
+    let root = |score: f32| score.sqrt() / (score.sqrt() + (1.0 - score).sqrt());
+    assert!((scores(calibrated, &input) - root(scores("", &input))).abs() < 1e-5);
+    assert_eq!(scores(calibrated, &other), scores("", &other));
+}
+
+#[test]
 fn a_call_without_a_question_says_what_is_missing() {
     let mut loaded = load(&fixture("laya")).unwrap();
     let mut refused = |input: &Input| match loaded.first.predict(input, &Cancellation::default()) {
@@ -187,6 +204,24 @@ fn a_tokenizer_outside_the_folder_is_refused() {
     fs::remove_dir_all(&tokenizer).unwrap();
     std::os::unix::fs::symlink(fixture("laya").join("tokenizer"), &tokenizer).unwrap();
     assert_refused(folder.path(), "which lies outside it");
+}
+
+#[test]
+fn every_file_that_is_read_counts_as_a_change() {
+    for (name, file) in [
+        ("laya", "rl_agent_config.json"),
+        ("laya", "tokenizer/tokenizer.json"),
+        ("laya", "laya.onnx.data"),
+        ("decima", "decima.json"),
+        ("decima", "scorer.onnx"),
+    ] {
+        let folder = with_settings(name, "");
+        let before = Version::of_model(folder.path());
+        let mut changed = fs::read(folder.path().join(file)).unwrap();
+        changed.push(b'\n');
+        fs::write(folder.path().join(file), changed).unwrap();
+        assert_ne!(Version::of_model(folder.path()), before, "{file}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{ask, ask_as, eventually, spawn};
-use classifier::{Input, Task};
+use classifier::{Input, Question, QuestionKind, Task};
 use engine::testing::{Script, ScriptedLoader, settings, start};
 use engine::{AnsweredBy, Engine, EngineSettings, Error, Priority, Request};
 use std::sync::atomic::Ordering;
@@ -90,6 +90,33 @@ async fn an_empty_second_text_is_no_second_text() {
     let input = Input { text_pair: Some(String::new()), ..Input::single("a text") };
     let answer = engine.predict(Request { input, ..Request::default() }).await.unwrap();
     assert_eq!(answer.answered_by, AnsweredBy::Cache);
+}
+
+#[tokio::test]
+async fn answers_are_kept_apart_by_question() {
+    let engine = start(&Arc::default(), settings());
+    let question = |text: Option<&str>, kind, descriptions: &[&str]| {
+        let descriptions = descriptions.iter().map(|text| (*text).to_owned()).collect();
+        Question::new(text.map(Into::into), kind, descriptions)
+    };
+    let inputs = [
+        (&["a", "b"][..], None),
+        (&["a", "b"], question(Some("c"), None, &[])),
+        (&["a", "b", "c"], question(None, Some(QuestionKind::Choice), &[])),
+        (&["a", "b"], question(Some("d"), None, &[])),
+        (&["a", "b"], question(Some("d"), Some(QuestionKind::Score), &[])),
+        (&["a", "b"], question(Some("d"), None, &["x", ""])),
+        (&["a", "b"], question(Some("d"), None, &["", "x"])),
+        (&["a", "b"], question(None, None, &["d", "x"])),
+    ];
+    for expected in [AnsweredBy::Model, AnsweredBy::Cache] {
+        for (labels, question) in &inputs {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            let input = Input { labels, question: question.clone(), ..Input::single("a text") };
+            let answer = engine.predict(Request { input, ..Request::default() }).await.unwrap();
+            assert_eq!(answer.answered_by, expected, "{question:?}");
+        }
+    }
 }
 
 #[tokio::test]
