@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use cache_dir::digest::hex;
 use clap::Args;
-use classifier::{Input, LabeledPrediction, Question, QuestionKind, rounded};
+use classifier::{Input, LabeledPrediction, Location, Question, QuestionKind, rounded, unread_files};
 use engine::{Engine, EngineSettings, Error, Request, milliseconds, resident_bytes};
 use serde_json::{Value, json};
 
@@ -20,6 +20,9 @@ pub struct CheckArgs {
     /// Write one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+    /// Also say which file or rule each fact comes from, and which files are not read
+    #[arg(long)]
+    pub explain: bool,
 }
 
 /// Asked about the sample if a model needs a question.
@@ -34,6 +37,10 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
     let mut reports = Vec::new();
     let mut unusable = 0;
     for (name, location) in models {
+        let unread = match &location {
+            Location::Folder(folder) => unread_files(folder),
+            Location::BuiltIn => Vec::new(),
+        };
         let load = classifier::loader(name.clone(), location, options.library(), 1);
         // Without a cache, so that every run reaches the model. A slow model is reported, not
         // stopped.
@@ -46,7 +53,7 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
         };
         let report = runtime.block_on(async {
             let engine = Engine::start(vec![(name.clone(), load)], settings);
-            inspect(&name, &engine).await
+            inspect(&name, &engine, arguments.explain.then_some(unread)).await
         });
         let report = report.unwrap_or_else(|error| {
             unusable += 1;
@@ -67,8 +74,9 @@ pub(super) fn run(options: &Options, arguments: &CheckArgs) -> anyhow::Result<Ou
     Ok(Outcome::Done)
 }
 
-/// Returns the findings about one model, in the order in which they are shown.
-async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
+/// Returns the findings about one model, in the order in which they are shown. If the files that are
+/// not read are given, they are shown with the sources of the findings.
+async fn inspect(name: &str, engine: &Engine, unread: Option<Vec<String>>) -> Result<Value, Error> {
     let started = Instant::now();
     let info = engine.ready(None).await?;
     let load_ms = milliseconds(started.elapsed()).round();
@@ -89,7 +97,7 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
     }
     latencies.sort();
     let defaults = info.decision.as_ref().map(|decision| &decision.defaults);
-    Ok(json!({
+    let mut report = json!({
         "model": name,
         "graph": info.graph.file,
         "chosen_because": info.graph.reason,
@@ -115,7 +123,12 @@ async fn inspect(name: &str, engine: &Engine) -> Result<Value, Error> {
         "sample": sample,
         "load_ms": load_ms,
         "inference_ms": milliseconds(latencies[RUNS / 2]),
-    }))
+    });
+    if let (Some(unread), Some(fields)) = (unread, report.as_object_mut()) {
+        fields.extend(info.sources.iter().map(|&(fact, source)| (fact.to_owned(), source.into())));
+        fields.insert("not_read".into(), (!unread.is_empty()).then_some(unread).into());
+    }
+    Ok(report)
 }
 
 /// Formats one finding per line, names aligned.

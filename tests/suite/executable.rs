@@ -221,6 +221,8 @@ fn check_reports_what_serve_would_use() {
     assert_eq!(model["labels"], json!(["negative", "neutral", "positive"]));
     assert_eq!((&model["precision"], &model["max_tokens"]), (&json!("int8"), &json!(512)));
     assert_eq!(output.status.code(), Some(0));
-    let readable = run(&["check"]);
-    assert!(text(&readable.stdout).contains("labels          negative, neutral, positive\n"));
+    let readable = run(&["check", "--explain"]);
+    let lines = text(&readable.stdout);
+    assert!(lines.contains("labels          negative, neutral, positive\n"), "{lines}");
+    assert!(lines.contains("labels_from     `id2label` in config.json\n"), "{lines}");
 }

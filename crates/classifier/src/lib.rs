@@ -77,6 +77,7 @@ mod question;
 mod scoring;
 mod session;
 mod signature;
+mod sources;
 mod special_tokens;
 mod tensors;
 #[cfg(feature = "testing")]
@@ -109,4 +110,5 @@ pub use model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
 pub use model_info::{Calibration, DecisionInfo, GraphReport, LoadReport, ModelInfo};
 pub use prediction::{Entity, Input, Outcome, Prediction, Task};
 pub use question::{Defaults, Labels, Question, QuestionKind};
-pub use version::Version;
+pub use sources::Source;
+pub use version::{Version, unread_files};

@@ -21,6 +21,7 @@ use crate::prepared::Sessions;
 use crate::scoring::Scoring;
 use crate::session::Session;
 use crate::signature::Purpose;
+use crate::sources::sources;
 use crate::text_pipeline::{TextConfig, TextPipeline};
 use crate::tokenizer::Tokenizer;
 use crate::version::Version;
@@ -198,12 +199,14 @@ fn decision_info(files: &ModelFiles, decision: &Decision, session: &Session) -> 
 }
 
 fn model_info(files: &ModelFiles, scoring: &Scoring, session: &Session, tokenizer: Option<&Tokenizer>) -> ModelInfo {
+    let max_tokens = tokenizer.map(Tokenizer::max_tokens);
     ModelInfo {
         supports_zero_shot: scoring.takes_candidates() && files.config.entailment.is_some(),
         zero_shot_multi_label: files.settings.multi_label,
         activation: scoring.describe(),
         warnings: scoring.warnings.clone(),
-        max_tokens: tokenizer.map(Tokenizer::max_tokens),
+        max_tokens,
+        sources: sources(files, scoring, max_tokens),
         ..folder_info(files, scoring.task, session)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::language::Languages;
 use crate::prediction::{Input, Task};
 use crate::question::{Defaults, Question, QuestionKind};
+use crate::sources::Source;
 
 /// Description of a loaded model.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct ModelInfo {
     pub decision: Option<DecisionInfo>,
     /// The function from the graph's numbers to scores, and why it is applied, for people.
     pub activation: String,
+    /// Where its facts come from; empty for a decision model.
+    pub sources: Vec<Source>,
     /// What the owner of the model should know, each a sentence.
     pub warnings: Vec<String>,
     /// Token limit of one run, special tokens included. `None`: the graph takes the text itself.
@@ -77,6 +80,7 @@ impl ModelInfo {
             zero_shot_multi_label: false,
             decision: None,
             activation: String::new(),
+            sources: Vec::new(),
             warnings: Vec::new(),
             max_tokens: Some(8),
             precision: "fp32",

@@ -83,6 +83,17 @@ impl Version {
 
 type File = (PathBuf, u64, SystemTime);
 
+/// Returns the files of a model folder that are not read, sorted by name.
+#[must_use]
+pub fn unread_files(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    collect(folder, |name| !READ.contains(&name) && !is_of_graph(name), &mut files);
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut names: Vec<String> = files.iter().filter_map(|(path, ..)| name(path)).collect();
+    names.sort();
+    names
+}
+
 /// Returns whether a file of this name can hold a graph or its weights.
 fn is_of_graph(name: &str) -> bool {
     name.contains(".onnx") || name.ends_with(".data")
@@ -156,6 +167,7 @@ mod tests {
         for name in ["train.log", "trainer_state.json", "checkpoint-500/config.json"] {
             assert_eq!(write(name), before, "{name}");
         }
+        assert_eq!(unread_files(folder.path()), ["train.log", "trainer_state.json"]);
         for name in ["config.json", "model.onnx_data", "onnx/weights.data", "README.md"] {
             let before = Version::of_model(folder.path());
             assert_ne!(write(name), before, "{name}");

@@ -45,6 +45,26 @@ fn one_logit_for_two_labels_is_a_choice() {
 }
 
 #[test]
+fn the_sources_of_a_models_facts_are_told() {
+    let sources = load(&fixture("words-pytorch")).unwrap().info.sources;
+    let expected = [
+        ("labels_from", "`labels` in local-model.toml"),
+        ("task_from", "of several labels one applies"),
+        ("tokenizer", "vocab.txt, read as words, as local-model.toml says"),
+        ("max_tokens_from", "`length` in local-model.toml"),
+    ];
+    assert_eq!(sources, expected);
+    let sources = load(&fixture("ner-wordpiece")).unwrap().info.sources;
+    let expected = [
+        ("labels_from", "`id2label` in config.json"),
+        ("task_from", "the graph gives a row for each token"),
+        ("tokenizer", "tokenizer.json"),
+        ("max_tokens_from", "`model_max_length` in tokenizer_config.json"),
+    ];
+    assert_eq!(sources, expected);
+}
+
+#[test]
 fn words_that_were_not_read_are_told() {
     let mut loaded = load(&fixture("words-keras")).unwrap();
     let long = label(&mut loaded, &Input::single("very ".repeat(40)));
