@@ -119,7 +119,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
         let (first, duration) = timed(|| decision.first(session, threads));
         took.first_run = duration;
         info.load = LoadReport { weights_shared, ..took };
-        let replicas = Replicas { sessions, files, config: Config::Decision(decision) };
+        let replicas = Replicas { sessions, files, config: Config::Decision(Box::new(decision)) };
         return Ok(LoadedModel { info, first: first?, replicas: Box::new(replicas) });
     }
     // The first run allocates what every run needs, and shows whether graph and labels match.
@@ -140,7 +140,7 @@ pub fn load(name: &str, location: &Location, library: &LibrarySettings, threads:
 enum Config {
     Tokens(Arc<PipelineConfig>),
     Text(Arc<TextConfig>),
-    Decision(Decision),
+    Decision(Box<Decision>),
 }
 
 impl Config {

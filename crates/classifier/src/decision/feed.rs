@@ -6,7 +6,7 @@ use crate::tensors::{Content, Named};
 
 /// Returns the inputs of a graph that scores options in a row of tokens. Its head compares the two
 /// best options, so there is a place for a second one even if there is only one.
-pub(crate) fn options<'a>(ids: &'a [i64], markers: &[i64], kind: i64) -> Vec<Named<'a>> {
+pub(crate) fn options<'a>(ids: &'a [i64], markers: &[usize], kind: i64) -> Vec<Named<'a>> {
     let places = markers.len().max(2);
     let fill = |values: &mut dyn Iterator<Item = i64>| -> Vec<i64> {
         values.chain(std::iter::repeat(0)).take(places).collect()
@@ -19,7 +19,11 @@ pub(crate) fn options<'a>(ids: &'a [i64], markers: &[i64], kind: i64) -> Vec<Nam
     vec![
         Named { name: "input_ids", shape: vec![1, ids.len()], content: Content::Integers(ids.into()) },
         integers("attention_mask", &[1, ids.len()], vec![1; ids.len()]),
-        integers("marker_pos", &[1, places], fill(&mut markers.iter().copied())),
+        integers(
+            "marker_pos",
+            &[1, places],
+            fill(&mut markers.iter().map(|place| i64::try_from(*place).unwrap_or(i64::MAX))),
+        ),
         integers("marker_mask", &[1, places], fill(&mut markers.iter().map(|_| 1))),
         integers("qtype", &[1], vec![kind]),
     ]

@@ -15,10 +15,10 @@ use crate::tokenizer::Tokenizer;
 /// Tokens of an option; the rest of a long description is not read.
 const MAX_OPTION_TOKENS: usize = 48;
 /// Tokens of the head that the question keeps if all options fit.
-const QUESTION_TOKENS: i64 = 16;
+const QUESTION_TOKENS: usize = 16;
 /// Tokens that an option and the question keep in any case.
-const MIN_OPTION_TOKENS: i64 = 4;
-const MIN_QUESTION_TOKENS: i64 = 8;
+const MIN_OPTION_TOKENS: usize = 4;
+const MIN_QUESTION_TOKENS: usize = 8;
 /// Temperatures beyond these would make a guess look certain, or the reverse.
 const TEMPERATURES: (f64, f64) = (0.5, 5.0);
 /// What the options for no and for yes say without a description.
@@ -111,7 +111,7 @@ impl Rules {
 pub(crate) struct Sequence {
     pub ids: Vec<i64>,
     /// The position of each option's mask token.
-    pub markers: Vec<i64>,
+    pub markers: Vec<usize>,
     /// Tokens of the row if all of the text were in it.
     pub tokens: usize,
     /// Whether some options were cut to the same tokens.
@@ -163,13 +163,13 @@ pub(crate) fn sequence(
         ids.insert(0, marks.mask.1);
         options.push(ids);
     }
-    let head = rules.head_tokens as i64;
-    let left = |options: &[Vec<i64>]| head - options.iter().map(Vec::len).sum::<usize>() as i64;
+    let head = rules.head_tokens;
+    let left = |options: &[Vec<i64>]| head.saturating_sub(options.iter().map(Vec::len).sum());
     if left(&options) < QUESTION_TOKENS {
-        let share = (head - QUESTION_TOKENS).div_euclid(options.len() as i64).max(MIN_OPTION_TOKENS);
-        options.iter_mut().for_each(|ids| ids.truncate(share as usize));
+        let share = (head.saturating_sub(QUESTION_TOKENS) / options.len()).max(MIN_OPTION_TOKENS);
+        options.iter_mut().for_each(|ids| ids.truncate(share));
     }
-    question.truncate(left(&options).max(MIN_QUESTION_TOKENS) as usize);
+    question.truncate(left(&options).max(MIN_QUESTION_TOKENS));
     let are_alike = (1..options.len()).any(|at| options[..at].contains(&options[at]));
 
     let mut ids = vec![marks.first];
@@ -177,7 +177,7 @@ pub(crate) fn sequence(
     ids.push(marks.end);
     let mut markers = Vec::with_capacity(options.len());
     for mut option in options {
-        markers.push(ids.len() as i64);
+        markers.push(ids.len());
         ids.append(&mut option);
     }
     ids.push(marks.end);
@@ -187,7 +187,7 @@ pub(crate) fn sequence(
     ids.extend(text.into_iter().take(room));
     ids.push(marks.end);
     ids.truncate(rules.max_tokens);
-    if markers.last().is_some_and(|last| *last as usize >= ids.len()) {
+    if markers.last().is_some_and(|last| *last >= ids.len()) {
         let labels = asked.labels.len();
         return Ok(Err(format!("{labels} labels do not fit its {} tokens; send fewer", rules.max_tokens)));
     }

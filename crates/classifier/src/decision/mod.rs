@@ -119,6 +119,16 @@ impl DecisionFiles {
         if matches!(settings.overflow, Overflow::HeadTail | Overflow::Windows) {
             return Err(unfit("`overflow` is neither `head` nor `error`, and decision models know no other".into()));
         }
+        let unused = [
+            ("activation", settings.activation.is_some()),
+            ("graph", kind == Kind::Decima && settings.graph.is_some()),
+            ("inputs", !settings.inputs.is_empty()),
+            ("pairs", settings.pairs == Some(true)),
+            ("vocabulary", settings.vocabulary.is_some()),
+        ];
+        if let Some((key, _)) = unused.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(unfit(format!("`{key}` is set, which this decision model does not use")));
+        }
         defaults.check().map_err(unfit)?;
         let scorer = match kind {
             Kind::Laya => None,

@@ -175,6 +175,8 @@ fn configurations_that_do_not_fit_are_refused() {
     assert_refused(decima("\"temperature\": 1.3", "\"temperature\": -1").path(), "`temperature` is -1");
     assert_refused(decima("\"ord_gap_w\": [", "\"ord_gap_w\": [1,").path(), "differ in length");
     assert_refused(with_settings("laya", "overflow = \"windows\"").path(), "decision models know no other");
+    assert_refused(with_settings("laya", "activation = \"none\"").path(), "`activation` is set, which this decision");
+    assert_refused(with_settings("decima", "graph = \"encoder.onnx\"").path(), "`graph` is set");
     assert_refused(with_settings("laya", "kind = \"yes_no\"\nlabels = [\"a\"]").path(), "takes two");
     let folder = with_settings("decima", "");
     fs::remove_file(folder.path().join("scorer.onnx")).unwrap();
