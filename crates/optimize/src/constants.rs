@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use onnx_facts::protobuf::{field, packed};
+use onnx_facts::protobuf::field;
 
 use crate::graph::{Graph, Node};
 use crate::tensors::{self, Weight, WeightFiles};
@@ -58,10 +58,27 @@ impl<'g, 'a> Constants<'g, 'a> {
         let weight = tensors::read(tensor, self.files)?;
         Ok(weight.map(|weight| if is_transposed { weight.transposed() } else { weight }))
     }
+
+    /// Returns the whole numbers behind a value; `None` if it is no constant, or another type.
+    pub(crate) fn integers(&self, name: &str) -> Result<Option<Vec<i64>>, String> {
+        match self.find(name)? {
+            Some((tensor, false)) => tensors::read_integers(tensor, self.files),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns the sizes of the constant behind a value.
+    pub(crate) fn dims(&self, name: &str) -> Result<Option<Vec<usize>>, String> {
+        let Some((tensor, is_transposed)) = self.find(name)? else { return Ok(None) };
+        let mut dims = tensors::dims(tensor)?;
+        if is_transposed {
+            dims.reverse();
+        }
+        Ok(Some(dims))
+    }
 }
 
 /// Returns whether a node swaps the two dimensions of a matrix.
 fn swaps(node: &Node<'_>) -> Result<bool, String> {
-    let order = node.attribute("perm").map(|attribute| field(attribute, 8)).transpose()?.flatten();
-    order.map_or(Ok(true), |order| Ok(packed(order)? == [1, 0]))
+    Ok(matches!(*node.integers("perm")?, [] | [1, 0]))
 }

@@ -6,15 +6,17 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use onnx_facts::protobuf::{Value, field, raw_fields, text};
-use onnx_facts::writer::bytes;
+use onnx_facts::protobuf::{Value, field, packed, raw_fields, text};
+use onnx_facts::writer::{bytes, number};
 
 use crate::tensors::{self, WeightFiles};
 
 /// A model. Weights stay where they were read from.
 pub(crate) struct Model<'a> {
     pub graph: Graph<'a>,
-    rest: Vec<&'a [u8]>,
+    /// Domains of operators.
+    domains: BTreeSet<String>,
+    rest: Vec<Cow<'a, [u8]>>,
 }
 
 /// The main graph.
@@ -43,16 +45,28 @@ pub(crate) struct Node<'a> {
 impl<'a> Model<'a> {
     /// Reads a whole ONNX file, which `GraphFacts::parse` accepted.
     pub(crate) fn parse(model: &'a [u8]) -> Result<Self, String> {
-        let (mut graph, mut rest) = (None, Vec::new());
+        let (mut graph, mut domains, mut rest) = (None, BTreeSet::new(), Vec::new());
         for part in raw_fields(model) {
             match part? {
                 // Parsers would merge several.
                 (7, Value::Bytes(_), _) if graph.is_some() => return Err("it has two graphs".into()),
                 (7, Value::Bytes(content), _) => graph = Some(Graph::parse(content)?),
-                (_, _, raw) => rest.push(raw),
+                (number, value, raw) => {
+                    if let (8, Value::Bytes(import)) = (number, value) {
+                        domains.insert(name_of(import, 1)?);
+                    }
+                    rest.push(Cow::Borrowed(raw));
+                }
             }
         }
-        Ok(Self { graph: graph.ok_or("it has no graph")?, rest })
+        Ok(Self { graph: graph.ok_or("it has no graph")?, domains, rest })
+    }
+
+    /// Declares the first version of a domain, unless the model declares one.
+    pub(crate) fn import(&mut self, domain: &str) {
+        if self.domains.insert(domain.to_owned()) {
+            self.rest.push(Cow::Owned(bytes(8, [bytes(1, domain), number(2, 1)].concat())));
+        }
     }
 
     /// Encodes the model.
@@ -96,10 +110,10 @@ impl<'a> Graph<'a> {
         graph
     }
 
-    /// Returns the names of all values that nodes make, and of the inputs.
-    pub(crate) fn names(&self) -> BTreeSet<String> {
+    /// Returns the names of all values.
+    pub(crate) fn names(&self) -> Names {
         let made = self.nodes.iter().flat_map(|node| node.outputs.iter());
-        made.chain(&self.inputs).cloned().collect()
+        Names(made.chain(&self.inputs).chain(self.tensors.keys()).cloned().collect())
     }
 
     /// Moves the content of tensors from other files into the graph.
@@ -132,6 +146,20 @@ impl<'a> Graph<'a> {
     }
 }
 
+/// Names of values.
+pub(crate) struct Names(BTreeSet<String>);
+
+impl Names {
+    /// Returns a name like `wanted` that no value has, and takes it.
+    pub(crate) fn fresh(&mut self, wanted: String) -> String {
+        let mut name = wanted;
+        while !self.0.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    }
+}
+
 impl<'a> Node<'a> {
     /// Returns a node without attributes.
     pub(crate) fn new(operator: &str, inputs: &[&str], outputs: &[&str]) -> Self {
@@ -155,7 +183,7 @@ impl<'a> Node<'a> {
         Ok(node)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let inputs = self.inputs.iter().flat_map(|name| bytes(1, name));
         let mut node: Vec<u8> = inputs.chain(self.outputs.iter().flat_map(|name| bytes(2, name))).collect();
         for (number, name) in [(3, &self.name), (4, &self.operator), (7, &self.domain)] {
@@ -202,6 +230,12 @@ impl<'a> Node<'a> {
         Ok(found)
     }
 
+    /// Returns the numbers of an attribute; none if there is no such attribute.
+    pub(crate) fn integers(&self, name: &str) -> Result<Vec<i64>, String> {
+        let numbers = self.attribute(name).map_or(Ok(Vec::new()), |attribute| integers(attribute, 8))?;
+        Ok(numbers.into_iter().map(u64::cast_signed).collect())
+    }
+
     pub(crate) fn with_attribute(mut self, attribute: Vec<u8>) -> Self {
         self.rest.push(Cow::Owned(attribute));
         self
@@ -214,6 +248,19 @@ pub(crate) fn integer(message: &[u8], wanted: u32) -> Result<Option<u64>, String
     for part in raw_fields(message) {
         if let (this, Value::Number(value), _) = part? {
             found = if this == wanted { Some(value) } else { found };
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the numbers in this field of a message, packed or one by one.
+pub(crate) fn integers(message: &[u8], wanted: u32) -> Result<Vec<u64>, String> {
+    let mut found = Vec::new();
+    for part in raw_fields(message) {
+        match part? {
+            (this, Value::Number(value), _) if this == wanted => found.push(value),
+            (this, Value::Bytes(several), _) if this == wanted => found.extend(packed(several)?),
+            _ => {}
         }
     }
     Ok(found)

@@ -1,19 +1,23 @@
 //! Makes an fp32 graph of a transformer faster: weights and products in int8, with scales that are
-//! computed at each run.
+//! computed at each run, and each layer's attention as one operator of ONNX Runtime.
 //!
 //! A pure function of bytes. The graph is read and written field by field with `onnx-facts`, so
 //! that everything unknown stays as it is, weights are not copied, and a hostile file costs no more
 //! memory than its size. Measuring what the change does to answers is left to the caller.
 
+mod attention;
 mod constants;
 mod graph;
 mod integers;
 mod quantize;
+mod shapes;
 mod tensors;
 
 use onnx_facts::GraphFacts;
 
+use attention::MICROSOFT;
 use graph::Model;
+use quantize::Counts;
 pub use tensors::WeightFiles;
 
 /// The first version of the standard operators with `DynamicQuantizeLinear`.
@@ -61,6 +65,8 @@ pub struct Optimized {
     pub matrices: usize,
     /// Embedding tables in uint8.
     pub tables: usize,
+    /// Layers whose attention is one operator.
+    pub attentions: usize,
 }
 
 /// Rewrites an ONNX file. `files` has the files of weights that it names.
@@ -86,9 +92,13 @@ pub fn optimize(model: &[u8], files: &WeightFiles) -> Result<Optimized, Refusal>
 
 fn rewrite(model: &[u8], files: &WeightFiles) -> Result<Optimized, String> {
     let mut model = Model::parse(model)?;
-    let counts = quantize::quantize(&mut model.graph, files)?;
+    let attentions = attention::fuse(&mut model.graph, files)?;
+    if attentions > 0 {
+        model.import(MICROSOFT);
+    }
+    let Counts { matrices, tables } = quantize::quantize(&mut model.graph, files)?;
     model.graph.include(files)?;
-    Ok(Optimized { model: model.encode(), matrices: counts.matrices, tables: counts.tables })
+    Ok(Optimized { model: model.encode(), matrices, tables, attentions })
 }
 
 impl Optimized {

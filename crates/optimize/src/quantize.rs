@@ -3,12 +3,12 @@
 //! A product's input is quantized at each run, with the range of its numbers. Everything between
 //! products stays in fp32.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use onnx_facts::writer::integer_attribute;
 
 use crate::constants::Constants;
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Names, Node};
 use crate::integers::{Columns, columns, table};
 use crate::tensors::{FLOAT, INT8, UINT8, WeightFiles, encode};
 
@@ -31,8 +31,7 @@ struct Quantized([String; 3]);
 pub(crate) fn quantize(graph: &mut Graph<'_>, files: &WeightFiles) -> Result<Counts, String> {
     let mut rewriter = Rewriter {
         constants: Constants::new(graph, files),
-        graph,
-        taken: graph.names(),
+        names: graph.names(),
         values: HashMap::new(),
         tensors: BTreeMap::new(),
         nodes: Vec::new(),
@@ -51,10 +50,8 @@ pub(crate) fn quantize(graph: &mut Graph<'_>, files: &WeightFiles) -> Result<Cou
 }
 
 struct Rewriter<'g, 'a> {
-    graph: &'g Graph<'a>,
     constants: Constants<'g, 'a>,
-    /// Names of values.
-    taken: BTreeSet<String>,
+    names: Names,
     /// Values that have been quantized. Several products read the same input.
     values: HashMap<String, Quantized>,
     tensors: BTreeMap<String, Vec<u8>>,
@@ -79,11 +76,11 @@ impl<'a> Rewriter<'_, 'a> {
         let Some(weight) = self.matrix(weight, node.integer("transB", 0)? != 0)? else { return Ok(false) };
         let Quantized([integers, scale, zero]) = self.activation(input);
         let Quantized([weights, scales, zeros]) = weight;
-        let product = self.fresh(format!("{output}_quantized"));
-        let cast = self.fresh(format!("{output}_cast"));
-        let factors = self.fresh(format!("{output}_scales"));
+        let product = self.names.fresh(format!("{output}_quantized"));
+        let cast = self.names.fresh(format!("{output}_cast"));
+        let factors = self.names.fresh(format!("{output}_scales"));
         let bias = bias.first().filter(|bias| !bias.is_empty());
-        let sum = if bias.is_some() { self.fresh(format!("{output}_MatMul")) } else { output.clone() };
+        let sum = if bias.is_some() { self.names.fresh(format!("{output}_MatMul")) } else { output.clone() };
         let to_float = integer_attribute("to", FLOAT.cast_signed());
         self.nodes.extend([
             Node::new("MatMulInteger", &[&integers, &weights, &zero, &zeros], &[&product]),
@@ -103,7 +100,7 @@ impl<'a> Rewriter<'_, 'a> {
         }
         let Some(quantized) = self.table(name)? else { return Ok(false) };
         let Quantized([integers, scale, zero]) = quantized;
-        let rows = self.fresh(format!("{output}_quantized"));
+        let rows = self.names.fresh(format!("{output}_quantized"));
         let mut gather = node.clone();
         (gather.inputs[0], gather.outputs[0]) = (integers, rows.clone());
         self.nodes.extend([gather, Node::new("DequantizeLinear", &[&rows, &scale, &zero], &[output])]);
@@ -120,7 +117,7 @@ impl<'a> Rewriter<'_, 'a> {
         let weight = if is_transposed { weight.transposed() } else { weight };
         let Some((_, width)) = weight.matrix().filter(|(_, width)| *width >= MIN_COLUMNS) else { return Ok(None) };
         let Columns { values, scales } = columns(&weight.values, width);
-        let names = self.names(name);
+        let names = self.named(name);
         let Quantized([integers, scale, zero]) = &names;
         let values: Vec<u8> = values.into_iter().map(i8::cast_unsigned).collect();
         let scales: Vec<u8> = scales.into_iter().flat_map(f32::to_le_bytes).collect();
@@ -141,7 +138,7 @@ impl<'a> Rewriter<'_, 'a> {
         let weight = self.constants.weight(name)?;
         let Some(weight) = weight.filter(|weight| weight.matrix().is_some()) else { return Ok(None) };
         let quantized = table(&weight.values);
-        let names = self.names(name);
+        let names = self.named(name);
         let Quantized([integers, scale, zero]) = &names;
         self.add(integers, UINT8, &weight.dims, &quantized.values);
         self.add(scale, FLOAT.cast_signed(), &[], &quantized.scale.to_le_bytes());
@@ -157,24 +154,15 @@ impl<'a> Rewriter<'_, 'a> {
         if let Some(known) = self.values.get(&key) {
             return known.clone();
         }
-        let names = self.names(name);
+        let names = self.named(name);
         let Quantized([integers, scale, zero]) = &names;
         self.nodes.push(Node::new("DynamicQuantizeLinear", &[name], &[integers, scale, zero]));
         self.values.insert(key, names.clone());
         names
     }
 
-    fn names(&mut self, name: &str) -> Quantized {
-        Quantized(["quantized", "scale", "zero_point"].map(|part| self.fresh(format!("{name}_{part}"))))
-    }
-
-    /// Returns a name like `wanted` that no value has, and takes it.
-    fn fresh(&mut self, wanted: String) -> String {
-        let mut name = wanted;
-        while self.graph.tensors.contains_key(&name) || !self.taken.insert(name.clone()) {
-            name.push('_');
-        }
-        name
+    fn named(&mut self, name: &str) -> Quantized {
+        Quantized(["quantized", "scale", "zero_point"].map(|part| self.names.fresh(format!("{name}_{part}"))))
     }
 
     fn add(&mut self, name: &str, data_type: i64, dims: &[usize], content: &[u8]) {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use onnx_facts::protobuf::{Value, field, packed, raw_fields, text};
+use onnx_facts::protobuf::{Value, field, raw_fields, text};
 use onnx_facts::writer::{bytes, number};
 
-use crate::graph::integer;
+use crate::graph::{integer, integers};
 
 /// `TensorProto.DataType`.
 pub(crate) const FLOAT: u64 = 1;
+const INT64: u64 = 7;
 pub(crate) const UINT8: i64 = 2;
 pub(crate) const INT8: i64 = 3;
 /// `TensorProto.DataLocation.EXTERNAL`.
@@ -52,14 +53,7 @@ pub(crate) fn data_type(tensor: &[u8]) -> Result<u64, String> {
 
 /// Returns the sizes of a tensor.
 pub(crate) fn dims(tensor: &[u8]) -> Result<Vec<usize>, String> {
-    let mut dims = Vec::new();
-    for part in raw_fields(tensor) {
-        match part? {
-            (1, Value::Number(dim), _) => dims.push(dim),
-            (1, Value::Bytes(several), _) => dims.extend(packed(several)?),
-            _ => {}
-        }
-    }
+    let dims = integers(tensor, 1)?;
     dims.into_iter().map(|dim| usize::try_from(dim).map_err(|_| "a tensor in it has an absurd size".into())).collect()
 }
 
@@ -80,6 +74,19 @@ pub(crate) fn read(tensor: &[u8], files: &WeightFiles) -> Result<Option<Weight>,
         return Err(format!("its weight `{name}` has numbers that are infinite or not a number"));
     }
     Ok(Some(Weight { dims, values }))
+}
+
+/// Reads a tensor of whole numbers; `None` for other types.
+pub(crate) fn read_integers(tensor: &[u8], files: &WeightFiles) -> Result<Option<Vec<i64>>, String> {
+    if data_type(tensor)? != INT64 {
+        return Ok(None);
+    }
+    let unpacked = integers(tensor, 7)?;
+    if !unpacked.is_empty() {
+        return Ok(Some(unpacked.into_iter().map(u64::cast_signed).collect()));
+    }
+    let numbers = content(tensor, files)?.as_chunks().0;
+    Ok(Some(numbers.iter().map(|number| i64::from_le_bytes(*number)).collect()))
 }
 
 /// Returns the bytes of a tensor, wherever they stand.

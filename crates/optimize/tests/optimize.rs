@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use onnx_facts::GraphFacts;
 use onnx_facts::protobuf::{Value, field, raw_fields, text};
-use onnx_facts::writer::{FLOAT, INT64, bytes, floats, integer_attribute, node, number, tensor, value};
+use onnx_facts::writer::{FLOAT, INT64, bytes, floats, integer_attribute, integers, node, number, tensor, value};
 use optimize::{Optimized, Refusal, optimize};
 use proptest::prelude::{any, prop, proptest};
 
@@ -119,6 +119,69 @@ fn a_weight_that_another_node_reads_stays() {
     for nodes in [sum, sub_graph] {
         let (_, tensors) = content(&rewritten(&nodes, &[weight("w", 2, 16)]).model);
         assert_eq!(tensors, ["w", "w_quantized", "w_scale", "w_zero_point"]);
+    }
+}
+
+/// Encodes attention as exporters write it, with values of heads of this shape. Keys can be
+/// transposed as the dynamo exporter does it.
+fn attention(heads_of_values: &str, scale: &str, is_dynamo: bool) -> Vec<Vec<u8>> {
+    let order = |order: &[i64]| {
+        let places: Vec<u8> = order.iter().flat_map(|place| number(8, *place)).collect();
+        bytes(5, [bytes(1, "perm"), places].concat())
+    };
+    let split = |part: &str, shape: &str, perm: &[i64]| {
+        let [weight, linear, heads, turned] = ["w", "l", "h", "t"].map(|name| format!("{name}{part}"));
+        let nodes = [
+            product("x", &weight, &linear),
+            node("Reshape", &[&linear, shape], &[&heads], vec![]),
+            node("Transpose", &[&heads], &[&turned], order(perm)),
+        ];
+        nodes.to_vec()
+    };
+    let joined = [
+        node("Concat", &["minus", "tokens", "size"], &["flat"], integer_attribute("axis", 0)),
+        node("Reshape", &["tk", "flat"], &["matrices"], vec![]),
+        node("Transpose", &["matrices"], &["turned"], order(&[0, 2, 1])),
+        node("Reshape", &["turned", "s4"], &["keys"], vec![]),
+    ];
+    let (keys, perm, joined) =
+        if is_dynamo { ("keys", [0, 2, 1, 3], &joined[..]) } else { ("tk", [0, 2, 3, 1], &[][..]) };
+    let parts = [
+        &split("q", "s4", &[0, 2, 1, 3])[..],
+        &split("k", "s4", &perm),
+        joined,
+        &split("v", heads_of_values, &[0, 2, 1, 3]),
+    ];
+    let rest = [
+        node("Identity", &["x"], &["mask"], vec![]),
+        product("tq", keys, "scores"),
+        node("Mul", &["scores", scale], &["scaled"], vec![]),
+        node("Add", &["scaled", "mask"], &["sum"], vec![]),
+        node("Softmax", &["sum"], &["shares"], integer_attribute("axis", -1)),
+        product("shares", "tv", "weighted"),
+        node("Transpose", &["weighted"], &["merged"], order(&[0, 2, 1, 3])),
+        node("Reshape", &["merged", "s3"], &["y"], vec![]),
+    ];
+    [parts.concat(), rest.to_vec()].concat()
+}
+
+#[test]
+fn attention_becomes_one_operator_that_skips_a_bias_of_zeros() {
+    let weights = ["wq", "wk", "wv"].map(|name| weight(name, 2, 16));
+    let shapes = [integers("s4", &[0, 0, 2, -1]), integers("s1", &[0, 0, 1, 16]), integers("s3", &[0, 0, 16])];
+    let sizes = [integers("minus", &[-1]), integers("tokens", &[1]), integers("size", &[8])];
+    let tensors = [&weights[..], &shapes, &sizes, &[floats("half", &[], &[0.5])]].concat();
+    assert_eq!(rewritten(&attention("s4", "half", true), &tensors).attentions, 1);
+    let result = rewritten(&attention("s4", "half", false), &tensors);
+    let (nodes, _) = content(&result.model);
+    assert_eq!((result.attentions, nodes.last().map(String::as_str)), (1, Some("If")));
+    assert!(!nodes.contains(&"Softmax".to_owned()), "{nodes:?}");
+    assert!(GraphFacts::parse(&result.model).unwrap().operators.contains("MultiHeadAttention"));
+
+    for (heads_of_values, scale) in [("s1", "half"), ("s4", "x")] {
+        let result = rewritten(&attention(heads_of_values, scale, false), &tensors);
+        assert_eq!(result.attentions, 0);
+        assert!(content(&result.model).0.contains(&"Softmax".to_owned()));
     }
 }
 
