@@ -8,6 +8,7 @@ mod check;
 mod eval;
 mod export;
 mod labelling;
+mod optimize;
 mod predict;
 mod predict_file;
 mod register;
@@ -71,6 +72,8 @@ pub enum Command {
     Audit(audit::AuditArgs),
     /// Write a taught model as a folder that transformers, Spark and Ray can use
     Export(export::ExportArgs),
+    /// Make an fp32 model faster: write a copy in int8, compared with the original first
+    Optimize(optimize::OptimizeArgs),
     /// Register the server with Claude Code or another MCP client
     Register(register::RegisterArgs),
     /// Measure latency, errors and memory growth of `serve` with your model
@@ -108,6 +111,7 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
         Some(Command::Teach(teach)) => teach::run(options, &teach),
         Some(Command::Audit(audit)) => audit::run(options, &audit),
         Some(Command::Export(export)) => export::run(options, &export),
+        Some(Command::Optimize(optimize)) => optimize::run(options, &optimize),
         Some(Command::Register(register)) => register::run(options, &register, matches),
         Some(Command::Bench(bench)) => bench::run(options, &bench, matches),
         Some(Command::Completions { shell }) => {

@@ -54,11 +54,7 @@ pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(failed(error)),
     };
-    let mut document: DocumentMut = content.parse().map_err(|error: toml_edit::TomlError| Error::FileInvalid {
-        path: path.clone(),
-        message: error.message().to_owned(),
-        remedy: "correct it first; models/README.md in the source lists its keys".into(),
-    })?;
+    let mut document = document(&path, &content)?;
     // An earlier threshold belongs to another temperature, so it is removed if there is no new one.
     match threshold {
         Some(threshold) => document["threshold"] = value(threshold),
@@ -90,6 +86,15 @@ pub fn write(folder: &Path, calibration: &Calibration, threshold: Option<f64>) -
     };
     write().map_err(failed)?;
     Ok(path)
+}
+
+/// Parses settings for a change that keeps everything else.
+pub(crate) fn document(path: &Path, content: &str) -> Result<DocumentMut, Error> {
+    content.parse().map_err(|error: toml_edit::TomlError| Error::FileInvalid {
+        path: path.into(),
+        message: error.message().to_owned(),
+        remedy: "correct it first; models/README.md in the source lists its keys".into(),
+    })
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@
 //! - `text_pipeline`: the same over graphs that take the text itself
 //! - `decision`, `question`: models that answer questions about a text, with labels of the caller
 //! - `encoder`, `encoder_pool`, `pooling`: from texts to vectors of unit length
+//! - `new_folder`, `rewritten`: folders that appear complete or not at all; a copy with another graph
 //! - `export`: encoders and a head as one folder
 //! - `load`, `model`: loading and running a model, behind three small traits
 //! - `prediction`, `model_info`, `labeled`: plain values
@@ -68,12 +69,14 @@ mod locale;
 mod model;
 mod model_files;
 mod model_info;
+mod new_folder;
 mod overflow;
 mod pipeline;
 mod pooling;
 mod prediction;
 mod prepared;
 mod question;
+mod rewritten;
 mod scoring;
 mod session;
 mod signature;
@@ -110,5 +113,6 @@ pub use model::{LoadedModel, Model, ModelLoader, ReplicaFactory};
 pub use model_info::{Calibration, DecisionInfo, GraphReport, LoadReport, ModelInfo};
 pub use prediction::{Entity, Input, Outcome, Prediction, Task};
 pub use question::{Defaults, Labels, Question, QuestionKind};
+pub use rewritten::{RewrittenFolder, WeightFiles};
 pub use sources::Source;
 pub use version::{Version, unread_files};

@@ -19,13 +19,13 @@ use crate::language::{Languages, card_languages};
 use crate::tokenizer_config::TokenizerConfig;
 
 /// Protobuf's limit. Larger models keep their weights in files next to the graph.
-const MAX_GRAPH_BYTES: u64 = 2 << 30;
+pub(crate) const MAX_GRAPH_BYTES: u64 = 2 << 30;
 /// Limit for all weights next to a graph. They are read once for their digest, and a classifier
 /// fast enough to use is far smaller.
 const MAX_WEIGHTS_BYTES: u64 = 16 << 30;
 
 /// The names that a graph usually has.
-const USUAL_GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+pub(crate) const USUAL_GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 
 /// The content of a model folder.
 pub(crate) struct ModelFiles {

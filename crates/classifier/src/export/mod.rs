@@ -5,7 +5,6 @@ mod graph;
 
 use std::borrow::Cow;
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -16,6 +15,7 @@ use crate::encoder_pool::EncoderPool;
 use crate::error::Error;
 use crate::folder::{Folder, Vocabulary, unreadable};
 use crate::model_files::Graph;
+use crate::new_folder::NewFolder;
 use graph::EncoderGraph;
 
 /// Encoders that turn this text into the same tokens read every text alike, if they also have the
@@ -72,27 +72,11 @@ pub fn export_with_head(encoders: &[&EncoderPool], head: &LinearHead<'_>, out: &
     let mut texts = texts(encoders[0].location(), first, labels)?;
     texts.push(("local-model.toml", settings(head).into_bytes()));
     let weights = opened.iter().flat_map(|encoder| external(encoder));
-    let write = |folder: &Path| -> io::Result<()> {
-        fs::write(folder.join("model.onnx"), &graph)?;
-        texts.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text))?;
-        weights
-            .clone()
-            .try_for_each(|from| fs::copy(&from, folder.join(from.file_name().unwrap_or_default())).map(|_| ()))
-    };
-    appear(out, write).map_err(|error| Error::NotWritten { path: out.into(), message: error.to_string() })
-}
-
-/// Writes a folder under another name first, so that it appears complete or not at all.
-fn appear(out: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let scratch = tempfile::Builder::new().prefix(".export").tempdir_in(parent)?;
-    let folder = scratch.path().join("model");
-    fs::create_dir(&folder)?;
-    write(&folder)?;
-    match fs::remove_dir(out) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::rename(folder, out),
-    }
+    let folder = NewFolder::create(out)?;
+    folder.write("model.onnx", graph)?;
+    texts.iter().try_for_each(|(name, text)| folder.write(name, text))?;
+    weights.into_iter().try_for_each(|from| folder.copy(&from, from.file_name().unwrap_or_default()))?;
+    folder.publish()
 }
 
 /// Returns the bytes of an encoder's graph.
@@ -117,7 +101,7 @@ fn encoder_graph<'a>(encoder: &Encoder, model: &'a [u8]) -> EncoderGraph<'a> {
 }
 
 /// Returns the files of weights next to an encoder's graph.
-fn external(encoder: &Encoder) -> impl Iterator<Item = std::path::PathBuf> + Clone {
+fn external(encoder: &Encoder) -> impl Iterator<Item = std::path::PathBuf> {
     let files = &encoder.files.model;
     let names = files.graph.facts.external_files.iter();
     names.filter_map(|name| match &files.graph.content {
