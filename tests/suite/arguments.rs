@@ -37,21 +37,21 @@ fn fits(schema: &Value, value: &Value) -> bool {
         number >= schema["minimum"].as_f64().unwrap_or(f64::MIN)
             && number <= schema["maximum"].as_f64().unwrap_or(f64::MAX)
     };
-    let is = |kind: &str| match &schema["type"] {
-        Value::Array(kinds) => kinds.iter().any(|known| known == kind),
-        known => known == kind,
-    };
     match value {
         Value::Null => true,
-        Value::Bool(_) => is("boolean"),
-        Value::Number(number) => (is("number") || is("integer") && number.is_i64()) && limits(number.as_f64().unwrap()),
-        Value::String(_) => is("string") && schema["enum"].as_array().is_none_or(|values| values.contains(value)),
-        Value::Array(items) => is("array") && items.iter().all(|item| fits(&schema["items"], item)),
+        Value::Bool(_) => schema["type"] == "boolean",
+        Value::Number(number) => {
+            (schema["type"] == "number" || schema["type"] == "integer" && number.is_i64())
+                && limits(number.as_f64().unwrap())
+        }
+        Value::String(_) => {
+            schema["type"] == "string" && schema["enum"].as_array().is_none_or(|values| values.contains(value))
+        }
+        Value::Array(items) => schema["type"] == "array" && items.iter().all(|item| fits(&schema["items"], item)),
         Value::Object(fields) => {
             let required = schema["required"].as_array().into_iter().flatten();
-            let values = if is("array") { "items" } else { "additionalProperties" };
-            let field = |name: &str| schema["properties"].get(name).unwrap_or(&schema[values]);
-            is("object")
+            let field = |name: &str| schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
+            schema["type"] == "object"
                 && required.filter_map(Value::as_str).all(|name| fields.contains_key(name))
                 && fields.iter().all(|(name, value)| fits(field(name), value))
         }

@@ -71,12 +71,8 @@ async fn what_is_missing_or_wrong_is_explained() {
         ("local_model_predict", json!({ "text": "a" }), "it needs a `question`, for example"),
         ("local_model_predict", json!({ "text": "a", "question": "?" }), "it needs `labels` for the kind `choice`"),
         ("local_model_predict", json!({ "text": "a", "question": "?", "kind": "maybe" }), "`choice` or `score` or"),
-        (
-            "local_model_predict",
-            json!({ "text": "a", "question": "?", "labels": 3 }),
-            "an array of strings, or an object",
-        ),
-        ("local_model_predict", json!({ "text": "a", "labels": { "b": 3 } }), "`labels.b`"),
+        ("local_model_predict", json!({ "text": "a", "question": "?", "labels": 3 }), "`labels`"),
+        ("local_model_predict", json!({ "text": "a", "labels": { "b": 3 } }), "invalid type: integer `3`"),
         ("local_model_predict_batch", json!({ "texts": ["a", "b"] }), "it needs a `question`"),
         ("local_model_predict_file", json!({ "path": "in.txt" }), "it needs a `question`"),
     ] {

@@ -151,10 +151,6 @@ fn type_name(property: &Value) -> String {
         (_, Some(values)) => values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", "),
         (Some("array"), _) => format!("list of {}", type_name(&property["items"])),
         (Some(kind), _) => kind.to_owned(),
-        // Labels, with or without descriptions.
-        (None, _) if property["type"].is_array() => {
-            format!("list of {0}, or object of {0}", type_name(&property["items"]))
-        }
         (None, _) => "any".to_owned(),
     }
 }

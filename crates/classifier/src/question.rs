@@ -155,6 +155,7 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
+/// That of a list: some clients read only schemas with one type. The description tells of objects.
 impl JsonSchema for Labels {
     fn inline_schema() -> bool {
         true
@@ -165,7 +166,7 @@ impl JsonSchema for Labels {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["array", "object"], "items": { "type": "string" } })
+        json_schema!({ "type": "array", "items": { "type": "string" } })
     }
 }
 

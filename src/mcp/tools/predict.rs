@@ -23,11 +23,11 @@ pub(super) struct Arguments {
     text_pair: Option<String>,
     /// Default: the first model.
     model: Option<String>,
-    /// Labels to choose from, or {label: description}; only for zero-shot and decision models.
+    /// Candidate labels, or {label: description}; only zero-shot and decision models.
     labels: Option<Labels>,
     /// What to ask a decision model.
     question: Option<String>,
-    /// Default choice; score: labels are levels, lowest first; yes_no needs none.
+    /// Default choice; for score, levels, lowest first.
     kind: Option<QuestionKind>,
     /// How many labels to return, best first; default 1.
     #[schemars(range(min = 1))]

@@ -28,7 +28,9 @@ pub(super) struct Arguments {
     model: Option<String>,
     /// As in local_model_predict.
     labels: Option<Labels>,
+    /// Likewise.
     question: Option<String>,
+    /// Likewise.
     #[schemars(with = "Option<String>")]
     kind: Option<QuestionKind>,
     /// How many labels to return for each text, best first; default 1.

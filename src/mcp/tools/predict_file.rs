@@ -55,7 +55,9 @@ pub(super) struct Arguments {
     model: Option<String>,
     /// As in local_model_predict.
     labels: Option<Labels>,
+    /// Likewise.
     question: Option<String>,
+    /// Likewise.
     #[schemars(with = "Option<String>")]
     kind: Option<QuestionKind>,
     /// False: the file has no header; columns are named 1, 2, 3.

@@ -37,11 +37,7 @@ pub(super) fn arguments<T: JsonSchema>() -> String {
 pub(super) fn kind<T: JsonSchema>(path: &Path) -> Option<String> {
     let root = Value::Object(input::<T>());
     let found = path.iter().try_fold(&root, |schema, segment| match segment {
-        // The values of an object that may be a list too have the schema of its items.
-        Segment::Map { key } => {
-            let values = if schema["type"].is_array() { "items" } else { "additionalProperties" };
-            schema["properties"].get(key).or_else(|| schema.get(values))
-        }
+        Segment::Map { key } => schema["properties"].get(key).or_else(|| schema.get("additionalProperties")),
         Segment::Seq { .. } => schema.get("items"),
         Segment::Enum { .. } | Segment::Unknown => None,
     })?;
@@ -53,10 +49,6 @@ pub(super) fn kind<T: JsonSchema>(path: &Path) -> Option<String> {
                 .collect::<Vec<_>>()
                 .join(" or "),
         );
-    }
-    // Labels, with or without descriptions.
-    if found["type"].is_array() {
-        return Some("an array of strings, or an object of strings".into());
     }
     // The arguments themselves are an object as well, but its fields are listed instead.
     let kind = match found["type"].as_str().filter(|_| path.iter().len() > 0)? {
@@ -94,13 +86,10 @@ fn simplify(schema: &mut JsonObject) -> bool {
     schema.remove("default");
     let mut is_nullable = false;
     if let Some(Value::Array(kinds)) = schema.get_mut("type") {
-        let all = kinds.len();
         kinds.retain(|kind| kind != "null");
-        is_nullable = kinds.len() < all;
-        if let [only] = kinds.as_slice() {
-            let only = only.clone();
-            schema.insert("type".to_owned(), only);
-        }
+        let kind = kinds.pop().unwrap_or_default();
+        schema.insert("type".to_owned(), kind);
+        is_nullable = true;
     }
     if let Some(Value::Array(values)) = schema.get_mut("enum") {
         values.retain(|value| !value.is_null());
