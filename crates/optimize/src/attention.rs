@@ -128,7 +128,7 @@ struct Finder<'c, 'g, 'a> {
 impl<'g, 'a> Finder<'_, 'g, 'a> {
     /// Returns the attention that ends in this node.
     fn find(&self, end: &Node<'a>) -> Result<Option<Attention>, String> {
-        if !end.is("Reshape") || end.inputs.len() != 2 {
+        if !end.is("Reshape") || end.inputs.len() != 2 || end.outputs.len() != 1 {
             return Ok(None);
         }
         // The result has three dimensions.

@@ -178,6 +178,11 @@ fn attention_becomes_one_operator_that_skips_a_bias_of_zeros() {
     assert!(!nodes.contains(&"Softmax".to_owned()), "{nodes:?}");
     assert!(GraphFacts::parse(&result.model).unwrap().operators.contains("MultiHeadAttention"));
 
+    let mut endless = attention("s4", "half", false);
+    *endless.last_mut().unwrap() = node("Reshape", &["merged", "s3"], &[], vec![]);
+    endless.push(product("x", "wq", "y"));
+    assert_eq!(rewritten(&endless, &tensors).attentions, 0);
+
     for (heads_of_values, scale) in [("s1", "half"), ("s4", "x")] {
         let result = rewritten(&attention(heads_of_values, scale, false), &tensors);
         assert_eq!(result.attentions, 0);
