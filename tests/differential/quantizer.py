@@ -69,7 +69,11 @@ def feed(session, padding):
 
 def compare(executable, path, folder):
     ours, theirs = folder / "ours.onnx", folder / "theirs.onnx"
-    subprocess.run([executable, path, ours], check=True)
+    run = subprocess.run([executable, path, ours], capture_output=True, text=True)
+    if "NothingToQuantize" in run.stderr:
+        print(f"{path}: nothing to quantize", flush=True)
+        return False
+    assert run.returncode == 0, f"{path}: {run.stderr}"
     # The shapes that the dynamo exporter states contradict those that the quantizer infers.
     model = onnx.load(path)
     del model.graph.value_info[:]
@@ -91,6 +95,7 @@ def compare(executable, path, folder):
         assert errors[0] <= 2 * errors[1] + 0.01, f"{path}: padding {padding}, error {errors[0]}, theirs {errors[1]}"
         line += f"; padding {padding}: error {errors[0]:.5f}, theirs {errors[1]:.5f}"
     print(line, flush=True)
+    return True
 
 
 def is_fp32(path):
@@ -105,10 +110,9 @@ def main():
     paths = [Path(path) for path in sys.argv[2:]] or sorted(FIXTURES.glob("*/model.onnx"))
     paths = [path for path in paths if is_fp32(path)]
     with tempfile.TemporaryDirectory() as folder:
-        for path in paths:
-            compare(sys.argv[1], path, Path(folder))
-    assert paths, "no graph was compared"
-    print(f"{len(paths)} passed, 0 failed")
+        passed = sum(compare(sys.argv[1], path, Path(folder)) for path in paths)
+    assert passed, "no graph was compared"
+    print(f"{passed} passed, 0 failed")
 
 
 if __name__ == "__main__":
