@@ -254,6 +254,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_description_is_read_up_to_48_tokens() {
+        let files = ModelFiles::read(&crate::testing::fixture("laya"), &FactsCache::new(None)).unwrap();
+        let tokenizer = Tokenizer::new(&files).unwrap();
+        let descriptions = vec!["the light of a star ".repeat(40); 2];
+        let question = Question::new(Some("?".into()), None, descriptions);
+        let input = Input { labels: vec!["a".into(), "b".into()], question, ..Input::single("a film") };
+        let (defaults, rules) = (Defaults::default(), laya::Rules::parse("{}").unwrap());
+        let (asked, marks) = (defaults.complete(&input).unwrap(), laya::Marks::new(&tokenizer).unwrap());
+        let row = laya::sequence(&rules, &tokenizer, &marks, &asked, &input.text).unwrap().unwrap();
+        assert_eq!(row.markers[1] - row.markers[0], 1 + 48);
+    }
+
+    #[test]
     fn rows_of_decima_have_the_tokens_of_the_package() {
         check_rows("decima", |folder, case, asked, tokenizer| {
             let mut config: serde_json::Map<String, Value> =
