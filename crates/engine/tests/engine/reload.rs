@@ -84,7 +84,8 @@ async fn other_files_bring_back_a_model_that_got_stuck_too_often() {
     look_in_vain(&engine, &script, 4).await;
     script.change_files();
     look_in_vain(&engine, &script, 5).await;
-    eventually(|| served(&engine).as_deref() == Some("load 5")).await;
+    eventually(|| matches!(engine.state("fake"), Some(State::Ready(_)))).await;
+    assert_eq!(served(&engine).as_deref(), Some("load 5"));
     script.release();
 }
 
