@@ -129,10 +129,11 @@ fn inputs_of_other_names_and_sizes_are_named_with_the_remedy() {
         "the graph's input `input_ids` has a fixed batch of 2, expected any size or 1; export it with \
          `dynamic_axes={\"input_ids\": {0: \"batch\", 1: \"tokens\"}}` in `torch.onnx.export`",
     );
-    refused(
-        graph(&[("input_ids", [-1, -1]), ("tokens", [-1, -1])]),
-        "rename it with `input_names=[\"input_ids\", …]` in `torch.onnx.export`",
-    );
+    let two = graph(&[("tokens", [-1, -1]), ("mask", [-1, -1])]);
+    refused(two.clone(), "say what it is with `inputs = { NAME = \"input_ids\" }` in `local-model.toml`");
+    let named = with_settings("wordpiece-pairs", "inputs = { tokens = \"input_ids\", mask = \"attention_mask\" }");
+    fs::write(named.path().join("model.onnx"), two).unwrap();
+    load(named.path()).unwrap();
     // The only input needs no name.
     let only = with_settings("wordpiece-pairs", "");
     fs::write(only.path().join("model.onnx"), graph(&[("tokens", [-1, -1])])).unwrap();
