@@ -19,11 +19,18 @@ fn served(engine: &Engine) -> Option<String> {
     }
 }
 
-/// Makes calls until a look at the files has been taken.
+/// Makes calls until the files have been loaded so many times. A look that is under way lets the next
+/// call take none.
 async fn look(engine: &Engine, script: &Script, loads: usize) {
-    skip(LOOK).await;
-    ask(engine, "hello").await.unwrap();
-    eventually(|| script.loads.load(Ordering::SeqCst) == loads).await;
+    for _ in 0..100 {
+        skip(LOOK).await;
+        let _ = ask(engine, "hello").await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        if script.loads.load(Ordering::SeqCst) >= loads {
+            break;
+        }
+    }
+    assert_eq!(script.loads.load(Ordering::SeqCst), loads);
 }
 
 #[tokio::test]
@@ -81,17 +88,10 @@ async fn other_files_bring_back_a_model_that_got_stuck_too_often() {
         skip(settings().retry_after).await;
         let _ = ask(&engine, &format!("a text {loads}")).await;
     }
-    look_in_vain(&engine, &script, 4).await;
+    look(&engine, &script, 4).await;
     script.change_files();
-    look_in_vain(&engine, &script, 5).await;
+    look(&engine, &script, 5).await;
     eventually(|| matches!(engine.state("fake"), Some(State::Ready(_)))).await;
     assert_eq!(served(&engine).as_deref(), Some("load 5"));
     script.release();
-}
-
-/// Makes a call that fails, so that a look at the files is taken.
-async fn look_in_vain(engine: &Engine, script: &Script, loads: usize) {
-    skip(LOOK).await;
-    ask(engine, "hello").await.unwrap_err();
-    eventually(|| script.loads.load(Ordering::SeqCst) == loads).await;
 }
