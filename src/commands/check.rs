@@ -131,6 +131,10 @@ async fn inspect(name: &str, engine: &Engine, unread: Option<Vec<String>>) -> Re
     Ok(report)
 }
 
+fn is_shown(value: &Value) -> bool {
+    !value.is_null() && value.as_array().is_none_or(|items| !items.is_empty())
+}
+
 /// Formats one finding per line, names aligned.
 fn aligned_text(reports: &[Value]) -> String {
     let mut lines = Vec::new();
@@ -139,7 +143,7 @@ fn aligned_text(reports: &[Value]) -> String {
             lines.push(format!("{:<15} {warning}", "warning"));
         }
         for (key, value) in
-            report.as_object().into_iter().flatten().filter(|(key, value)| !value.is_null() && *key != "warnings")
+            report.as_object().into_iter().flatten().filter(|(key, value)| is_shown(value) && *key != "warnings")
         {
             let value = match value {
                 Value::String(text) => text.clone(),

@@ -121,7 +121,7 @@ fn commands_take_questions() {
     let check = command(&["check"]).args(model).output().unwrap();
     let report = text(&check.stdout);
     assert!(report.contains("task            decision model (Laya)\n"), "{report}");
-    assert!(report.contains("reads           96 tokens, of which question and labels take up to 48\n"), "{report}");
+    assert!(report.contains("reads           96 tokens, with up to 48 for question and labels\n"), "{report}");
     assert!(report.contains("choice:11+ 0.5"), "{report}");
     assert!(report.contains("warning         the temperature `choice:11+` is 0.1006"), "{report}");
 

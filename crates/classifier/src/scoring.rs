@@ -121,7 +121,8 @@ impl Scoring {
                 "decision scores are no probabilities: run `eval --calibrate` before you rely on a confidence".into(),
             );
         }
-        if let Some(length) = fixed_length {
+        // The owner of a vocabulary chose the length.
+        if let Some(length) = fixed_length.filter(|_| files.settings.vocabulary.is_none()) {
             self.warnings.push(format!(
                 "the graph reads exactly {length} tokens: shorter texts are padded, longer ones are cut; \
                  `dynamic_axes` in `torch.onnx.export` frees the length"

@@ -13,8 +13,8 @@ const UNKNOWN: [&str; 5] = ["[UNK]", "<unk>", "<UNK>", "UNK", "unk"];
 /// The punctuation that Keras's `TextVectorization` strips (Keras 3.15).
 const PUNCTUATION: &str = r##"[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']"##;
 
-/// The table `vocabulary` of `local-model.toml`, which describes `vocab.txt`: one entry a line, the
-/// first of which has the number 0.
+/// The table `vocabulary` of `local-model.toml`, which describes `vocab.txt`: one entry a line,
+/// numbered from 0.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Words {

@@ -100,8 +100,7 @@ impl Rules {
         let by_options: Vec<String> =
             self.by_options.iter().map(|(name, temperature)| format!("{name} {temperature}")).collect();
         let temperatures = [format!("choice {choice}, score {score}, yes_no {yes_no}")];
-        let limits =
-            format!("{} tokens, of which question and labels take up to {}", self.max_tokens, self.head_tokens);
+        let limits = format!("{} tokens, with up to {} for question and labels", self.max_tokens, self.head_tokens);
         (limits, temperatures.into_iter().chain(by_options).collect::<Vec<_>>().join(", "))
     }
 }

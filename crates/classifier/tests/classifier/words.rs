@@ -18,6 +18,7 @@ fn agrees(name: &str, labels: &[&str], activation: &str, max_tokens: usize) {
     assert_eq!(loaded.info.labels.iter().map(|label| &**label).collect::<Vec<_>>(), labels);
     assert_eq!((loaded.info.activation.as_str(), loaded.info.task), (activation, Task::SingleLabel));
     assert_eq!(loaded.info.max_tokens, Some(max_tokens));
+    assert!(loaded.info.warnings.is_empty(), "{:?}", loaded.info.warnings);
     for case in golden["cases"].as_array().unwrap() {
         let prediction = predict(&mut loaded, &Input::single(case["text"].as_str().unwrap()));
         let Outcome::Scores(scores) = &prediction.outcome else { panic!("not scores") };
