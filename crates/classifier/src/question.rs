@@ -155,7 +155,8 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-/// That of a list: some clients read only schemas with one type. The description tells of objects.
+/// The schema of a list, because some clients read only schemas with one type. The argument's
+/// description names the object form.
 impl JsonSchema for Labels {
     fn inline_schema() -> bool {
         true
@@ -191,6 +192,16 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Returns each label, followed by its description if it has one.
+    pub(crate) fn described_labels(&self) -> Vec<String> {
+        let described = self.labels.iter().zip(&self.descriptions);
+        let text = |(label, description): (&&str, &Option<&str>)| match description {
+            Some(description) => format!("{label}: {description}"),
+            None => (*label).to_owned(),
+        };
+        described.map(text).collect()
+    }
+
     /// For questions about yes or no: the position of the label for yes, and whether the labels are
     /// those words. Other words count by their order, that for yes first.
     pub(crate) fn positive(&self) -> (usize, bool) {

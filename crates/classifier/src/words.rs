@@ -67,7 +67,7 @@ impl Words {
     /// Makes the `tokenizer.json` for a vocabulary.
     ///
     /// # Errors
-    /// `UnknownWordMissing` if no entry stands for words outside the vocabulary, or `padding` names
+    /// `EntryMissing` if no entry stands for words outside the vocabulary, or `padding` names
     /// none.
     pub(crate) fn tokenizer(&self, vocabulary: &str) -> Result<Value, Error> {
         // Keras has the empty word at number 0.

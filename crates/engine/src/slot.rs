@@ -150,14 +150,14 @@ impl ModelSlot {
         let load = move || load(&name, &*loader, &settings);
         self.reload.look(load, move |ready| {
             phase.send_if_modified(|phase| {
-                let is_due = matches!(phase, Phase::Ready(_) | Phase::Failed { .. });
-                if is_due {
+                let takes_over = matches!(phase, Phase::Ready(_) | Phase::Failed { .. });
+                if takes_over {
                     failures.store(0, Ordering::Relaxed);
                     stuck.store(0, Ordering::Relaxed);
                     just_loaded.store(true, Ordering::Relaxed);
                     *phase = Phase::Ready(ready);
                 }
-                is_due
+                takes_over
             });
         });
     }

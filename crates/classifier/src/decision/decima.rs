@@ -183,12 +183,7 @@ fn question(asked: &Asked<'_>) -> String {
 fn option_texts(asked: &Asked<'_>) -> Vec<String> {
     let described = asked.labels.iter().zip(&asked.descriptions);
     match asked.kind {
-        QuestionKind::Choice => described
-            .map(|(label, description)| match description {
-                Some(description) => format!("{label}: {description}"),
-                None => (*label).to_owned(),
-            })
-            .collect(),
+        QuestionKind::Choice => asked.described_labels(),
         QuestionKind::Score => described.map(|(label, description)| description.unwrap_or(label).to_owned()).collect(),
         QuestionKind::YesNo => match asked.positive() {
             (_, false) => asked.labels.iter().map(|label| (*label).to_owned()).collect(),

@@ -197,12 +197,7 @@ pub(crate) fn sequence(
 fn option_texts(asked: &Asked<'_>) -> Vec<String> {
     let described = asked.labels.iter().zip(&asked.descriptions);
     match asked.kind {
-        QuestionKind::Choice => described
-            .map(|(label, description)| match description {
-                Some(description) => format!("{label}: {description}"),
-                None => (*label).to_owned(),
-            })
-            .collect(),
+        QuestionKind::Choice => asked.described_labels(),
         QuestionKind::Score => described
             .enumerate()
             .map(|(level, (label, description))| format!("level {level}: {}", description.unwrap_or(label)))
