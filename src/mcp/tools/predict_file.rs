@@ -132,7 +132,7 @@ impl LocalTool for PredictFile {
         `overwrite`.";
     const SEARCH_HINT: &'static str = "classify label tag file csv tsv jsonl parquet dataset spreadsheet export every row \
         column line by line bulk sentiment prediction predictions accurate labelled local model \
-        uncertain unsure correct corrections review again resume continue labelling \
+        uncertain unsure wrong correct corrections review again resume continue labelling \
         _文件_表格_本地模型_每一行_数据集_打标签_标注_分类_情感_分析_情感分析_预测_预测结果_一列_准确率_不确定_不确定的行_\
         应该是_改过来_继续_没跑完_";
     const ALWAYS_LOAD: bool = true;
