@@ -15,6 +15,9 @@ use crate::error::Error;
 
 /// Calls look for a change at most this often. Each look reads a dozen directory entries.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A load can fail for other reasons than its files, such as a lack of memory, so it is tried again
+/// this long after a failure. Most unusable files are refused in milliseconds.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// The files that a model was loaded from.
 pub(crate) struct Reload {
@@ -28,8 +31,16 @@ struct Seen {
     version: Option<Version>,
     checked: Option<Instant>,
     is_checking: bool,
-    /// Why the changed files cannot be used.
-    error: Option<Arc<Error>>,
+    /// Why the changed files cannot be used, and since when.
+    failure: Option<(Arc<Error>, Instant)>,
+}
+
+impl Seen {
+    /// Returns the files that need no load; `None` if even the same files are to be tried again.
+    fn to_differ_from(&self) -> Option<Version> {
+        let is_retry = self.failure.as_ref().is_some_and(|(_, since)| since.elapsed() >= RETRY_AFTER);
+        self.version.filter(|_| !is_retry)
+    }
 }
 
 impl Reload {
@@ -39,7 +50,7 @@ impl Reload {
 
     /// Returns why changed files are not used, if they are not.
     pub(crate) fn error(&self) -> Option<Arc<Error>> {
-        lock(&self.seen).error.clone()
+        lock(&self.seen).failure.as_ref().map(|(error, _)| Arc::clone(error))
     }
 
     /// Returns what a load does first: remembering which files it loads. Reads directory entries.
@@ -48,7 +59,7 @@ impl Reload {
         move || {
             let version = loader.version();
             let mut seen = lock(&seen);
-            (seen.version, seen.error) = (version, None);
+            (seen.version, seen.failure) = (version, None);
         }
     }
 
@@ -71,13 +82,13 @@ impl Reload {
         let work = move || {
             let _entered = runtime.enter();
             let version = loader.version();
-            let before = lock(&seen).version;
+            let before = lock(&seen).to_differ_from();
             let outcome = version.filter(|version| version.replaces(before.as_ref())).map(|_| load());
             let outcome = outcome.filter(|_| loader.version() == version);
-            let error = outcome.map(|outcome| outcome.map(swap).err().map(Arc::new));
+            let failure = outcome.map(|outcome| outcome.map(swap).err().map(|error| (Arc::new(error), Instant::now())));
             let mut seen = lock(&seen);
-            if let Some(error) = error {
-                (seen.version, seen.error) = (version, error);
+            if let Some(failure) = failure {
+                (seen.version, seen.failure) = (version, failure);
             }
             (seen.is_checking, seen.checked) = (false, Some(Instant::now()));
         };

@@ -76,6 +76,22 @@ async fn files_that_cannot_be_used_leave_the_old_model_and_say_why_until_they_ch
 }
 
 #[tokio::test]
+async fn files_that_could_not_be_loaded_are_tried_again_after_a_minute() {
+    let script = Arc::new(Script::default());
+    script.change_files();
+    let engine = start(&script, settings());
+    ask(&engine, "hello").await.unwrap();
+    script.failing_loads.store(1, Ordering::SeqCst);
+    script.change_files();
+    look(&engine, &script, 2).await;
+    eventually(|| engine.reload_error("fake").is_some()).await;
+    skip(Duration::from_secs(60)).await;
+    look(&engine, &script, 3).await;
+    eventually(|| served(&engine).as_deref() == Some("load 3")).await;
+    eventually(|| engine.reload_error("fake").is_none()).await;
+}
+
+#[tokio::test]
 async fn other_files_bring_back_a_model_that_got_stuck_too_often() {
     let script = Arc::new(Script::default());
     script.change_files();
