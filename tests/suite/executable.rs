@@ -134,6 +134,23 @@ fn an_interrupted_file_job_says_how_to_resume() {
     assert!(summary["resumed_rows"].as_u64().unwrap() > 0, "{summary}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_signal_during_optimize_leaves_nothing_behind() {
+    let place = Project::new();
+    let model = classifier::testing::fixture("wordpiece-pairs");
+    let mut optimize = command(&["optimize", model.to_str().unwrap(), "-o", "out"]);
+    let mut child = optimize.current_dir(place.root()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while place.names().is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None, "it finished before it could be interrupted");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(place.names(), [""; 0]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), "error: interrupted; nothing was written\n"));
+}
+
 #[test]
 fn a_text_scores_the_same_alone_among_others_and_in_another_session() {
     let output = run(&["predict", "--top-k", "3", "an ordinary day"]);

@@ -17,6 +17,7 @@ use tables::CsvOptions;
 use crate::args::{Options, delimiter};
 use crate::commands::{Outcome, print, print_lines, runtime};
 use crate::error::Error;
+use crate::process;
 use agreement::{Agreement, compare};
 use report::Report;
 use sample::Sample;
@@ -82,7 +83,8 @@ pub(super) fn run(options: &Options, arguments: &OptimizeArgs) -> anyhow::Result
     refusal.map_or(Ok(Outcome::Done), |refusal| Err(anyhow!(refusal)))
 }
 
-/// Runs `work` on another thread, so that Ctrl-C cancels it and nothing half written stays.
+/// Runs `work` on another thread, so that SIGINT and SIGTERM cancel it and nothing half written
+/// stays.
 fn cancellable<T: Send + 'static>(
     work: impl FnOnce(&Cancellation) -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
@@ -90,12 +92,13 @@ fn cancellable<T: Send + 'static>(
     let cancellation = Cancellation::default();
     let shared = cancellation.clone();
     let outcome = runtime.block_on(async {
+        let signal = process::shutdown_signal();
         let mut outcome = tokio::task::spawn_blocking(move || work(&shared));
         tokio::select! {
             outcome = &mut outcome => return outcome,
-            _ = tokio::signal::ctrl_c() => cancellation.cancel(),
+            () = signal => cancellation.cancel(),
         }
-        outcome.await
+        outcome.await.map(|done| done.map_err(|_| anyhow!("interrupted; nothing was written")))
     });
     outcome.context("the work crashed; please report this")?
 }
