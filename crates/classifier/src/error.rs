@@ -57,6 +57,8 @@ pub enum Error {
     FileInvalid { path: PathBuf, message: String, remedy: String },
     #[error("cannot write `{path}`: {message}; the previous content is unchanged")]
     NotWritten { path: PathBuf, message: String },
+    #[error("the graph of `{folder}` cannot be optimized: {reason}")]
+    NotOptimizable { folder: PathBuf, reason: String },
 
     #[error(
         "the graph has the {}, expected {expected} of a decision model; export it again with the exporter of its package",
@@ -180,6 +182,7 @@ mod tests {
             Error::FileUnreadable { path: path(), message: text() },
             Error::FileInvalid { path: path(), message: text(), remedy: text() },
             Error::NotWritten { path: path(), message: text() },
+            Error::NotOptimizable { folder: path(), reason: text() },
             Error::InputIdsMissing,
             Error::InputUnknown { input: text() },
             Error::EntryMissing { names: vec![text()], key: "unknown" },

@@ -17,7 +17,7 @@ use crate::model_files::{MAX_GRAPH_BYTES, USUAL_GRAPHS};
 use crate::new_folder::NewFolder;
 
 const SETTINGS: &str = "local-model.toml";
-/// Four bytes a weight. In int8 more would not fit one ONNX file.
+/// Four bytes a weight. In int8, more would not fit one ONNX file.
 const MAX_WEIGHTS_BYTES: u64 = 8 << 30;
 /// Files for people or for the loader: configuration, tokenizer, card and licence. Other files are
 /// graphs and checkpoints.
@@ -42,8 +42,8 @@ impl RewrittenFolder {
     /// Weights are read within the folder only. Links that lead out of it are not copied.
     ///
     /// # Errors
-    /// `NotWritten` if `out` has content or cannot be written, errors of the folder, and those of
-    /// `rewrite`.
+    /// `NotWritten` if `out` has content or cannot be written, `NotOptimizable` for decision models
+    /// and too large graphs, errors of the folder, and those of `rewrite`.
     pub fn new<E: From<Error>>(
         source: &Path,
         out: &Path,
@@ -53,8 +53,8 @@ impl RewrittenFolder {
         let folder = Folder::open(source)?;
         let settings = folder.text(SETTINGS)?.unwrap_or_default();
         if Family::of(&folder)?.is_some() {
-            let message = "decision models are left as they are, expected a classifier, a tagger or an encoder";
-            return Err(Error::NotWritten { path: out.into(), message: message.into() }.into());
+            let reason = "it is a decision model, expected a classifier, a tagger or a sentence encoder".into();
+            return Err(Error::NotOptimizable { folder: source.into(), reason }.into());
         }
         let named = Settings::parse(&source.join(SETTINGS), &settings)?.graph;
         let (graph, _) = folder.graph(named.as_deref(), &USUAL_GRAPHS)?;
@@ -104,21 +104,27 @@ impl RewrittenFolder {
     }
 }
 
-/// Reads a graph and the files of weights that it names.
+/// Reads a graph and the files of weights that it names, if all weights are few enough.
 fn read(folder: &Folder<'_>, graph: &Path) -> Result<(Vec<u8>, WeightFiles), Error> {
-    let content = |path: &Path, limit: u64| {
-        check_size(path, limit)?;
-        fs::read(path).map_err(|error| unreadable(path, &error))
-    };
-    let model = content(graph, MAX_GRAPH_BYTES)?;
+    let content = |path: &Path| fs::read(path).map_err(|error| unreadable(path, &error));
+    check_size(graph, MAX_GRAPH_BYTES)?;
+    let model = content(graph)?;
     let invalid = |message| Error::FileInvalid { path: graph.into(), message, remedy: EXPORT.into() };
-    let mut files = WeightFiles::new();
-    let mut left = MAX_WEIGHTS_BYTES;
-    for name in GraphFacts::parse(&model).map_err(invalid)?.external_files {
-        let file = content(&folder.weights(graph, &name)?, left)?;
-        left -= file.len() as u64;
-        files.insert(name, file);
+    let names = GraphFacts::parse(&model).map_err(invalid)?.external_files;
+    let paths = names.iter().map(|name| folder.weights(graph, name)).collect::<Result<Vec<_>, _>>()?;
+    let mut bytes = 0;
+    for path in &paths {
+        bytes += fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
     }
+    if bytes > MAX_WEIGHTS_BYTES {
+        let reason = format!(
+            "its weights have {bytes} bytes, expected at most {MAX_WEIGHTS_BYTES}; in int8, more would not fit one \
+             ONNX file of 2 GB"
+        );
+        return Err(Error::NotOptimizable { folder: folder.path().into(), reason });
+    }
+    let contents = paths.iter().map(|path| content(path)).collect::<Result<Vec<_>, _>>()?;
+    let files = names.into_iter().zip(contents).collect();
     Ok((model, files))
 }
 

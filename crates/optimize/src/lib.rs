@@ -116,3 +116,16 @@ impl Optimized {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_of_2_gb_is_refused() {
+        // Zeroed memory that is never read takes no pages.
+        let model = vec![0; MAX_BYTES + 1];
+        let refusal = Optimized { model, matrices: 1, tables: 0, attentions: 0 }.check().unwrap_err();
+        assert_eq!(refusal, Refusal::TooLarge { bytes: 2_147_483_648 });
+    }
+}

@@ -119,9 +119,10 @@ impl Job {
             |folder: &Path| Subject::open(folder, library).map_err(|error| Error::from(engine::Error::from(error)));
         let mut counts = (0, 0, 0);
         let new = RewrittenFolder::new(&self.folder, &self.output, |model, files| -> anyhow::Result<Vec<u8>> {
-            let folder = self.folder.display();
-            let result = optimize::optimize(model, files)
-                .map_err(|refusal| anyhow!("the graph of `{folder}` cannot be optimized: {refusal}"))?;
+            let result = optimize::optimize(model, files).map_err(|refusal| classifier::Error::NotOptimizable {
+                folder: self.folder.clone(),
+                reason: refusal.to_string(),
+            })?;
             counts = (result.matrices, result.tables, result.attentions);
             Ok(result.model)
         })?;

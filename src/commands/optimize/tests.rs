@@ -88,6 +88,8 @@ fn graphs_that_int8_cannot_help_and_folders_with_content_are_refused() {
         ("int8", "it is quantized already (`"),
         ("fp16", "its weights are fp16, expected fp32"),
         ("text-tfidf", "it takes text itself, as graphs of scikit-learn do"),
+        ("laya", "it is a decision model, expected a classifier, a tagger or a sentence encoder"),
+        ("decima", "it is a decision model, expected a classifier, a tagger or a sentence encoder"),
     ] {
         let error = run(&fixture(name), &parent, 0.0).err().unwrap().to_string();
         assert!(error.contains(&format!("cannot be optimized: {expected}")), "{error}");
@@ -98,6 +100,26 @@ fn graphs_that_int8_cannot_help_and_folders_with_content_are_refused() {
     let error = run(&fixture("wordpiece-pairs"), &parent, 0.0).err().unwrap().to_string();
     assert!(error.ends_with("it is not empty, expected a new folder; the previous content is unchanged"), "{error}");
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn graphs_too_large_for_one_file_are_refused_before_they_are_read() {
+    for (name, grown, bytes, expected) in [
+        ("wordpiece-pairs", "model.onnx", 2u64 << 30, "expected at most 2147483648; "),
+        (
+            "dynamo-external-data",
+            "model.onnx.data",
+            8 << 30,
+            "expected at most 8589934592; in int8, more would not fit",
+        ),
+    ] {
+        let (source, parent) = (with_settings(name, ""), tempfile::tempdir().unwrap());
+        // A sparse file, which takes no space.
+        fs::File::create(source.path().join(grown)).unwrap().set_len(bytes + 1).unwrap();
+        let error = run(source.path(), &parent, 0.0).err().unwrap().to_string();
+        assert!(error.contains(&format!("{} bytes, {expected}", bytes + 1)), "{error}");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]
