@@ -9,6 +9,8 @@ use classifier::{
 use sha2::{Digest, Sha256};
 use teaching::{Encode, Encoded, ExportedHead};
 
+use crate::process;
+
 /// The encoders. Sessions are opened when first needed.
 pub(crate) struct Encoders {
     sentence: EncoderPool,
@@ -89,6 +91,7 @@ impl Encode for Encoders {
     fn release_memory(&self) {
         self.sentence.release_memory();
         self.state.iter().for_each(EncoderPool::release_memory);
+        process::release_embedded_files();
     }
 }
 

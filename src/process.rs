@@ -1,6 +1,6 @@
 //! Everything this program asks of the operating system about its own process: malloc's settings,
-//! the memory limit, priority, huge pages, signals and the exit. The only file of the program with
-//! `unsafe` code.
+//! the memory limit, pages of the executable, priority, huge pages, signals and the exit. The only
+//! file of the program with `unsafe` code.
 
 /// Sets the environment variable and the malloc options that libraries rely on. Must be the first
 /// call in `main`.
@@ -47,6 +47,31 @@ fn reset_heap_growth() {
     unsafe {
         libc::mallopt(libc::M_TOP_PAD, 128 << 10);
     }
+}
+
+/// Gives back the memory that large files in the executable take after they were read: 29 MB for the
+/// library and 21 to 23 MB for each graph, in the first session on a machine.
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
+pub fn release_embedded_files() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for file in classifier::large_files() {
+        // SAFETY: the call only asks for a constant.
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(1 << 16);
+        let start = file.as_ptr().align_offset(page).min(file.len());
+        let bytes = (file.len() - start) / page * page;
+        // SAFETY: the pages lie within one constant of the executable, which no one writes. The
+        // kernel drops its mapping of them, and reads them from the executable again when they are
+        // touched, even while another thread reads them.
+        unsafe {
+            libc::madvise(file[start..].as_ptr().cast_mut().cast(), bytes, libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// What the engine does after a load.
+fn after_load() {
+    reset_heap_growth();
+    release_embedded_files();
 }
 
 /// Ends the process without the C++ library's exit handlers, which crash while a thread is still
@@ -129,11 +154,7 @@ fn lower_thread_priority() {
 /// Returns the hooks that the engine calls at certain points, since a library must not change
 /// process settings by itself.
 pub fn engine_hooks() -> engine::ProcessHooks {
-    engine::ProcessHooks {
-        after_load: reset_heap_growth,
-        on_background_thread: lower_thread_priority,
-        release_memory: trim_heap,
-    }
+    engine::ProcessHooks { after_load, on_background_thread: lower_thread_priority, release_memory: trim_heap }
 }
 
 /// Installs handlers for SIGINT and SIGTERM at once; the future completes when either arrives.

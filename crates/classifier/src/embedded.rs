@@ -13,6 +13,13 @@ use crate::folder::Vocabulary;
 use crate::language::Languages;
 use crate::model_files::{Graph, GraphFiles, ModelFiles, parse_warmup};
 
+/// Returns the files in the executable that are seldom read once the cache directory has what is made
+/// of them: the runtime's library and the graphs of the built-in models.
+#[must_use]
+pub fn large_files() -> [&'static [u8]; 3] {
+    [onnx_runtime::built_in(), builtin_model::SENTIMENT.graph, builtin_model::ENCODER.graph]
+}
+
 /// Returns what reading the model's folder would return, without touching the disk.
 pub(crate) fn files(model: &BuiltIn) -> Result<ModelFiles, Error> {
     let folder = Path::new(model.folder);

@@ -100,6 +100,8 @@ pub use onnx_runtime::LibrarySettings;
 
 pub use calibration::write as write_calibration;
 pub use cancellation::Cancellation;
+#[cfg(feature = "builtin-model")]
+pub use embedded::large_files;
 pub use encoder::{EncoderLocation, Encoding, MAX_TOKENS as MAX_ENCODED_TOKENS};
 pub use encoder_pool::EncoderPool;
 pub use error::Error;

@@ -66,6 +66,11 @@ pub fn build_info() -> &'static str {
     ort::info()
 }
 
+/// Returns the built-in library as a file. Only a start with an empty cache directory reads it.
+pub fn built_in() -> &'static [u8] {
+    library::LIBRARY
+}
+
 /// Logs at debug level: each report also comes back as an error of the call that caused it.
 fn log(_: LogLevel, category: &str, _: &str, location: &str, message: &str) {
     tracing::debug!(category, location, message, "onnx runtime reported");

@@ -12,7 +12,7 @@ use crate::Error;
 use cache_dir::artifacts::Artifacts;
 use ort::environment::EnvironmentBuilder;
 
-static LIBRARY: &[u8] = include_bytes!(env!("ONNXRUNTIME_LIBRARY"));
+pub(super) static LIBRARY: &[u8] = include_bytes!(env!("ONNXRUNTIME_LIBRARY"));
 const SHA256: &str = env!("ONNXRUNTIME_SHA256");
 
 #[cfg(target_os = "windows")]

@@ -87,6 +87,24 @@ fn servers_started_together_on_an_empty_cache_all_serve() {
     }
 }
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn the_first_session_keeps_no_file_of_the_executable_in_memory() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut server = server_in(cache.path(), &[]);
+    assert_predicts(&mut server, "a");
+    let maps = fs::read_to_string(format!("/proc/{}/smaps", server.child.id())).unwrap();
+    let mut lines = maps.lines();
+    let mut kilobytes = 0;
+    while lines.find(|line| line.contains(" r--p ") && line.ends_with(EXECUTABLE)).is_some() {
+        let resident = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        kilobytes += resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+    }
+    // The library alone has 29 MB, a graph 21.
+    assert!(kilobytes < 20_000, "{kilobytes} kB");
+    assert_eq!(server.finish(), (Some(0), String::new()));
+}
+
 #[test]
 fn deleting_the_cache_directory_fails_no_call() {
     let place = tempfile::tempdir().unwrap();
