@@ -67,7 +67,9 @@ for (const server of servers) {
   if (wanted.length > 0 && !wanted.includes(server.package)) continue;
   const folder = mkdtempSync(join(tmpdir(), "record-"));
   try {
-    for (const [name, content] of Object.entries(server.files ?? {})) writeFileSync(join(folder, name), JSON.stringify(content));
+    for (const [name, content] of Object.entries(server.files ?? {})) {
+      writeFileSync(join(folder, name), JSON.stringify(content));
+    }
     const tools = await list(install(server, folder), server, folder);
     const { registry, package: name, version, license } = server;
     const described = tools.map(({ name, description = "" }) => ({ name, description }));
