@@ -115,8 +115,14 @@ struct Job {
 impl Job {
     /// Writes the folder if the answers agree. Returns the findings, and why nothing was written.
     fn run(&self, library: &LibrarySettings, cancellation: &Cancellation) -> anyhow::Result<(Report, Option<String>)> {
-        let open =
-            |folder: &Path| Subject::open(folder, library).map_err(|error| Error::from(engine::Error::from(error)));
+        let open = |folder: &Path| -> Result<Subject, Error> {
+            // A large graph takes seconds to open, and that cannot be interrupted.
+            let opened = match cancellation.is_cancelled() {
+                true => Err(classifier::Error::Cancelled),
+                false => Subject::open(folder, library),
+            };
+            opened.map_err(|error| engine::Error::from(error).into())
+        };
         let mut counts = (0, 0, 0);
         let new = RewrittenFolder::new(&self.folder, &self.output, |model, files| -> anyhow::Result<Vec<u8>> {
             let result = optimize::optimize(model, files).map_err(|refusal| classifier::Error::NotOptimizable {
