@@ -12,7 +12,7 @@ use onnx_facts::writer::{bytes, number};
 use crate::tensors::{self, WeightFiles};
 
 /// A model. Weights stay where they were read from.
-pub(crate) struct Model<'a> {
+pub struct Model<'a> {
     pub graph: Graph<'a>,
     /// Domains of operators.
     domains: BTreeSet<String>,
@@ -21,7 +21,7 @@ pub(crate) struct Model<'a> {
 
 /// The main graph.
 #[derive(Default)]
-pub(crate) struct Graph<'a> {
+pub struct Graph<'a> {
     /// In an order in which each value is made before it is used.
     pub nodes: Vec<Node<'a>>,
     /// The messages of the tensors, by name.
@@ -33,7 +33,7 @@ pub(crate) struct Graph<'a> {
 
 /// A node. Attributes and other fields are kept as bytes.
 #[derive(Clone, Default)]
-pub(crate) struct Node<'a> {
+pub struct Node<'a> {
     pub operator: String,
     pub domain: String,
     pub name: String,
@@ -44,7 +44,7 @@ pub(crate) struct Node<'a> {
 
 impl<'a> Model<'a> {
     /// Reads a whole ONNX file, which `GraphFacts::parse` accepted.
-    pub(crate) fn parse(model: &'a [u8]) -> Result<Self, String> {
+    pub fn parse(model: &'a [u8]) -> Result<Self, String> {
         let (mut graph, mut domains, mut rest) = (None, BTreeSet::new(), Vec::new());
         for part in raw_fields(model) {
             match part? {
@@ -63,14 +63,14 @@ impl<'a> Model<'a> {
     }
 
     /// Declares the first version of a domain, unless the model declares one.
-    pub(crate) fn import(&mut self, domain: &str) {
+    pub fn import(&mut self, domain: &str) {
         if self.domains.insert(domain.to_owned()) {
             self.rest.push(Cow::Owned(bytes(8, [bytes(1, domain), number(2, 1)].concat())));
         }
     }
 
     /// Encodes the model.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut model = self.rest.concat();
         model.extend(bytes(7, self.graph.encode()));
         model
@@ -111,13 +111,13 @@ impl<'a> Graph<'a> {
     }
 
     /// Returns the names of all values.
-    pub(crate) fn names(&self) -> Names {
+    pub fn names(&self) -> Names {
         let made = self.nodes.iter().flat_map(|node| node.outputs.iter());
         Names(made.chain(&self.inputs).chain(self.tensors.keys()).cloned().collect())
     }
 
     /// Moves the content of tensors from other files into the graph.
-    pub(crate) fn include(&mut self, files: &WeightFiles) -> Result<(), String> {
+    pub fn include(&mut self, files: &WeightFiles) -> Result<(), String> {
         for tensor in self.tensors.values_mut() {
             if let Some(complete) = tensors::with_content(tensor, files)? {
                 *tensor = Cow::Owned(complete);
@@ -127,7 +127,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Removes nodes and tensors that no output needs.
-    pub(crate) fn remove_unused(&mut self) -> Result<(), String> {
+    pub fn remove_unused(&mut self) -> Result<(), String> {
         let mut used = self.outputs.clone();
         let mut kept = Vec::with_capacity(self.nodes.len());
         for node in std::mem::take(&mut self.nodes).into_iter().rev() {
@@ -147,11 +147,11 @@ impl<'a> Graph<'a> {
 }
 
 /// Names of values.
-pub(crate) struct Names(BTreeSet<String>);
+pub struct Names(BTreeSet<String>);
 
 impl Names {
     /// Returns a name like `wanted` that no value has, and takes it.
-    pub(crate) fn fresh(&mut self, wanted: String) -> String {
+    pub fn fresh(&mut self, wanted: String) -> String {
         let mut name = wanted;
         while !self.0.insert(name.clone()) {
             name.push('_');
@@ -162,7 +162,7 @@ impl Names {
 
 impl<'a> Node<'a> {
     /// Returns a node without attributes.
-    pub(crate) fn new(operator: &str, inputs: &[&str], outputs: &[&str]) -> Self {
+    pub fn new(operator: &str, inputs: &[&str], outputs: &[&str]) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let name = outputs.first().map_or_else(String::new, |output| format!("{output}/{operator}"));
         Self { operator: operator.into(), inputs: owned(inputs), outputs: owned(outputs), name, ..Self::default() }
@@ -183,7 +183,7 @@ impl<'a> Node<'a> {
         Ok(node)
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let inputs = self.inputs.iter().flat_map(|name| bytes(1, name));
         let mut node: Vec<u8> = inputs.chain(self.outputs.iter().flat_map(|name| bytes(2, name))).collect();
         for (number, name) in [(3, &self.name), (4, &self.operator), (7, &self.domain)] {
@@ -196,12 +196,12 @@ impl<'a> Node<'a> {
     }
 
     /// Returns whether this is a standard operator of that name.
-    pub(crate) fn is(&self, operator: &str) -> bool {
+    pub fn is(&self, operator: &str) -> bool {
         self.operator == operator && matches!(self.domain.as_str(), "" | "ai.onnx")
     }
 
     /// Returns the messages of the attributes.
-    pub(crate) fn attributes(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn attributes(&self) -> impl Iterator<Item = &[u8]> {
         self.rest.iter().filter_map(|raw| match raw_fields(raw).next()?.ok()? {
             (5, Value::Bytes(attribute), _) => Some(attribute),
             _ => None,
@@ -209,18 +209,18 @@ impl<'a> Node<'a> {
     }
 
     /// Returns the message of the attribute of this name.
-    pub(crate) fn attribute(&self, name: &str) -> Option<&[u8]> {
+    pub fn attribute(&self, name: &str) -> Option<&[u8]> {
         self.attributes().find(|attribute| field(attribute, 1) == Ok(Some(name.as_bytes())))
     }
 
     /// Returns the number of an attribute, or `default` if there is none.
-    pub(crate) fn integer(&self, name: &str, default: i64) -> Result<i64, String> {
+    pub fn integer(&self, name: &str, default: i64) -> Result<i64, String> {
         let found = self.attribute(name).map(|attribute| integer(attribute, 3)).transpose()?;
         Ok(found.flatten().map_or(default, u64::cast_signed))
     }
 
     /// Returns the number of an attribute, or `default` if there is none.
-    pub(crate) fn float(&self, name: &str, default: f32) -> Result<f32, String> {
+    pub fn float(&self, name: &str, default: f32) -> Result<f32, String> {
         let mut found = default;
         for part in self.attribute(name).into_iter().flat_map(raw_fields) {
             if let (2, Value::Fixed(content), _) = part? {
@@ -231,19 +231,19 @@ impl<'a> Node<'a> {
     }
 
     /// Returns the numbers of an attribute; none if there is no such attribute.
-    pub(crate) fn integers(&self, name: &str) -> Result<Vec<i64>, String> {
+    pub fn integers(&self, name: &str) -> Result<Vec<i64>, String> {
         let numbers = self.attribute(name).map_or(Ok(Vec::new()), |attribute| integers(attribute, 8))?;
         Ok(numbers.into_iter().map(u64::cast_signed).collect())
     }
 
-    pub(crate) fn with_attribute(mut self, attribute: Vec<u8>) -> Self {
+    pub fn with_attribute(mut self, attribute: Vec<u8>) -> Self {
         self.rest.push(Cow::Owned(attribute));
         self
     }
 }
 
 /// Returns the last number in this field of a message.
-pub(crate) fn integer(message: &[u8], wanted: u32) -> Result<Option<u64>, String> {
+pub fn integer(message: &[u8], wanted: u32) -> Result<Option<u64>, String> {
     let mut found = None;
     for part in raw_fields(message) {
         if let (this, Value::Number(value), _) = part? {
@@ -254,7 +254,7 @@ pub(crate) fn integer(message: &[u8], wanted: u32) -> Result<Option<u64>, String
 }
 
 /// Returns the numbers in this field of a message, packed or one by one.
-pub(crate) fn integers(message: &[u8], wanted: u32) -> Result<Vec<u64>, String> {
+pub fn integers(message: &[u8], wanted: u32) -> Result<Vec<u64>, String> {
     let mut found = Vec::new();
     for part in raw_fields(message) {
         match part? {

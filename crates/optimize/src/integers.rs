@@ -2,7 +2,7 @@
 //! (`quantize_dynamic` of onnxruntime 1.31 with `QInt8` and `per_channel`).
 
 /// A matrix in int8. A column of zeros has the scale 1.
-pub(crate) struct Columns {
+pub struct Columns {
     /// Row-major, each -127 to 127.
     pub values: Vec<i8>,
     /// One per column; positive.
@@ -10,7 +10,7 @@ pub(crate) struct Columns {
 }
 
 /// Quantizes a row-major matrix symmetrically, with a scale for each column.
-pub(crate) fn columns(values: &[f32], columns: usize) -> Columns {
+pub fn columns(values: &[f32], columns: usize) -> Columns {
     let mut largest = vec![0f32; columns];
     for row in values.chunks_exact(columns) {
         largest.iter_mut().zip(row).for_each(|(largest, value)| *largest = largest.max(value.abs()));
@@ -22,14 +22,14 @@ pub(crate) fn columns(values: &[f32], columns: usize) -> Columns {
 }
 
 /// A table in uint8: a value is `scale * (number - zero)`.
-pub(crate) struct Table {
+pub struct Table {
     pub values: Vec<u8>,
     pub scale: f32,
     pub zero: u8,
 }
 
 /// Quantizes a table with one scale. Zero is represented exactly.
-pub(crate) fn table(values: &[f32]) -> Table {
+pub fn table(values: &[f32]) -> Table {
     let (least, largest) =
         values.iter().fold((0f32, 0f32), |(least, most), &value| (least.min(value), most.max(value)));
     let range = (f64::from(largest) - f64::from(least)) / 255.0;

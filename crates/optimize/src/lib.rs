@@ -7,11 +7,11 @@
 
 mod attention;
 mod constants;
-mod graph;
-mod integers;
+pub mod graph;
+pub mod integers;
 mod quantize;
 mod shapes;
-mod tensors;
+pub mod tensors;
 
 use onnx_facts::GraphFacts;
 

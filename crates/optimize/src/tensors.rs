@@ -8,10 +8,10 @@ use onnx_facts::writer::{bytes, number};
 use crate::graph::{integer, integers};
 
 /// `TensorProto.DataType`.
-pub(crate) const FLOAT: u64 = 1;
+pub const FLOAT: u64 = 1;
 const INT64: u64 = 7;
-pub(crate) const UINT8: i64 = 2;
-pub(crate) const INT8: i64 = 3;
+pub const UINT8: i64 = 2;
+pub const INT8: i64 = 3;
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: u64 = 1;
 
@@ -20,14 +20,14 @@ pub type WeightFiles = BTreeMap<String, Vec<u8>>;
 
 /// A tensor of fp32 numbers in row-major order.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Weight {
+pub struct Weight {
     pub dims: Vec<usize>,
     pub values: Vec<f32>,
 }
 
 impl Weight {
     /// Returns rows and columns, if the tensor is a matrix that is not empty.
-    pub(crate) fn matrix(&self) -> Option<(usize, usize)> {
+    pub fn matrix(&self) -> Option<(usize, usize)> {
         match *self.dims {
             [rows, columns] if rows * columns > 0 => Some((rows, columns)),
             _ => None,
@@ -35,7 +35,7 @@ impl Weight {
     }
 
     /// Swaps rows and columns of a matrix.
-    pub(crate) fn transposed(self) -> Self {
+    pub fn transposed(self) -> Self {
         let Some((rows, columns)) = self.matrix() else { return self };
         let mut values = Vec::with_capacity(self.values.len());
         for column in 0..columns {
@@ -46,19 +46,19 @@ impl Weight {
 }
 
 /// Returns the data type of a tensor.
-pub(crate) fn data_type(tensor: &[u8]) -> Result<u64, String> {
+pub fn data_type(tensor: &[u8]) -> Result<u64, String> {
     // An enum: of a longer number, only the low 32 bits are read.
     Ok(integer(tensor, 2)?.unwrap_or(0) & u64::from(u32::MAX))
 }
 
 /// Returns the sizes of a tensor.
-pub(crate) fn dims(tensor: &[u8]) -> Result<Vec<usize>, String> {
+pub fn dims(tensor: &[u8]) -> Result<Vec<usize>, String> {
     let dims = integers(tensor, 1)?;
     dims.into_iter().map(|dim| usize::try_from(dim).map_err(|_| "a tensor in it has an absurd size".into())).collect()
 }
 
 /// Reads a tensor of fp32 numbers; `None` for other types.
-pub(crate) fn read(tensor: &[u8], files: &WeightFiles) -> Result<Option<Weight>, String> {
+pub fn read(tensor: &[u8], files: &WeightFiles) -> Result<Option<Weight>, String> {
     if data_type(tensor)? != FLOAT {
         return Ok(None);
     }
@@ -77,7 +77,7 @@ pub(crate) fn read(tensor: &[u8], files: &WeightFiles) -> Result<Option<Weight>,
 }
 
 /// Reads a tensor of whole numbers; `None` for other types.
-pub(crate) fn read_integers(tensor: &[u8], files: &WeightFiles) -> Result<Option<Vec<i64>>, String> {
+pub fn read_integers(tensor: &[u8], files: &WeightFiles) -> Result<Option<Vec<i64>>, String> {
     if data_type(tensor)? != INT64 {
         return Ok(None);
     }
@@ -89,8 +89,17 @@ pub(crate) fn read_integers(tensor: &[u8], files: &WeightFiles) -> Result<Option
     Ok(Some(numbers.iter().map(|number| i64::from_le_bytes(*number)).collect()))
 }
 
+/// Reads a tensor of one number of 8 bits, written as a byte or as `int32_data`.
+pub fn read_byte(tensor: &[u8]) -> Result<Option<u8>, String> {
+    let number = match field(tensor, 9)? {
+        Some(content) => content.first().copied(),
+        None => integers(tensor, 5)?.first().map(|&number| number as u8),
+    };
+    Ok(number)
+}
+
 /// Returns the bytes of a tensor, wherever they stand.
-fn content<'a>(tensor: &'a [u8], files: &'a WeightFiles) -> Result<&'a [u8], String> {
+pub fn content<'a>(tensor: &'a [u8], files: &'a WeightFiles) -> Result<&'a [u8], String> {
     if integer(tensor, 14)? != Some(EXTERNAL) {
         // `raw_data`, or packed `float_data`, which has the same bytes.
         return Ok(field(tensor, 9)?.or(field(tensor, 4)?).unwrap_or_default());
@@ -115,7 +124,7 @@ fn content<'a>(tensor: &'a [u8], files: &'a WeightFiles) -> Result<&'a [u8], Str
 }
 
 /// Returns the message of a tensor with its content inside.
-pub(crate) fn with_content(tensor: &[u8], files: &WeightFiles) -> Result<Option<Vec<u8>>, String> {
+pub fn with_content(tensor: &[u8], files: &WeightFiles) -> Result<Option<Vec<u8>>, String> {
     if integer(tensor, 14)? != Some(EXTERNAL) {
         return Ok(None);
     }
@@ -131,7 +140,7 @@ pub(crate) fn with_content(tensor: &[u8], files: &WeightFiles) -> Result<Option<
 }
 
 /// Encodes a tensor.
-pub(crate) fn encode(name: &str, data_type: i64, dims: &[usize], content: &[u8]) -> Vec<u8> {
+pub fn encode(name: &str, data_type: i64, dims: &[usize], content: &[u8]) -> Vec<u8> {
     let dims = dims.iter().flat_map(|&dim| number(1, dim.cast_signed() as i64));
     let mut tensor: Vec<u8> = dims.chain(number(2, data_type)).chain(bytes(8, name)).collect();
     tensor.extend(bytes(9, content));
