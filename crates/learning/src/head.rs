@@ -75,6 +75,15 @@ impl Head {
         cosines.fold(-1.0, f32::max)
     }
 
+    /// Divides all scores by a temperature, which changes confidences and no label.
+    #[must_use]
+    pub fn tempered(mut self, temperature: f32) -> Self {
+        let numbers = [&mut self.sentence, &mut self.state, &mut self.word_contributions];
+        let rows = numbers.into_iter().flatten().chain([&mut self.bias]);
+        rows.flatten().for_each(|number| *number /= temperature);
+        self
+    }
+
     /// Returns whether `Row::state` is read.
     #[must_use]
     pub fn uses_state(&self) -> bool {

@@ -47,4 +47,5 @@ pub use head::Head;
 pub use row::{Row, SparseVector};
 pub use selection::{first_rows, next_rows};
 pub use teaching::{Features, Teaching};
+pub use temperature::temperature_of;
 pub use words::hashed_words;
