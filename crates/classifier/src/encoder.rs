@@ -4,18 +4,23 @@
 //! texts around it. `encoder_pool` lends sessions to threads; `pooling` turns the numbers of tokens
 //! into one vector.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cache_dir::facts::FactsCache;
 use onnx_runtime::LibrarySettings;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::cancellation::Cancellation;
-use crate::config::Overflow;
+use crate::config::{Overflow, parse_json};
 use crate::error::Error;
+use crate::folder::{Folder, unreadable};
 use crate::labeled::Truncation;
-use crate::model_files::ModelFiles;
+use crate::model_files::{Graph, ModelFiles};
 use crate::pipeline::check_memory;
 use crate::pooling::{Pooling, normalize};
 use crate::prepared::Sessions;
@@ -42,6 +47,19 @@ pub enum EncoderLocation {
     SentimentState,
     /// A sentence encoder as Hugging Face's exporters write it.
     Folder(PathBuf),
+    /// Another encoder with this graph, which has the same inputs and output and has all its
+    /// weights inside.
+    Tuned { base: Box<EncoderLocation>, graph: Arc<[u8]> },
+}
+
+impl EncoderLocation {
+    /// Returns the encoder that was tuned, or this one.
+    pub(crate) fn untuned(&self) -> &Self {
+        match self {
+            Self::Tuned { base, .. } => base.untuned(),
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for EncoderLocation {
@@ -52,6 +70,7 @@ impl fmt::Display for EncoderLocation {
             #[cfg(feature = "builtin-model")]
             Self::SentimentState => formatter.write_str("built-in sentiment model"),
             Self::Folder(folder) => folder.display().fmt(formatter),
+            Self::Tuned { base, .. } => write!(formatter, "{base}, tuned"),
         }
     }
 }
@@ -68,6 +87,22 @@ pub struct Encoding {
     pub truncated: Option<Truncation>,
 }
 
+/// What training an encoder needs to know.
+#[derive(Clone, Debug)]
+pub struct EncoderSource {
+    /// The ONNX file.
+    pub graph: Vec<u8>,
+    /// Heads of each layer; 0 if the configuration does not say.
+    pub heads: usize,
+}
+
+/// `config.json`.
+#[derive(Deserialize)]
+struct Heads {
+    #[serde(default)]
+    num_attention_heads: usize,
+}
+
 /// The files of an encoder, and what they say about its use.
 pub(crate) struct EncoderFiles {
     pub model: ModelFiles,
@@ -80,6 +115,7 @@ impl EncoderFiles {
     /// directory.
     pub(crate) fn read(location: &EncoderLocation, cache_dir: Option<&Path>) -> Result<Self, Error> {
         let mut files = match location {
+            EncoderLocation::Tuned { base, graph } => return Self::tuned(Self::read(base, cache_dir)?, graph),
             #[cfg(feature = "builtin-model")]
             EncoderLocation::BuiltIn => Self::built_in(&builtin_model::ENCODER, Purpose::Sentence)?,
             #[cfg(feature = "builtin-model")]
@@ -93,6 +129,35 @@ impl EncoderFiles {
         let limit = settings.max_tokens.unwrap_or(u64::MAX).min(MAX_TOKENS as u64);
         (settings.max_tokens, settings.overflow) = (Some(limit), Overflow::Head);
         Ok(files)
+    }
+
+    fn tuned(mut files: Self, graph: &Arc<[u8]>) -> Result<Self, Error> {
+        files.model.graph.content = Graph::Tuned(Arc::clone(graph));
+        files.model.graph.digest = Sha256::digest(graph).into();
+        let digest = Sha256::new_with_prefix(files.model.digest).chain_update(files.model.graph.digest);
+        files.model.digest = digest.finalize().into();
+        Ok(files)
+    }
+
+    pub(crate) fn source(&self, location: &EncoderLocation) -> Result<EncoderSource, Error> {
+        let config = match location.untuned() {
+            EncoderLocation::Folder(folder) => Folder::open(folder)?.text("config.json")?.unwrap_or_default(),
+            #[cfg(feature = "builtin-model")]
+            _ => builtin_model::ENCODER.config.to_owned(),
+            #[cfg(not(feature = "builtin-model"))]
+            EncoderLocation::Tuned { .. } => String::new(),
+        };
+        let heads = parse_json::<Heads>(Path::new("config.json"), &config)?.num_attention_heads;
+        Ok(EncoderSource { graph: self.graph_bytes()?.into_owned(), heads })
+    }
+
+    /// Returns the bytes of the graph.
+    pub(crate) fn graph_bytes(&self) -> Result<Cow<'_, [u8]>, Error> {
+        match &self.model.graph.content {
+            Graph::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
+            Graph::Tuned(bytes) => Ok(Cow::Borrowed(bytes)),
+            Graph::File(path) => fs::read(path).map(Cow::Owned).map_err(|error| unreadable(path, &error)),
+        }
     }
 
     #[cfg(feature = "builtin-model")]

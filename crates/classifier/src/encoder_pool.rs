@@ -7,7 +7,7 @@ use std::thread;
 use onnx_runtime::LibrarySettings;
 
 use crate::cancellation::Cancellation;
-use crate::encoder::{Encoder, EncoderFiles, EncoderLocation, Encoding};
+use crate::encoder::{Encoder, EncoderFiles, EncoderLocation, EncoderSource, Encoding};
 use crate::error::Error;
 use crate::session::Session;
 
@@ -88,6 +88,24 @@ impl EncoderPool {
     /// Any error of the folder, the graph or the runtime library.
     pub fn max_tokens(&self) -> Result<usize, Error> {
         Ok(self.encoder()?.max_tokens())
+    }
+
+    /// Returns what training the encoder needs to know. Reads the files and opens no session.
+    ///
+    /// # Errors
+    /// Any error of the folder.
+    pub fn source(&self) -> Result<EncoderSource, Error> {
+        EncoderFiles::read(&self.location, self.library.cache_dir.as_deref())?.source(&self.location)
+    }
+
+    /// Returns the token ids that are read of a text, special tokens included. Opens the encoder in
+    /// the first call.
+    ///
+    /// # Errors
+    /// As [`max_tokens`](Self::max_tokens); a text that is too large.
+    pub fn token_ids(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoded = self.encoder()?.tokenize(text)?;
+        Ok(encoded.runs[0].ids.iter().map(|&id| id as u32).collect())
     }
 
     /// Encodes one text on the calling thread. Waits for a session if all are in use; calls of

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cache_dir::digest;
 use cache_dir::facts::FactsCache;
@@ -61,6 +62,8 @@ pub(crate) struct GraphFiles {
 pub(crate) enum Graph {
     #[cfg_attr(not(feature = "builtin-model"), expect(dead_code, reason = "only the built-in model is in memory"))]
     Memory(&'static [u8]),
+    /// A copy of a graph in memory with other weights.
+    Tuned(Arc<[u8]>),
     File(PathBuf),
 }
 
@@ -68,6 +71,7 @@ impl Graph {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Memory(_) => "built in".into(),
+            Self::Tuned(_) => "tuned".into(),
             Self::File(path) => path.display().to_string(),
         }
     }

@@ -121,6 +121,7 @@ fn rewrite_in_small_pieces(path: &Path) -> io::Result<()> {
 fn graph_bytes(files: &GraphFiles) -> u64 {
     match &files.content {
         Graph::Memory(bytes) => bytes.len() as u64,
+        Graph::Tuned(bytes) => bytes.len() as u64,
         Graph::File(graph) => {
             let weights = files.facts.external_files.iter().map(|name| graph.with_file_name(name));
             let bytes = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());

@@ -79,6 +79,7 @@ impl Session {
         let inner = match (source, &files.content) {
             (GraphSource::Prepared(path), _) => builder.commit_from_file(path),
             (_, Graph::Memory(bytes)) => builder.commit_from_memory(bytes),
+            (_, Graph::Tuned(bytes)) => builder.commit_from_memory(bytes),
             (_, Graph::File(file)) if locale::is_needed(&files.facts) => {
                 let graph = fs::read(file).map_err(|error| unreadable(file, &error))?;
                 let graph = locale::replace(&graph).map_err(|message| unusable_graph(files, &message))?;

@@ -332,7 +332,7 @@ fn invalid_tokenizer(files: &ModelFiles, message: String) -> Error {
     Error::FileInvalid {
         path: match &files.graph.content {
             Graph::File(graph) => graph.with_file_name("tokenizer.json"),
-            Graph::Memory(_) => "tokenizer.json".into(),
+            Graph::Memory(_) | Graph::Tuned(_) => "tokenizer.json".into(),
         },
         message,
         remedy: "write it again with `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` in Python".into(),

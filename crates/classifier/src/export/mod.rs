@@ -3,8 +3,6 @@
 
 mod graph;
 
-use std::borrow::Cow;
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -13,7 +11,7 @@ use crate::config::parse_json;
 use crate::encoder::{Encoder, EncoderLocation};
 use crate::encoder_pool::EncoderPool;
 use crate::error::Error;
-use crate::folder::{Folder, Vocabulary, unreadable};
+use crate::folder::{Folder, Vocabulary};
 use crate::model_files::Graph;
 use crate::new_folder::NewFolder;
 use graph::EncoderGraph;
@@ -65,9 +63,10 @@ pub fn export_with_head(encoders: &[&EncoderPool], head: &LinearHead<'_>, out: &
             return Err(apart("they have different tokenizers"));
         }
     }
-    let sources = opened.iter().map(|encoder| content(encoder)).collect::<Result<Vec<_>, _>>()?;
+    let sources = opened.iter().map(|encoder| encoder.files.graph_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let graphs = encoders.iter().zip(&opened).zip(&sources);
     let graphs: Vec<EncoderGraph<'_>> =
-        opened.iter().zip(&sources).map(|(encoder, model)| encoder_graph(encoder, model)).collect();
+        graphs.map(|((pool, encoder), model)| encoder_graph(pool.location(), encoder, model)).collect();
     let graph = graph::join(&graphs, weights, bias).map_err(|message| Error::NotOneGraph { message })?;
     let mut texts = texts(encoders[0].location(), first, labels)?;
     texts.push(("local-model.toml", settings(head).into_bytes()));
@@ -79,24 +78,15 @@ pub fn export_with_head(encoders: &[&EncoderPool], head: &LinearHead<'_>, out: &
     folder.publish()
 }
 
-/// Returns the bytes of an encoder's graph.
-fn content(encoder: &Encoder) -> Result<Cow<'static, [u8]>, Error> {
-    match &encoder.files.model.graph.content {
-        Graph::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
-        Graph::File(path) => fs::read(path).map(Cow::Owned).map_err(|error| unreadable(path, &error)),
-    }
-}
-
-fn encoder_graph<'a>(encoder: &Encoder, model: &'a [u8]) -> EncoderGraph<'a> {
-    // Texts run alone here, so attention in the built-in graphs needs no mask.
-    let built_in = matches!(encoder.files.model.graph.content, Graph::Memory(_));
+fn encoder_graph<'a>(location: &EncoderLocation, encoder: &Encoder, model: &'a [u8]) -> EncoderGraph<'a> {
     EncoderGraph {
         model,
         output: encoder.output.clone(),
         pooling: encoder.files.pooling,
         // The sentiment model's own output is called `logits` too.
         prefix: if encoder.output.name == "state" { "state/" } else { "" },
-        add_mask: built_in,
+        // Texts run alone here, so attention in the built-in graphs needs no mask.
+        add_mask: !matches!(location.untuned(), EncoderLocation::Folder(_)),
     }
 }
 
@@ -106,7 +96,7 @@ fn external(encoder: &Encoder) -> impl Iterator<Item = std::path::PathBuf> {
     let names = files.graph.facts.external_files.iter();
     names.filter_map(|name| match &files.graph.content {
         Graph::File(graph) => Some(graph.with_file_name(name)),
-        Graph::Memory(_) => None,
+        Graph::Memory(_) | Graph::Tuned(_) => None,
     })
 }
 
@@ -126,7 +116,7 @@ fn texts(
     encoder: &Encoder,
     labels: &[String],
 ) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
-    let (folder, config, tokenizer_config, special_tokens) = match location {
+    let (folder, config, tokenizer_config, special_tokens) = match location.untuned() {
         #[cfg(feature = "builtin-model")]
         EncoderLocation::BuiltIn | EncoderLocation::SentimentState => (
             Path::new(builtin_model::ENCODER.folder),
@@ -139,6 +129,7 @@ fn texts(
             let text = |name| folder.text(name);
             (path.as_path(), text("config.json")?, text("tokenizer_config.json")?, text("special_tokens_map.json")?)
         }
+        EncoderLocation::Tuned { .. } => return Ok(Vec::new()),
     };
     let object = |name: &str, text: Option<String>| -> Result<Map<String, Value>, Error> {
         parse_json(&folder.join(name), text.as_deref().unwrap_or("{}"))

@@ -57,6 +57,26 @@ fn built_in_vectors_agree_with_torch_and_with_the_graph_in_python() {
     assert!(mean >= MEAN_COSINE, "{mean}");
 }
 
+#[test]
+fn an_encoder_can_run_with_another_graph_of_its_kind() {
+    let base = EncoderPool::new(EncoderLocation::BuiltIn, library(), 1);
+    let source = base.source().unwrap();
+    assert_eq!((source.heads, base.token_ids("hello").unwrap()), (12, vec![101, 7592, 102]));
+    let mut other = source.graph.clone();
+    // Another producer's name, so that the file differs and the vectors do not.
+    other.extend([0x12, 1, b'x']);
+    for (graph, is_same) in [(source.graph, true), (other, false)] {
+        let location = EncoderLocation::Tuned { base: Box::new(EncoderLocation::BuiltIn), graph: graph.into() };
+        assert_eq!(location.to_string(), "built-in encoder, tuned");
+        let tuned = EncoderPool::new(location, library(), 1);
+        let vector = |pool: &EncoderPool| pool.encode("hello there", &Cancellation::default()).unwrap().vector;
+        assert_eq!(vector(&tuned), vector(&base));
+        let (digest, of_base) = (tuned.digest().unwrap(), base.digest().unwrap());
+        assert_ne!(digest, of_base);
+        assert_eq!(tuned.source().unwrap().graph.len() == base.source().unwrap().graph.len(), is_same);
+    }
+}
+
 /// The scores are computed from the state, so it tells opposite opinions apart.
 #[test]
 fn the_state_of_the_sentiment_model_tells_opinions_apart() {
