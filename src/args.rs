@@ -47,6 +47,9 @@ pub struct Options {
     #[arg(long, global = true, value_name = "BYTES", env = "LOCAL_MODEL_MCP_UNLOAD_ABOVE_BYTES")]
     #[arg(default_value_t = 2 << 30)]
     pub unload_above_bytes: u64,
+    /// Do not fine-tune encoders in the background after models were taught
+    #[arg(long, global = true, env = "LOCAL_MODEL_MCP_NO_FINE_TUNING", value_parser = BoolishValueParser::new())]
+    pub no_fine_tuning: bool,
     /// Maximum number of texts waiting for one model; further calls are rejected at once
     #[arg(long, global = true, value_name = "N", env = "LOCAL_MODEL_MCP_QUEUE_CAPACITY", default_value = "1024")]
     pub queue_capacity: NonZero<usize>,

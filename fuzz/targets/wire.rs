@@ -45,7 +45,7 @@ async fn session(engine: Arc<Engine>, bytes: &[u8]) {
     let jobs = JobSettings::new(PathPolicy::within([PathBuf::from("/nowhere/at/all")], 1 << 20), 4);
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let (reader, writer) = tokio::io::split(theirs);
-    let server = tokio::spawn(mcp::serve(engine, jobs, Duplex::new(reader, writer), pending()));
+    let server = tokio::spawn(mcp::serve(engine, jobs, None, false, Duplex::new(reader, writer), pending()));
     let (reader, mut writer) = tokio::io::split(ours);
     writer.write_all(&[bytes, b"\n", LAST.as_bytes(), b"\n"].concat()).await.expect("the server reads");
     let mut lines = BufReader::new(reader).lines();

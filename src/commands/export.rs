@@ -23,6 +23,10 @@ pub(super) fn run(options: &Options, arguments: &ExportArgs) -> anyhow::Result<O
     let name = arguments.name.clone();
     let head = run_call(&teacher, move |teacher, paths, watch| teacher.exported(&name, paths, watch))?;
     let out = std::path::absolute(&arguments.output)?;
+    let encoders = match &head.tuned {
+        Some(numbers) => encoders.with_tuned(numbers).map_err(Error::from)?,
+        None => encoders,
+    };
     encoders.export(&head, &out).map_err(|error| Error::from(engine::Error::from(error)))?;
     let same = match head.same_labels {
         Some(share) => format!(

@@ -26,7 +26,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
         for (name, loader) in teacher.iter().flat_map(|teacher| teacher.loaders()) {
             engine.add_model(name, loader);
         }
-        let served = mcp::serve(engine.clone(), options.jobs(), teacher, mcp::stdio(), shutdown).await;
+        let served =
+            mcp::serve(engine.clone(), options.jobs(), teacher, !options.no_fine_tuning, mcp::stdio(), shutdown).await;
         engine.save();
         served.map(|()| Outcome::Done).map_err(|error| anyhow!(error))
     });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 use tables::CsvOptions;
-use teaching::{FileRequest, Lesson, Round, ShownRow, Standing};
+use teaching::{FileRequest, Lesson, Round, ShownRow, Standing, Tuning};
 
 use crate::args::{Options, delimiter};
 use crate::commands::labelling::{Answers, Person, is_interactive, meanings, read_labels, run as run_call, teacher};
@@ -44,6 +44,10 @@ pub struct TeachArgs {
     /// Store the texts of labelled rows with the model
     #[arg(long)]
     pub keep_texts: bool,
+    /// Then fine-tune the encoder on all labels, and use it if cross-validation clearly prefers it;
+    /// takes a minute or more
+    #[arg(long)]
+    pub fine_tune: bool,
     /// Draws the audit and the sample (default: by the name of the model)
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -73,11 +77,15 @@ pub(super) fn run(options: &Options, arguments: &TeachArgs) -> anyhow::Result<Ou
     loop {
         let name = arguments.name.clone();
         let round = run_call(&teacher, move |teacher, paths, watch| teacher.teach(&name, &lesson, paths, watch))?;
+        let tuning = if arguments.fine_tune { Some(fine_tune(&teacher, &arguments.name)?) } else { None };
         if arguments.json || !is_interactive() {
-            print(format!("{}\n", json_of(&round)).as_bytes())?;
+            print(format!("{}\n", json_of(&round, tuning)).as_bytes())?;
             return Ok(Outcome::Done);
         }
         print_lines(&text_of(&round))?;
+        if let Some(tuning) = tuning {
+            return print_lines(&format!("{}\n", text_of_tuning(&tuning))).map(|()| Outcome::Done);
+        }
         let rows: Vec<ShownRow> = doubtful(&round).chain(round.ask.iter().cloned()).collect();
         if rows.is_empty() {
             return Ok(Outcome::Done);
@@ -104,6 +112,20 @@ fn end(teacher: &Arc<teaching::Teacher>, arguments: &TeachArgs, lesson: Lesson) 
     Ok(Outcome::Done)
 }
 
+fn fine_tune(teacher: &Arc<teaching::Teacher>, name: &str) -> anyhow::Result<Tuning> {
+    let name = name.to_owned();
+    run_call(teacher, move |teacher, paths, watch| teacher.fine_tune(&name, false, paths, watch))
+}
+
+fn text_of_tuning(tuning: &Tuning) -> String {
+    let Tuning { examples, right_before, right_tuned, serves, .. } = tuning;
+    let chosen = if *serves { "the fine-tuned encoder is used" } else { "the encoder stays as it was" };
+    format!(
+        "{chosen}: by cross-validation, {right_tuned} of {examples} labels are right with fine-tuning, \
+         {right_before} without"
+    )
+}
+
 /// Rows to read again, with the label they have.
 fn doubtful(round: &Round) -> impl Iterator<Item = ShownRow> {
     round.doubts.iter().map(|doubt| ShownRow {
@@ -112,7 +134,7 @@ fn doubtful(round: &Round) -> impl Iterator<Item = ShownRow> {
     })
 }
 
-fn json_of(round: &Round) -> Value {
+fn json_of(round: &Round, tuning: Option<Tuning>) -> Value {
     let row = |shown: &ShownRow| json!({ "row": shown.row, "text": shown.text });
     let rows = |shown: &[ShownRow]| shown.iter().map(row).collect::<Vec<_>>();
     let labels = round.labels.iter().map(|label| (label.name.clone(), json!(label.examples)));
@@ -135,6 +157,12 @@ fn json_of(round: &Round) -> Value {
         "read_again": round.doubts.iter().map(doubt).collect::<Vec<_>>(),
         "label_next": rows(&round.ask),
         "groups": round.groups.iter().map(group).collect::<Vec<_>>(),
+        "fine_tuned": tuning.map(|tuning| json!({
+            "used": tuning.serves,
+            "examples": tuning.examples,
+            "right_with": tuning.right_tuned,
+            "right_without": tuning.right_before,
+        })),
     })
 }
 

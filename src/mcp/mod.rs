@@ -5,6 +5,7 @@
 
 mod duplex;
 mod envelope;
+mod fine_tuning;
 mod outbox;
 mod requests;
 mod server;
@@ -28,7 +29,8 @@ use stdio::{Session, StdioTransport};
 use teaching::Teacher;
 
 /// Serves one client until its input has ended and its calls are answered, until it cannot read
-/// answers, or until `shutdown` completes.
+/// answers, or until `shutdown` completes. With `fine_tunes`, models are fine-tuned in the
+/// background after they were taught.
 ///
 /// # Errors
 /// An error of the transport, other than the client's disconnection.
@@ -36,12 +38,13 @@ pub async fn serve(
     engine: Arc<Engine>,
     jobs: JobSettings,
     teacher: Option<Arc<Teacher>>,
+    fine_tunes: bool,
     duplex: Duplex,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let session = Arc::new(Session::default());
     let (transport, written) = StdioTransport::new(duplex, Arc::clone(&session));
-    let server = Server::new(engine, jobs, teacher, Arc::clone(&session));
+    let server = Server::new(engine, jobs, teacher, fine_tunes, Arc::clone(&session));
     let served = async {
         match server.serve(transport).await {
             Ok(running) => {

@@ -14,6 +14,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
 use crate::error::Error;
+use crate::mcp::fine_tuning::FineTuning;
 use crate::mcp::skill;
 use crate::mcp::stdio::Session;
 use crate::mcp::tools;
@@ -51,6 +52,8 @@ pub(super) struct Server {
     /// Held by the call that teaches or audits.
     pub teaching: Arc<Mutex<()>>,
     teacher: Option<Arc<Teacher>>,
+    /// `None` if models are not fine-tuned.
+    fine_tuning: Option<FineTuning>,
 }
 
 /// Sets how long the client may cache a result. Clients of older revisions ignore it.
@@ -149,9 +152,11 @@ impl Server {
         engine: Arc<Engine>,
         jobs: JobSettings,
         teacher: Option<Arc<Teacher>>,
+        fine_tunes: bool,
         session: Arc<Session>,
     ) -> Self {
-        Self { engine, jobs, session, teaching: Arc::default(), teacher }
+        let fine_tuning = fine_tunes.then(FineTuning::default);
+        Self { engine, jobs, session, teaching: Arc::default(), teacher, fine_tuning }
     }
 
     /// # Errors
@@ -169,6 +174,21 @@ impl Server {
         if !is_known && version.is_none_or(|version| version < ProtocolVersion::V_2026_07_28) {
             // A client that cannot be told asks again, or learns the name from the call's result.
             let _ = Box::pin(context.peer.notify_tool_list_changed()).await;
+        }
+    }
+
+    /// Fine-tunes a model that was just taught, in the background.
+    pub(super) fn start_fine_tuning(&self, name: &str) {
+        if let (Some(fine_tuning), Some(teacher)) = (&self.fine_tuning, &self.teacher) {
+            let (teacher, engine) = (Arc::clone(teacher), Arc::clone(&self.engine));
+            fine_tuning.start(name.to_owned(), teacher, engine, self.jobs.paths.clone());
+        }
+    }
+
+    /// Ends a fine-tuning, whose result would be of labels that changed.
+    pub(super) fn stop_fine_tuning(&self) {
+        if let Some(fine_tuning) = &self.fine_tuning {
+            fine_tuning.stop();
         }
     }
 

@@ -62,7 +62,7 @@ impl Session {
         let (stdout, stdin) = (tokio::io::duplex(1 << 16), reader);
         let server = tokio::spawn(async move {
             let duplex = Duplex::new(stdin, stdout.0);
-            mcp::serve(engine, jobs, Some(teacher), duplex, std::future::pending()).await.unwrap();
+            mcp::serve(engine, jobs, Some(teacher), true, duplex, std::future::pending()).await.unwrap();
         });
         Self { writer: Some(writer), lines: Some(BufReader::new(stdout.1).lines()), server }
     }

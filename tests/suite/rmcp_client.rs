@@ -20,7 +20,8 @@ async fn rmcps_own_client_lists_calls_and_leaves() {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (reader, writer) = tokio::io::split(theirs);
     let (engine, jobs) = (start(&Arc::new(Script::default()), settings()), jobs_in(std::env::temp_dir(), 1));
-    let server = tokio::spawn(mcp::serve(engine, jobs, None, Duplex::new(reader, writer), std::future::pending()));
+    let server =
+        tokio::spawn(mcp::serve(engine, jobs, None, true, Duplex::new(reader, writer), std::future::pending()));
     let client = ().serve(ours).await.unwrap();
     let info = client.peer_info().unwrap();
     assert!(info.instructions.as_deref().unwrap().contains("local_model_predict"));

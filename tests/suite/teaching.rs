@@ -245,3 +245,38 @@ async fn a_cancelled_start_leaves_nothing() {
     encoder.holds.store(false, Ordering::SeqCst);
     ask(&mut session, "local_model_teach", json!({ "name": "mine", "path": "tickets.csv" })).await;
 }
+
+/// Labels depend on two words together, which only a tuned encoder can tell.
+#[tokio::test]
+async fn a_taught_model_is_fine_tuned_in_the_background_and_served() {
+    let (colours, shapes) = (["red", "blue"], ["circle", "square"]);
+    let row = |number: usize| {
+        let (colour, shape) = (number % 2, number / 2 % 2);
+        let label = if colour == shape { "same" } else { "other" };
+        (format!("{} {} number{number}", colours[colour], shapes[shape]), label)
+    };
+    let place = Project::new();
+    place.write("shapes.csv", (1..=200).fold("text\n".to_owned(), |content, number| content + &row(number).0 + "\n"));
+    let encoder = ScriptedEncoder { telling: [colours, shapes].concat(), ..ScriptedEncoder::default() };
+    let mut session = Session::with_encoder(&place.script, settings(), place.root().to_owned(), &Arc::new(encoder));
+    let mut round = ask(&mut session, "local_model_teach", json!({ "name": "mine", "path": "shapes.csv" })).await;
+    for _ in 0..2 {
+        let rows = round["label_next"].as_array().unwrap().iter();
+        let label = |asked: &Value| (asked["row"].to_string(), row(asked["row"].as_u64().unwrap() as usize).1.into());
+        let labels: Map<String, Value> = rows.map(label).collect();
+        round = ask(&mut session, "local_model_teach", json!({ "name": "mine", "labels": labels })).await;
+    }
+    let learned = round["learned"].as_str().unwrap();
+    assert!(!learned.starts_with("fine-tuned"), "a head on the shared encoder serves at once: {learned}");
+    while !round["learned"].as_str().unwrap().starts_with("fine-tuned encoder: ") {
+        round = ask(&mut session, "local_model_teach", json!({ "name": "mine" })).await;
+    }
+    for number in 1..=8 {
+        let (text, label) = row(number);
+        let answer = ask(&mut session, "local_model_predict", json!({ "text": text, "model": "mine" })).await;
+        assert_eq!(answer["prediction"], label, "{text}");
+    }
+    let status = ask(&mut session, "local_model_status", json!({})).await;
+    let description = status["models"][1]["description"].as_str().unwrap();
+    assert!(description.contains("and a fine-tuned encoder"), "{description}");
+}

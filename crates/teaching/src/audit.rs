@@ -7,6 +7,7 @@ use chrono::Utc;
 use tables::{CsvOptions, PathPolicy};
 
 use crate::digest::Digest;
+use crate::encode::Encode;
 use crate::error::Error;
 use crate::fit::best;
 use crate::pool::{Pool, shown};
@@ -15,6 +16,7 @@ use crate::state::{Source, TaughtHead};
 use crate::statement::{Audited, EPSILONS, Outcome, Statement};
 use crate::survey::{FileRequest, OpenFile, Survey};
 use crate::teacher::{Teacher, Work};
+use crate::tune::encode_of;
 use crate::vectors::Vectors;
 use crate::watch::{Stage, Watch};
 
@@ -103,7 +105,8 @@ impl Teacher {
         epsilon: f64,
         watch: &Watch<'_>,
     ) -> Result<Statement, Error> {
-        let outcomes = self.outcomes(work, survey, head, watch)?;
+        let encode = encode_of(&self.encode, &work.dir, head)?;
+        let outcomes = outcomes(work, survey, head, &*encode, watch)?;
         let audited = Audited { outcomes: &outcomes, epsilon, look: work.state.audit.looks + 1 };
         let mut statement = Statement::new(&audited);
         if let Some(source) = &work.state.source {
@@ -112,43 +115,11 @@ impl Teacher {
             statement.texts_sha256.clone_from(&source.texts_sha256);
         }
         statement.date = Utc::now().format("%Y-%m-%d").to_string();
-        let mut vectors = Vectors::read(&work.dir, work.encoder)?;
-        let pool = Pool::new(&work.state, Some(survey), &mut vectors, &*self.encode, watch)?;
+        let mut vectors = Vectors::read(&work.dir, head.vectors(), encode.digest()?)?;
+        let pool = Pool::new(&work.state, Some(survey), &mut vectors, &*encode, watch)?;
         vectors.write(&work.dir)?;
         statement.automatic = (1e4 * automatic_share(&pool, head, statement.threshold)).round() / 1e4;
         Ok(statement)
-    }
-
-    /// Returns confidence and correctness of each audit row, as the served model answers it.
-    fn outcomes(
-        &self,
-        work: &Work<'_>,
-        survey: &Survey,
-        head: &TaughtHead,
-        watch: &Watch<'_>,
-    ) -> Result<Vec<Outcome>, Error> {
-        let rows = &work.state.audit.rows;
-        watch.at(Stage::Encoding, 0)?;
-        let texts: Vec<AuditedText> = rows
-            .iter()
-            .filter_map(|row| survey.wanted.get(&row.row))
-            .map(|found| AuditedText { digest: found.digest, text: found.text.clone() })
-            .collect();
-        let mut answers: BTreeMap<Digest, (f64, &str)> = BTreeMap::new();
-        for AuditedText { digest, text } in &texts {
-            if answers.contains_key(digest) {
-                continue;
-            }
-            let encoded = self.encode.encode(text, head.head.uses_state(), watch.cancellation)?;
-            let answer = head.answer(encoded, text);
-            let confidence = if answer.is_unfamiliar { 0.0 } else { f64::from(answer.scores[best(&answer.scores)]) };
-            answers.insert(*digest, (confidence, head.labels[best(&answer.scores)].as_str()));
-        }
-        let outcome = |row: &crate::state::AuditRow| {
-            let (confidence, label) = answers.get(&row.digest)?;
-            Some((*confidence, row.label.as_deref() == Some(*label)))
-        };
-        Ok(rows.iter().filter_map(outcome).collect())
     }
 }
 
@@ -230,4 +201,36 @@ fn automatic_share(pool: &Pool, head: &TaughtHead, threshold: Option<f32>) -> f6
         automatic += if is_sure && is_familiar { item.rows } else { 0 };
     }
     automatic as f64 / all.max(1) as f64
+}
+
+/// Returns confidence and correctness of each audit row, as the served model answers it.
+fn outcomes(
+    work: &Work<'_>,
+    survey: &Survey,
+    head: &TaughtHead,
+    encode: &dyn Encode,
+    watch: &Watch<'_>,
+) -> Result<Vec<Outcome>, Error> {
+    let rows = &work.state.audit.rows;
+    watch.at(Stage::Encoding, 0)?;
+    let texts: Vec<AuditedText> = rows
+        .iter()
+        .filter_map(|row| survey.wanted.get(&row.row))
+        .map(|found| AuditedText { digest: found.digest, text: found.text.clone() })
+        .collect();
+    let mut answers: BTreeMap<Digest, (f64, &str)> = BTreeMap::new();
+    for AuditedText { digest, text } in &texts {
+        if answers.contains_key(digest) {
+            continue;
+        }
+        let encoded = encode.encode(text, head.head.uses_state(), watch.cancellation)?;
+        let answer = head.answer(encoded, text);
+        let confidence = if answer.is_unfamiliar { 0.0 } else { f64::from(answer.scores[best(&answer.scores)]) };
+        answers.insert(*digest, (confidence, head.labels[best(&answer.scores)].as_str()));
+    }
+    let outcome = |row: &crate::state::AuditRow| {
+        let (confidence, label) = answers.get(&row.digest)?;
+        Some((*confidence, row.label.as_deref() == Some(*label)))
+    };
+    Ok(rows.iter().filter_map(outcome).collect())
 }

@@ -20,6 +20,15 @@ pub(crate) fn card(name: &str, state: &State, head: Option<&str>) -> String {
     if let Some(head) = &state.head {
         let _ = writeln!(text, "- Chosen by cross-validation: {head}");
     }
+    if let Some(tuning) = &state.tuning {
+        let used = if tuning.serves { "used" } else { "not used" };
+        let (right, before, examples) = (tuning.right_tuned, tuning.right_before, tuning.examples);
+        let _ = writeln!(
+            text,
+            "- Fine-tuned encoder: {used}; by cross-validation, {right} of {examples} labels are right with it, \
+             {before} without"
+        );
+    }
     let _ = writeln!(text, "- Encoders: {}", state.encoder.get(..16).unwrap_or(&state.encoder));
     text += "\n| label | examples | meaning |\n|---|---|---|\n";
     for label in &state.labels {
@@ -45,7 +54,11 @@ pub(crate) fn card(name: &str, state: &State, head: Option<&str>) -> String {
 pub(crate) fn description(state: &State, stated: Option<&Statement>) -> String {
     match stated {
         Some(stated) => format!("{} {}", stated.agreement(), stated.promise(None)),
-        None => format!("Taught with {}. Not audited in this state.", examples(state)),
+        None => {
+            let tuned = state.tuning.as_ref().is_some_and(|tuning| tuning.serves);
+            let tuned = if tuned { " and a fine-tuned encoder" } else { "" };
+            format!("Taught with {}{tuned}. Not audited in this state.", examples(state))
+        }
     }
 }
 

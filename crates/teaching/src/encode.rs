@@ -1,5 +1,7 @@
 //! The seam to the encoders: texts in, vectors out.
 
+use std::sync::Arc;
+
 use classifier::{Cancellation, Error};
 
 /// The vectors of one text.
@@ -47,6 +49,36 @@ pub trait Encode: Send + Sync {
         done: &dyn Fn(usize),
     ) -> Result<Vec<Encoded>, Error>;
 
+    /// Tunes a copy of the sentence encoder on texts and the numbers of their labels. The same seed
+    /// gives the same result. `go_on` receives the share of the work done, and ends it by `false`.
+    ///
+    /// # Errors
+    /// `NotTunable` for an encoder of another kind; as [`Self::encode`].
+    fn tune(
+        &self,
+        examples: &[(&str, usize)],
+        seed: u64,
+        go_on: &dyn Fn(f32) -> bool,
+    ) -> Result<Box<dyn TunedEncoder>, crate::Error>;
+
+    /// Returns these encoders with the numbers of [`TunedEncoder::numbers`].
+    ///
+    /// # Errors
+    /// As [`Self::tune`]; numbers that are not those of a tuned encoder.
+    fn tuned(&self, numbers: &[u8]) -> Result<Arc<dyn Encode>, crate::Error>;
+
     /// Releases memory that long texts took.
     fn release_memory(&self) {}
+}
+
+/// A sentence encoder that was just tuned.
+pub trait TunedEncoder {
+    /// Returns the sentence vectors of texts, as they are before they are rounded.
+    ///
+    /// # Errors
+    /// A text that cannot be encoded.
+    fn vectors(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error>;
+
+    /// Returns the encoder as bytes to keep.
+    fn numbers(&self) -> Vec<u8>;
 }

@@ -69,6 +69,17 @@ pub enum Error {
     #[error("the wanted share of differing rows is {found}; expected {least} to {most}")]
     EpsilonOutOfRange { found: f64, least: f64, most: f64 },
 
+    #[error("the encoder cannot be fine-tuned: {message}")]
+    NotTunable { message: String },
+    #[error(
+        "`{name}` has {found} examples of {labels} labels that have at least {each}; expected at least {expected} of two; label more rows first"
+    )]
+    TooFewToTune { name: String, found: usize, labels: usize, each: usize, expected: usize },
+    #[error("`{name}` was audited; fine-tuning it would void what was stated")]
+    Audited { name: String },
+    #[error("`{name}` was taught while it was being fine-tuned; fine-tune it again")]
+    TaughtMeanwhile { name: String },
+
     #[error("the call was cancelled")]
     Cancelled,
     #[error(transparent)]

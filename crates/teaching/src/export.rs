@@ -8,7 +8,9 @@ use crate::error::Error;
 use crate::fit::{Fitting, best};
 use crate::pool::Pool;
 use crate::state::TaughtHead;
+use crate::store::TUNED;
 use crate::teacher::{Lesson, Teacher};
+use crate::tune::encode_of;
 use crate::vectors::Vectors;
 use crate::watch::Watch;
 
@@ -27,6 +29,8 @@ pub struct ExportedHead {
     pub threshold: Option<f32>,
     /// One or two sentences about the model.
     pub description: String,
+    /// The numbers of the tuned encoder that it reads.
+    pub tuned: Option<Vec<u8>>,
     /// If the served head also reads words, which a graph cannot: the share of the sampled texts to
     /// which the exported one gives the same label. `None` if both are the same.
     pub same_labels: Option<f64>,
@@ -43,6 +47,8 @@ impl Teacher {
         let mut work = self.open(name, false, watch)?;
         let (head, digest) = TaughtHead::read(&work.dir)?.ok_or_else(|| Error::OneLabel { name: name.to_owned() })?;
         let stated = work.state.statement_about(&digest);
+        let tuned = head.tuned.as_ref().and_then(|_| work.dir.read(TUNED).transpose()).transpose()?;
+        let encode = encode_of(&self.encode, &work.dir, &head)?;
         if let Some((weights, bias)) = head.head.dense() {
             return Ok(ExportedHead {
                 labels: head.labels,
@@ -51,14 +57,15 @@ impl Teacher {
                 uses_state: head.head.uses_state(),
                 threshold: stated.and_then(|stated| stated.threshold),
                 description: card::description(&work.state, stated),
+                tuned,
                 same_labels: None,
             });
         }
         let survey = work.survey(&Lesson::default(), paths, watch)?;
-        let mut vectors = Vectors::read(&work.dir, work.encoder)?;
-        let pool = Pool::new(&work.state, survey.as_ref(), &mut vectors, &*self.encode, watch)?;
+        let mut vectors = Vectors::read(&work.dir, head.vectors(), encode.digest()?)?;
+        let pool = Pool::new(&work.state, survey.as_ref(), &mut vectors, &*encode, watch)?;
         let examples = pool.examples(&work.state);
-        let mut fitting = Fitting { pool: &pool, vectors: &mut vectors, encode: &*self.encode, watch };
+        let mut fitting = Fitting { pool: &pool, vectors: &mut vectors, encode: &*encode, watch };
         let names = fitting.label_names(&work.state, &examples.labels)?;
         let teaching = Teaching {
             labels: &examples.given,
@@ -80,6 +87,7 @@ impl Teacher {
             uses_state: fitted.uses_state(),
             threshold: None,
             description: card::description(&work.state, None),
+            tuned,
             same_labels: Some(same as f64 / pool.rows.len() as f64),
         })
     }

@@ -26,6 +26,13 @@ pub(crate) struct Doubt {
     pub likely: String,
 }
 
+/// The head of the fit before, with its predictions for the pool.
+pub(crate) struct Before {
+    pub head: TaughtHead,
+    pub digest: String,
+    pub probabilities: Vec<Vec<f32>>,
+}
+
 /// The head after a fit, with its predictions for the pool.
 pub(crate) struct Fit {
     pub head: TaughtHead,
@@ -55,18 +62,30 @@ impl Fitting<'_> {
         &mut self,
         state: &mut State,
         examples: &Examples,
-        before: Option<(TaughtHead, String)>,
+        before: Option<Before>,
     ) -> Result<Option<Fit>, Error> {
         if examples.labels.len() < 2 {
             return Ok(None);
         }
-        self.watch.at(Stage::Learning, 0)?;
-        let names = self.label_names(state, &examples.labels)?;
-        if let Some((head, digest)) = before.as_ref().filter(|(head, _)| head.taught_sha256 == examples.sha256) {
-            let probabilities = self.pool.rows.iter().map(|row| head.head.probabilities(row)).collect();
-            let (head, digest) = (head.clone(), digest.clone());
+        if let Some(before) = before.as_ref().filter(|before| before.head.taught_sha256 == examples.sha256) {
+            let (head, digest) = (before.head.clone(), before.digest.clone());
+            let probabilities = before.probabilities.clone();
             return Ok(Some(Fit { head, digest, probabilities, doubts: Vec::new(), is_new: false }));
         }
+        let fit = self.learn(state, examples)?;
+        let moved = before.map_or(1.0, |before| moved(&before, &fit));
+        state.rounds.push(RoundFacts { labels: examples.given.len(), moved });
+        state.rounds.drain(..state.rounds.len().saturating_sub(MAX_ROUNDS));
+        Ok(Some(fit))
+    }
+
+    /// Fits the examples, and names the best candidate in the state.
+    ///
+    /// # Errors
+    /// As [`Self::fit`].
+    pub(crate) fn learn(&mut self, state: &mut State, examples: &Examples) -> Result<Fit, Error> {
+        self.watch.at(Stage::Learning, 0)?;
+        let names = self.label_names(state, &examples.labels)?;
         let cancellation = self.watch.cancellation;
         let teaching = Teaching {
             labels: &examples.given,
@@ -81,26 +100,17 @@ impl Fitting<'_> {
             TaughtHead::new(state.encoder.clone(), examples.labels.clone(), examples.sha256.clone(), fitted.head);
         head.least_familiarity = self.least_familiarity(&head);
         let probabilities: Vec<Vec<f32>> = self.pool.rows.iter().map(|row| head.head.probabilities(row)).collect();
-        let moved = before.map_or(1.0, |(before, _)| self.moved(&before, &head, &probabilities));
-        state.rounds.push(RoundFacts { labels: examples.given.len(), moved });
-        state.rounds.drain(..state.rounds.len().saturating_sub(MAX_ROUNDS));
         let doubt = |doubt: &learning::Suspicion| Doubt {
             item: doubt.row,
             likely: examples.labels.get(doubt.likely).cloned().unwrap_or_default(),
         };
         let doubts = fitted.suspicious.iter().map(doubt).collect();
-        Ok(Some(Fit { head, digest: String::new(), probabilities, doubts, is_new: true }))
+        Ok(Fit { head, digest: String::new(), probabilities, doubts, is_new: true })
     }
 
     /// Returns the rows of the names and meanings of labels.
     pub(crate) fn label_names(&mut self, state: &State, labels: &[String]) -> Result<Vec<Row>, Error> {
-        let text = |name: &String| {
-            let meaning = state.labels.iter().find(|label| label.name == *name).and_then(|label| label.meaning.clone());
-            // Names are often written as identifiers.
-            let words = name.replace(['_', '-'], " ");
-            meaning.map_or(words.clone(), |meaning| format!("{words}: {meaning}"))
-        };
-        let texts: Vec<String> = labels.iter().map(text).collect();
+        let texts = state.names(labels);
         let digests: Vec<Digest> = texts.iter().map(|text| Digest::of(text)).collect();
         let both = digests.iter().copied().zip(texts.iter().map(String::as_str));
         self.vectors.add(both, self.encode, self.watch)?;
@@ -115,15 +125,13 @@ impl Fitting<'_> {
         // Examples alone are not a sample of anything.
         found.get((UNFAMILIAR_SHARE * found.len() as f64) as usize).copied().unwrap_or(-1.0)
     }
+}
 
-    /// Returns the share of the pool whose predicted label changed.
-    fn moved(&self, before: &TaughtHead, now: &TaughtHead, probabilities: &[Vec<f32>]) -> f64 {
-        let changed = |(row, now_scores): (&Row, &Vec<f32>)| {
-            before.labels[best(&before.head.probabilities(row))] != now.labels[best(now_scores)]
-        };
-        let changed = self.pool.rows.iter().zip(probabilities).filter(|pair| changed(*pair)).count();
-        changed as f64 / self.pool.rows.len().max(1) as f64
-    }
+/// Returns the share of the pool whose predicted label changed.
+fn moved(before: &Before, now: &Fit) -> f64 {
+    let both = before.probabilities.iter().zip(&now.probabilities);
+    let changed = both.filter(|(old, new)| before.head.labels[best(old)] != now.head.labels[best(new)]).count();
+    changed as f64 / now.probabilities.len().max(1) as f64
 }
 
 /// Returns whether the last labels changed little.

@@ -10,6 +10,7 @@
 //! - `teacher`, `round`, `audit`: the calls and their answers
 //! - `survey`: one pass over the file; `labels`: adding labels and examples
 //! - `pool`, `vectors`, `fit`: the texts of a fit, their vectors, and the head
+//! - `tune`: fine-tuning the encoder where that is clearly better
 //! - `statement`, `card`: what is said about a model
 //! - `state`, `store`, `digest`: what is kept on the disk, and how
 //! - `model`: a taught model as the engine runs it; `export`: as weights for a graph;
@@ -33,11 +34,12 @@ mod survey;
 mod teacher;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tune;
 mod vectors;
 mod watch;
 
 pub use audit::AuditAnswer;
-pub use encode::{Encode, Encoded};
+pub use encode::{Encode, Encoded, TunedEncoder};
 pub use error::Error;
 pub use export::ExportedHead;
 pub use labels::parse_rows;
@@ -46,4 +48,5 @@ pub use statement::Statement;
 pub use store::TaughtDir;
 pub use survey::FileRequest;
 pub use teacher::{Lesson, Teacher};
+pub use tune::Tuning;
 pub use watch::{Progress, Stage, Watch};

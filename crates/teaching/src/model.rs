@@ -17,6 +17,7 @@ use crate::state::{State, TaughtHead};
 use crate::statement::Statement;
 use crate::store::{HEAD, STATE, TaughtDir};
 use crate::teacher::Teacher;
+use crate::tune::encode_of;
 
 /// The answer of a head to a text.
 pub(crate) struct HeadAnswer {
@@ -77,15 +78,12 @@ impl ModelLoader for TaughtLoader {
     }
 
     fn load(&self) -> Result<LoadedModel, classifier::Error> {
-        let (head, state, digest) = self.read().map_err(|error| self.invalid(error))?;
-        let encoder = self.encode.digest()?;
-        if head.encoder != hex(&encoder) {
-            return Err(self.invalid(Error::OtherEncoder { name: self.name.clone() }));
-        }
+        let (head, state, digest, encode) = self.read().map_err(|error| self.invalid(error))?;
+        let encoder = encode.digest()?;
         let stated = state.statement_about(&digest);
         let digest = Sha256::new_with_prefix(encoder).chain_update(&digest).finalize().into();
         let info = ModelInfo {
-            max_tokens: Some(self.encode.max_tokens()?),
+            max_tokens: Some(encode.max_tokens()?),
             precision: "int8",
             threshold: stated.and_then(|stated| stated.threshold),
             description: Some(card::description(&state, stated)),
@@ -93,18 +91,23 @@ impl ModelLoader for TaughtLoader {
             digest,
             ..ModelInfo::new(Task::SingleLabel, head.labels.iter().map(|label| label.as_str().into()).collect())
         };
-        let replicas = Replicas { name: self.name.clone(), head: Arc::new(head), encode: Arc::clone(&self.encode) };
+        let replicas = Replicas { name: self.name.clone(), head: Arc::new(head), encode };
         Ok(LoadedModel { info, first: Box::new(replicas.model()), replicas: Box::new(replicas) })
     }
 }
 
 impl TaughtLoader {
-    fn read(&self) -> Result<(TaughtHead, State, String), Error> {
+    fn read(&self) -> Result<(TaughtHead, State, String, Arc<dyn Encode>), Error> {
         let unknown = || Error::NotTaught { name: self.name.clone(), known: self.store.started() };
         let dir = self.store.open(&self.name)?.ok_or_else(unknown)?;
         let state = State::read(&dir)?.ok_or_else(unknown)?;
         let (head, digest) = TaughtHead::read(&dir)?.ok_or_else(|| Error::OneLabel { name: self.name.clone() })?;
-        Ok((head, state, digest))
+        let encode = encode_of(&self.encode, &dir, &head)?;
+        if head.encoder == hex(&encode.digest()?) {
+            Ok((head, state, digest, encode))
+        } else {
+            Err(Error::OtherEncoder { name: self.name.clone() })
+        }
     }
 
     fn invalid(&self, error: Error) -> classifier::Error {

@@ -83,10 +83,38 @@ impl Pool {
         }
         // The order must not depend on when a text was added.
         let items: Vec<Item> = items.into_values().collect();
-        vectors.add(items.iter().map(|item| (item.digest, item.text.as_str())), encode, watch)?;
-        let rows = items.iter().map(|item| vectors.row(&item.digest, &item.text)).collect();
         let index = items.iter().enumerate().map(|(number, item)| (item.digest, number)).collect();
-        Ok(Self { items, rows, index })
+        let mut pool = Self { items, rows: Vec::new(), index };
+        pool.rows = pool.encoded(vectors, encode, watch)?;
+        Ok(pool)
+    }
+
+    /// Returns a copy of the pool whose rows are by these encoders.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn with_encoders(
+        &self,
+        vectors: &mut Vectors,
+        encode: &dyn Encode,
+        watch: &Watch<'_>,
+    ) -> Result<Self, Error> {
+        let rows = self.encoded(vectors, encode, watch)?;
+        Ok(Self { items: self.items.clone(), rows, index: self.index.clone() })
+    }
+
+    /// Returns the rows of the items by these encoders.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn encoded(
+        &self,
+        vectors: &mut Vectors,
+        encode: &dyn Encode,
+        watch: &Watch<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        vectors.add(self.items.iter().map(|item| (item.digest, item.text.as_str())), encode, watch)?;
+        Ok(self.items.iter().map(|item| vectors.row(&item.digest, &item.text)).collect())
     }
 
     /// Returns the examples of a fit. Texts of audit rows are left out.

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::statement::Statement;
-use crate::store::{HEAD, ModelDir, STATE};
+use crate::store::{HEAD, ModelDir, STATE, TUNED_VECTORS, VECTORS};
 
 const VERSION: u32 = 1;
 
@@ -41,6 +41,23 @@ pub(crate) struct State {
     /// Name of the candidate that the head was fitted by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
+    /// The last fine-tuning of the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<TuningFacts>,
+}
+
+/// What cross-validation said about a tuned encoder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TuningFacts {
+    /// Digest of the examples.
+    pub taught_sha256: String,
+    pub examples: usize,
+    /// Right labels among the examples, by heads that did not see them: with the encoder as it was.
+    pub right_before: usize,
+    /// With encoders that did not see them either.
+    pub right_tuned: usize,
+    /// Whether the tuned encoder serves.
+    pub serves: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,6 +141,7 @@ impl State {
             audit: Audit::default(),
             rounds: Vec::new(),
             head: None,
+            tuning: None,
         }
     }
 
@@ -143,6 +161,17 @@ impl State {
     /// `NotWritten`.
     pub(crate) fn write(&self, dir: &ModelDir) -> Result<(), Error> {
         dir.write(STATE, &to_json(self))
+    }
+
+    /// Returns the names of labels with their meanings, as they are encoded.
+    pub(crate) fn names(&self, labels: &[String]) -> Vec<String> {
+        let text = |name: &String| {
+            let meaning = self.labels.iter().find(|label| label.name == *name).and_then(|label| label.meaning.clone());
+            // Names are often written as identifiers.
+            let words = name.replace(['_', '-'], " ");
+            meaning.map_or(words.clone(), |meaning| format!("{words}: {meaning}"))
+        };
+        labels.iter().map(text).collect()
     }
 
     /// Texts that must not be taught.
@@ -166,12 +195,28 @@ pub(crate) struct TaughtHead {
     pub least_familiarity: f32,
     /// Digest of the examples that it was fitted on.
     pub taught_sha256: String,
+    /// Digest of the tuned encoder that it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<String>,
     pub head: Head,
 }
 
 impl TaughtHead {
     pub(crate) fn new(encoder: String, labels: Vec<String>, taught_sha256: String, head: Head) -> Self {
-        Self { version: VERSION, encoder, labels, least_familiarity: f32::NEG_INFINITY, taught_sha256, head }
+        Self {
+            version: VERSION,
+            encoder,
+            labels,
+            least_familiarity: f32::NEG_INFINITY,
+            taught_sha256,
+            tuned: None,
+            head,
+        }
+    }
+
+    /// Returns the file of the vectors that it reads.
+    pub(crate) fn vectors(&self) -> &'static str {
+        if self.tuned.is_some() { TUNED_VECTORS } else { VECTORS }
     }
 
     /// Reads the head of a model and its digest; `None` if nothing was learned yet.

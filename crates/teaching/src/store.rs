@@ -22,6 +22,9 @@ const FOLDER: &str = ".local-model";
 pub(crate) const STATE: &str = "taught.json";
 pub(crate) const HEAD: &str = "head.json";
 pub(crate) const VECTORS: &str = "rows.f16";
+/// Numbers of a tuned encoder, and the vectors that it gives.
+pub(crate) const TUNED: &str = "encoder.int8";
+pub(crate) const TUNED_VECTORS: &str = "tuned.f16";
 pub(crate) const CARD: &str = "README.md";
 const LOCK: &str = ".lock";
 
@@ -228,6 +231,16 @@ impl ModelDir {
             Ok(())
         };
         write().map_err(|error: io::Error| self.not_written(file, &error))
+    }
+
+    /// Removes a file if it exists.
+    pub(crate) fn remove(&self, file: &str) {
+        match self.dir.remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(%error, file, "a file of the taught model was not removed");
+            }
+            _ => {}
+        }
     }
 
     pub(crate) fn exists(&self, file: &str) -> bool {

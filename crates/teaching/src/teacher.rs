@@ -10,12 +10,13 @@ use tables::{CsvOptions, PathPolicy};
 use crate::card;
 use crate::encode::Encode;
 use crate::error::Error;
-use crate::fit::Fitting;
+use crate::fit::{Before, Fitting};
 use crate::pool::Pool;
 use crate::round::{Round, RoundParts};
 use crate::state::{AuditRow, Source, State, TaughtHead};
-use crate::store::{CARD, Lock, ModelDir, TaughtDir};
+use crate::store::{CARD, Lock, ModelDir, TUNED, TUNED_VECTORS, TaughtDir, VECTORS};
 use crate::survey::{FileRequest, OpenFile, Survey};
+use crate::tune::encode_of;
 use crate::vectors::Vectors;
 use crate::watch::Watch;
 
@@ -91,11 +92,11 @@ impl Teacher {
         if !work.is_new {
             work.state.write(&work.dir)?;
         }
-        let mut vectors = Vectors::read(&work.dir, work.encoder)?;
+        let mut vectors = Vectors::read(&work.dir, VECTORS, work.encoder)?;
         let encode = &*self.encode;
         let pool = Pool::new(&work.state, survey.as_ref(), &mut vectors, encode, watch)?;
         let examples = pool.examples(&work.state);
-        let before = TaughtHead::read(&work.dir)?;
+        let before = self.before(&work, &pool, watch)?;
         let mut fitting = Fitting { pool: &pool, vectors: &mut vectors, encode, watch };
         let mut fit = fitting.fit(&mut work.state, &examples, before)?;
         let missing = work.state.labels.iter().map(|label| &label.name);
@@ -104,6 +105,10 @@ impl Teacher {
         vectors.write(&work.dir)?;
         if let Some(fit) = fit.as_mut().filter(|fit| fit.is_new) {
             fit.digest = fit.head.write(&work.dir)?;
+            // The encoder of another head.
+            work.dir.remove(TUNED);
+            work.dir.remove(TUNED_VECTORS);
+            work.state.tuning = None;
         }
         work.state.write(&work.dir)?;
         work.write_card()?;
@@ -117,6 +122,23 @@ impl Teacher {
             left_out,
         };
         Ok(parts.round(name, lesson.explore))
+    }
+
+    /// Returns the head on the disk with its predictions. A head whose tuned encoder is damaged
+    /// counts as none, so that teaching mends the model.
+    fn before(&self, work: &Work<'_>, pool: &Pool, watch: &Watch<'_>) -> Result<Option<Before>, Error> {
+        let Some((head, digest)) = TaughtHead::read(&work.dir)? else { return Ok(None) };
+        let predict = |rows: &[learning::Row]| rows.iter().map(|row| head.head.probabilities(row)).collect();
+        let probabilities = if head.tuned.is_none() {
+            predict(&pool.rows)
+        } else {
+            let Ok(encode) = encode_of(&self.encode, &work.dir, &head) else { return Ok(None) };
+            let mut vectors = Vectors::read(&work.dir, TUNED_VECTORS, encode.digest()?)?;
+            let rows = pool.encoded(&mut vectors, &*encode, watch)?;
+            vectors.write(&work.dir)?;
+            predict(&rows)
+        };
+        Ok(Some(Before { head, digest, probabilities }))
     }
 
     /// Opens and locks a model. Without `may_start`, it must have been started.

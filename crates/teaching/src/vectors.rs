@@ -1,4 +1,4 @@
-//! The vectors of texts, kept in `rows.f16` so that later rounds and sessions need not encode the
+//! The vectors of texts, kept in a file so that later rounds and sessions need not encode the
 //! same texts again.
 //!
 //! The file is a cache by digest of the text: a vector that is missing is computed, and a file of
@@ -13,7 +13,7 @@ use learning::{Row, hashed_words};
 use crate::digest::Digest;
 use crate::encode::{Encode, Encoded};
 use crate::error::Error;
-use crate::store::{ModelDir, VECTORS};
+use crate::store::ModelDir;
 use crate::watch::{Progress, Stage, Watch};
 
 const MAGIC: &[u8; 8] = b"lmrows01";
@@ -21,6 +21,7 @@ const MAGIC: &[u8; 8] = b"lmrows01";
 const HEADER: usize = 8 + 32 + 4 + 4;
 
 pub(crate) struct Vectors {
+    file: &'static str,
     encoder: [u8; 32],
     /// Of the sentence, and of the state, which may be absent.
     dimensions: (usize, usize),
@@ -34,17 +35,17 @@ impl Vectors {
     ///
     /// # Errors
     /// `StateUnreadable` if the file exists but cannot be opened.
-    pub(crate) fn read(dir: &ModelDir, encoder: [u8; 32]) -> Result<Self, Error> {
-        let content = dir.read(VECTORS)?.unwrap_or_default();
-        Ok(Self::parse(&content, encoder).unwrap_or(Self {
-            encoder,
-            dimensions: (0, 0),
-            known: HashMap::new(),
-            changed: false,
-        }))
+    pub(crate) fn read(dir: &ModelDir, file: &'static str, encoder: [u8; 32]) -> Result<Self, Error> {
+        let content = dir.read(file)?.unwrap_or_default();
+        Ok(Self::parse(&content, file, encoder).unwrap_or_else(|| Self::new(file, encoder)))
     }
 
-    fn parse(content: &[u8], encoder: [u8; 32]) -> Option<Self> {
+    /// Returns no vectors, to be written to `file`.
+    pub(crate) fn new(file: &'static str, encoder: [u8; 32]) -> Self {
+        Self { file, encoder, dimensions: (0, 0), known: HashMap::new(), changed: false }
+    }
+
+    fn parse(content: &[u8], file: &'static str, encoder: [u8; 32]) -> Option<Self> {
         let (header, records) = content.split_at_checked(HEADER)?;
         let number = |at: usize| Some(u32::from_le_bytes(header[at..at + 4].try_into().ok()?) as usize);
         let dimensions = (number(40)?, number(44)?);
@@ -59,7 +60,7 @@ impl Vectors {
             Some((digest, values.collect()))
         };
         let known = records.chunks_exact(12 + 2 * values).filter_map(record).collect();
-        Some(Self { encoder, dimensions, known, changed: false })
+        Some(Self { file, encoder, dimensions, known, changed: false })
     }
 
     /// Encodes the texts whose vectors are missing.
@@ -119,7 +120,7 @@ impl Vectors {
             content.extend(digest.0);
             content.extend(self.known[digest].iter().flat_map(|value| value.to_le_bytes()));
         }
-        dir.write(VECTORS, &content)?;
+        dir.write(self.file, &content)?;
         self.changed = false;
         Ok(())
     }

@@ -15,15 +15,17 @@ pub enum Stage {
     Reading,
     Encoding,
     Learning,
+    /// Fine-tuning the encoder.
+    Tuning,
 }
 
 /// The progress of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     pub stage: Stage,
-    /// Rows read or encoded.
+    /// Rows read or encoded; percent of tuning.
     pub done: u64,
-    /// Known while rows are encoded.
+    /// Known while rows are encoded, and while tuning.
     pub total: Option<u64>,
 }
 
@@ -35,6 +37,7 @@ impl fmt::Display for Progress {
             Stage::Reading => write!(formatter, "reading, {done} rows"),
             Stage::Encoding => write!(formatter, "encoding, {done} of {} rows", total.unwrap_or(*done)),
             Stage::Learning => write!(formatter, "learning"),
+            Stage::Tuning => write!(formatter, "fine-tuning, {done} %"),
         }
     }
 }

@@ -127,12 +127,16 @@ impl LocalTool for Teach {
         let is_question = arguments.labels.is_none() && arguments.examples.is_none();
         let lesson = lesson(arguments).map_err(ToolError::arguments::<Self>)?;
         let taught = name.clone();
+        if !is_question {
+            server.stop_fine_tuning();
+        }
         let round = teaching_call::run(server, context, move |teacher, paths, watch| {
             teacher.teach(&name, &lesson, paths, watch)
         })
         .await?;
         if round.is_new {
             server.serve_taught(&taught, context).await;
+            server.start_fine_tuning(&taught);
         }
         Ok(result(&Output::new(round, is_question), None))
     }

@@ -7,6 +7,7 @@ mod mistakes;
 mod rounds;
 mod serving;
 mod sessions;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -52,9 +53,13 @@ impl Project {
     }
 
     fn with_file(content: &str) -> Self {
+        Self::over(content, ScriptedEncoder::default())
+    }
+
+    fn over(content: &str, encoder: ScriptedEncoder) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tickets.csv"), content).unwrap();
-        let encoder = Arc::new(ScriptedEncoder::default());
+        let encoder = Arc::new(encoder);
         let teacher = Self::teacher(&folder, &encoder);
         let paths = PathPolicy::within([folder.path().to_owned()], 1 << 30);
         Self { folder, encoder, teacher, paths }
