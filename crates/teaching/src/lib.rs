@@ -10,7 +10,7 @@
 //! - `teacher`, `round`, `audit`: the calls and their answers
 //! - `survey`: one pass over the file; `labels`: adding labels and examples
 //! - `pool`, `vectors`, `fit`: the texts of a fit, their vectors, and the head
-//! - `tune`: fine-tuning the encoder where that is clearly better
+//! - `tune`, `subject`: fine-tuning the encoder where that is clearly better
 //! - `statement`, `card`: what is said about a model
 //! - `state`, `store`, `digest`: what is kept on the disk, and how
 //! - `model`: a taught model as the engine runs it; `export`: as weights for a graph;
@@ -30,6 +30,7 @@ mod round;
 mod state;
 mod statement;
 mod store;
+mod subject;
 mod survey;
 mod teacher;
 #[cfg(feature = "testing")]

@@ -8,31 +8,20 @@
 use std::sync::Arc;
 
 use cache_dir::digest::hex;
-use learning::{Row, Teaching, temperature_of};
+use learning::temperature_of;
 use sha2::{Digest as _, Sha256};
 use tables::PathPolicy;
 
 use crate::encode::{Encode, TunedEncoder};
 use crate::error::Error;
 use crate::fit::{Fitting, best};
-use crate::pool::{Examples, Pool};
-use crate::state::{State, TaughtHead, TuningFacts};
+use crate::pool::Pool;
+use crate::state::{TaughtHead, TuningFacts};
 use crate::store::{ModelDir, TUNED, TUNED_VECTORS, VECTORS};
+use crate::subject::{PARTS, Subject};
 use crate::teacher::{Lesson, Teacher, Work};
 use crate::vectors::Vectors;
 use crate::watch::{Progress, Stage, Watch};
-
-/// Parts of the cross-validation.
-const PARTS: usize = 3;
-/// Examples that a label needs, and examples of such labels, of which there must be two. With
-/// fewer, three parts tell nothing.
-const MIN_OF_LABEL: usize = 3;
-const MIN_EXAMPLES: usize = 12;
-/// More examples take minutes, and a head alone is then as good.
-const MAX_EXAMPLES: usize = 2000;
-/// Texts without a label that a fit on a tuned encoder sees in the cross-validation. The encoder
-/// has to read them in each part.
-const UNLABELLED: usize = 200;
 
 /// The result of a fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,15 +42,6 @@ impl Tuning {
         let TuningFacts { examples, right_before, right_tuned, serves, .. } = *facts;
         Self { examples, right_before, right_tuned, serves, is_new }
     }
-}
-
-/// The examples of a model while it is being tuned. The model is not locked meanwhile.
-struct Subject {
-    state: State,
-    pool: Pool,
-    examples: Examples,
-    /// Rows of the names of labels.
-    names: Vec<Row>,
 }
 
 impl Teacher {
@@ -237,87 +217,6 @@ impl Answers {
 impl TuningFacts {
     fn is_of(&self, subject: &Subject) -> bool {
         self.taught_sha256 == subject.examples.sha256
-    }
-}
-
-impl Subject {
-    fn check_size(&self, name: &str) -> Result<(), Error> {
-        let mut counts = vec![0; self.examples.labels.len()];
-        self.examples.given.iter().for_each(|&(_, label)| counts[label] += 1);
-        let usable: Vec<usize> = counts.into_iter().filter(|&count| count >= MIN_OF_LABEL).collect();
-        let found = usable.iter().sum();
-        if self.examples.given.len() > MAX_EXAMPLES {
-            let found = self.examples.given.len();
-            let message = format!("{found} examples, expected at most {MAX_EXAMPLES}; the head alone learns from them");
-            return Err(Error::NotTunable { message });
-        }
-        if usable.len() >= 2 && found >= MIN_EXAMPLES {
-            return Ok(());
-        }
-        let (labels, each, expected) = (usable.len(), MIN_OF_LABEL, MIN_EXAMPLES);
-        Err(Error::TooFewToTune { name: name.to_owned(), found, labels, each, expected })
-    }
-
-    /// Returns the part of each example. Those of one label are spread evenly.
-    fn parts(&self) -> Vec<usize> {
-        let given = &self.examples.given;
-        let key = |&example: &usize| {
-            let (item, label) = given[example];
-            let digest = self.pool.items[item].digest.0;
-            (label, Sha256::new_with_prefix(self.state.seed.to_le_bytes()).chain_update(digest).finalize())
-        };
-        let mut order: Vec<usize> = (0..given.len()).collect();
-        order.sort_by_cached_key(key);
-        let mut parts = vec![0; given.len()];
-        order.iter().enumerate().for_each(|(place, &example)| parts[example] = place % PARTS);
-        parts
-    }
-
-    /// Fits a head on some of the examples. Rows without a vector are not seen.
-    fn fit(&self, rows: &[Row], names: &[Row], seen: &[usize], watch: &Watch<'_>) -> Result<learning::Head, Error> {
-        let mut known: Vec<usize> = (0..rows.len()).filter(|&item| !rows[item].sentence.is_empty()).collect();
-        let left_out = |item: &usize| {
-            let example = self.examples.given.binary_search_by_key(item, |&(item, _)| item);
-            example.is_ok_and(|example| seen.binary_search(&example).is_err())
-        };
-        known.retain(|item| !left_out(item));
-        let pool: Vec<Row> = known.iter().map(|&item| rows[item].clone()).collect();
-        let labels: Vec<(usize, usize)> = seen
-            .iter()
-            .filter_map(|&example| {
-                let (item, label) = self.examples.given[example];
-                Some((known.binary_search(&item).ok()?, label))
-            })
-            .collect();
-        let teaching = Teaching {
-            labels: &labels,
-            label_count: self.examples.labels.len(),
-            label_names: Some(names),
-            seed: self.state.seed,
-            ..Teaching::new(&pool)
-        };
-        Ok(learning::fit(&teaching, &|| watch.cancellation.is_cancelled())?.head)
-    }
-
-    /// Returns the rows of the examples and of some other items; those of the rest have no vector.
-    fn tuned_rows(&self, tuned: &dyn TunedEncoder) -> Result<Vec<Row>, Error> {
-        let given: Vec<usize> = self.examples.given.iter().map(|&(item, _)| item).collect();
-        let others = (0..self.pool.items.len()).filter(|item| given.binary_search(item).is_err());
-        // Items are in the order of their digests, so the first ones are a random choice.
-        let read: Vec<usize> = given.iter().copied().chain(others.take(UNLABELLED)).collect();
-        let texts: Vec<&str> = read.iter().map(|&item| self.pool.items[item].text.as_str()).collect();
-        let mut rows = vec![Row::default(); self.pool.items.len()];
-        for (item, sentence) in read.into_iter().zip(tuned.vectors(&texts)?) {
-            rows[item] = Row { sentence, ..self.pool.rows[item].clone() };
-        }
-        Ok(rows)
-    }
-
-    fn tuned_names(&self, tuned: &dyn TunedEncoder) -> Result<Vec<Row>, Error> {
-        let texts: Vec<String> = self.state.names(&self.examples.labels);
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let vectors = tuned.vectors(&texts)?;
-        Ok(self.names.iter().zip(vectors).map(|(name, sentence)| Row { sentence, ..name.clone() }).collect())
     }
 }
 
