@@ -160,6 +160,7 @@ impl Encode for Encoders {
         });
         let examples = examples.collect::<Result<Vec<_>, Error>>()?;
         let settings = tuning::Settings::for_examples(examples.len(), seed);
+        let _kept = process::keep_freed_memory();
         encoder.tune(&examples, settings, go_on).map_err(|error| match error {
             tuning::Error::Cancelled => TeachingError::Cancelled,
             other => not_tunable(other),
