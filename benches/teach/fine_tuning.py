@@ -36,8 +36,8 @@ def main():
     parser.add_argument("--draws", dest="count", type=int, default=3)
     args = parser.parse_args()
     lines = [json.loads(line) for line in args.draws.open()]
-    test = [(row["text"], row["label"]) for row in lines[0]["test"][:TESTED]]
-    train = [json.loads(line)["text"] for line in args.train.open()]
+    test = [(row["text"], row["label"]) for row in lines[0]["test"] if row["text"].strip()][:TESTED]
+    train = [text for text in (json.loads(line)["text"] for line in args.train.open()) if text.strip()]
     for draw in lines[1:]:
         if draw["per_label"] == args.random or draw["labels"] != args.labels or draw["seed"] >= args.count:
             continue
