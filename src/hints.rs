@@ -38,6 +38,10 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
 
 fn classifier_hint(error: &classifier::Error) -> Option<&'static str> {
     match error {
+        // A shell expands it at the start of a word alone, and configuration files never.
+        classifier::Error::FolderMissing { folder } if folder.iter().any(|part| part == "~") => {
+            Some("set by `--model`; write it without `~`, which only a shell expands")
+        }
         classifier::Error::FolderMissing { .. } => Some("set by `--model`"),
         classifier::Error::FolderIsFile { .. } => Some("as `--model`"),
         classifier::Error::Inference { .. } => Some("with `local-model-mcp check`"),
@@ -116,5 +120,16 @@ mod tests {
              close other programs, or lower `--workers`"
         );
         assert_eq!(WithHint(&Error::Cancelled).to_string(), "the call was cancelled");
+    }
+
+    #[test]
+    fn a_home_that_no_shell_expanded_is_pointed_out() {
+        let missing = |folder: &str| Error::Classifier(classifier::Error::FolderMissing { folder: folder.into() });
+        assert!(
+            WithHint(&missing("/work/~/tone"))
+                .to_string()
+                .ends_with("write it without `~`, which only a shell expands")
+        );
+        assert!(WithHint(&missing("/work/tone~")).to_string().ends_with("set by `--model`"));
     }
 }

@@ -83,8 +83,11 @@ pub enum Command {
         /// Shell that the completions are for
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print a manual page
+    Man {
+        /// Command that the page is about (default: all of them)
+        command: Option<String>,
+    },
 }
 
 /// The outcome of a command; the number is the exit status.
@@ -117,10 +120,7 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
         Some(Command::Completions { shell }) => {
             print_generated(|out| clap_complete::generate(shell, &mut Cli::command(), NAME, out))
         }
-        Some(Command::Man) => print_generated(|out| {
-            // Writing to memory cannot fail.
-            let _ = clap_mangen::Man::new(Cli::command()).render(out);
-        }),
+        Some(Command::Man { command }) => manual(command.as_deref()),
         // A client starts the server without a command; a person who does so wants the list of
         // commands.
         None if std::io::stdin().is_terminal() => {
@@ -133,10 +133,30 @@ pub fn run(arguments: Cli, matches: &ArgMatches) -> u8 {
     match outcome {
         Ok(outcome) => outcome as u8,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", visible(&format!("{error:#}")));
+            let _ = writeln!(std::io::stderr(), "error: {}", visible(&with_flags(&format!("{error:#}"))));
             COULD_NOT_RUN
         }
     }
+}
+
+/// Prints the manual page of a command, or of the program.
+fn manual(command: Option<&str>) -> anyhow::Result<Outcome> {
+    let mut page = Cli::command();
+    if let Some(name) = command {
+        // Adds the options that all commands share.
+        page.build();
+        let known = page.find_subcommand(name).cloned();
+        page = known.ok_or_else(|| anyhow!("there is no command `{name}`; `local-model-mcp help` lists them"))?;
+    }
+    print_generated(|out| {
+        // Writing to memory cannot fail.
+        let _ = clap_mangen::Man::new(page).render(out);
+    })
+}
+
+/// Errors of file jobs name the arguments of the tool. On the command line they are flags.
+fn with_flags(error: &str) -> String {
+    error.replace("`overwrite`", "`--overwrite`").replace("`resume`", "`--resume`")
 }
 
 /// Prints generated text in one piece.
@@ -209,6 +229,12 @@ mod tests {
     }
 
     #[test]
+    fn errors_name_flags_as_they_are_written() {
+        let shown = with_flags("`a.csv` exists already; give another output path, or replace it with `overwrite`");
+        assert!(shown.ends_with("or replace it with `--overwrite`"), "{shown}");
+    }
+
+    #[test]
     fn completions_and_manual_know_every_command() {
         for shell in clap_complete::Shell::value_variants() {
             let mut completions = Vec::new();
@@ -218,5 +244,6 @@ mod tests {
         let mut manual = Vec::new();
         clap_mangen::Man::new(Cli::command()).render(&mut manual).unwrap();
         assert!(String::from_utf8(manual).unwrap().contains(".TH local-model-mcp 1"));
+        assert!(super::manual(Some("nothing")).is_err_and(|error| error.to_string().contains("`nothing`")));
     }
 }

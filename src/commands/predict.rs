@@ -2,7 +2,6 @@
 //! pipes. As a filter it writes exactly one line for each line that it reads, in the same order.
 
 use std::io::{self, BufReader, ErrorKind, IsTerminal, Write};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -65,8 +64,8 @@ pub struct PredictArgs {
     #[arg(long, alias = "use", value_name = "NAME")]
     pub model_name: Option<String>,
     /// Show the N best labels
-    #[arg(long, value_name = "N", conflicts_with = "file")]
-    pub top_k: Option<NonZero<usize>>,
+    #[arg(long, value_name = "N", conflicts_with = "file", value_parser = clap::value_parser!(u16).range(1..))]
+    pub top_k: Option<u16>,
     /// Also show how much each word contributed, by leaving out one word at a time
     #[arg(long, conflicts_with = "file")]
     pub explain: bool,
@@ -100,6 +99,9 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs) -> anyhow::Result<
         if !arguments.texts.is_empty() {
             let texts = arguments.texts.iter().map(|text| Row::from_text(text.clone()));
             return Ok(classify(engine, arguments, stream::iter(texts), in_flight).await?.unwrap_or(Outcome::Done));
+        }
+        if io::stdin().is_terminal() {
+            let _ = writeln!(io::stderr(), "one text a line; Ctrl-D ends");
         }
         let (rows, reader) = read_stdin(JsonFields::new(arguments)).context("cannot read stdin")?;
         // With a closed stdout, the reader may still be waiting for a line.
@@ -202,7 +204,7 @@ async fn classify(
     rows: impl Stream<Item = Row>,
     in_flight: usize,
 ) -> anyhow::Result<Option<Outcome>> {
-    let top_k = arguments.top_k.map(NonZero::get);
+    let top_k = arguments.top_k.map(usize::from);
     let options = RowOptions { in_flight, top_k, explain: arguments.explain, ..RowOptions::default() };
     let (labels, question) = arguments.asked.split();
     let inputs = rows.map(move |row| {

@@ -79,7 +79,7 @@ fn invalid_arguments_are_refused_before_anything_is_loaded() {
     for (arguments, expected) in [
         (&["predict", "--model", "a b=/x", "hello"][..], "is not of the form NAME=DIR"),
         (&["predict", "--deadline-ms", "0", "hello"], "0 is not in 1.."),
-        (&["predict", "--top-k", "0", "hello"], "number would be zero for non-zero type"),
+        (&["predict", "--top-k", "0", "hello"], "0 is not in 1..=65535"),
         (&["predict", "--use", "tone", "hello"], "no model is called `tone`; known: `sentiment`"),
         (&["serve", "--model", "x=/a", "--model", "x=/b"], "two models are called `x`"),
     ] {
