@@ -62,7 +62,7 @@ impl Teacher {
         if let Some(facts) = subject.state.tuning.as_ref().filter(|facts| facts.is_of(&subject)) {
             return Ok(Tuning::of(facts, false));
         }
-        let answers = self.cross_validate(name, &subject, watch)?;
+        let answers = self.cross_validate(&subject, watch)?;
         let facts = answers.facts(&subject);
         let tuned = if facts.serves { Some(self.tuned_fit(&subject, &answers, watch)?) } else { None };
         let mut work = self.open(name, false, watch)?;
@@ -105,24 +105,24 @@ impl Teacher {
         Ok(subject)
     }
 
-    fn cross_validate(&self, name: &str, subject: &Subject, watch: &Watch<'_>) -> Result<Answers, Error> {
+    fn cross_validate(&self, subject: &Subject, watch: &Watch<'_>) -> Result<Answers, Error> {
         let parts = subject.parts();
         let count = subject.examples.given.len();
         let mut answers = Answers { before: vec![Vec::new(); count], tuned: vec![Vec::new(); count] };
         for part in 0..PARTS {
             let (left_out, seen): (Vec<usize>, Vec<usize>) = (0..count).partition(|&example| parts[example] == part);
             let tuned = self.tune(subject, &seen, part, watch)?;
+            let (tuned_rows, tuned_names) = (subject.tuned_rows(&*tuned)?, subject.tuned_names(&*tuned)?);
             for (rows, names, answers) in [
-                (subject.pool.rows.clone(), subject.names.clone(), &mut answers.before),
-                (subject.tuned_rows(&*tuned)?, subject.tuned_names(&*tuned)?, &mut answers.tuned),
+                (&subject.pool.rows, &subject.names, &mut answers.before),
+                (&tuned_rows, &tuned_names, &mut answers.tuned),
             ] {
-                let head = subject.fit(&rows, &names, &seen, watch)?;
+                let head = subject.fit(rows, names, &seen, watch)?;
                 for &example in &left_out {
                     answers[example] = head.probabilities(&rows[subject.examples.given[example].0]);
                 }
             }
         }
-        tracing::debug!(model = name, examples = count, "tuned encoders were compared");
         Ok(answers)
     }
 
