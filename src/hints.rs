@@ -126,10 +126,10 @@ mod tests {
     fn a_home_that_no_shell_expanded_is_pointed_out() {
         let missing = |folder: &str| Error::Classifier(classifier::Error::FolderMissing { folder: folder.into() });
         assert!(
-            WithHint(&missing("/work/~/tone"))
+            WithHint(&missing("/models/~/tone"))
                 .to_string()
                 .ends_with("write it without `~`, which only a shell expands")
         );
-        assert!(WithHint(&missing("/work/tone~")).to_string().ends_with("set by `--model`"));
+        assert!(WithHint(&missing("/models/tone~")).to_string().ends_with("set by `--model`"));
     }
 }

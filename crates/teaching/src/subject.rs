@@ -11,11 +11,11 @@ use crate::watch::Watch;
 
 /// Parts of the cross-validation.
 pub(crate) const PARTS: usize = 3;
-/// Examples that a label needs, and examples of such labels, of which there must be two. With
-/// fewer, three parts tell nothing.
+/// Examples that a label needs to count, and examples that at least two such labels need together.
+/// With fewer, three parts tell nothing.
 const MIN_OF_LABEL: usize = 3;
 const MIN_EXAMPLES: usize = 12;
-/// More examples take minutes, and a head alone is then as good.
+/// More examples take many minutes on two processors.
 const MAX_EXAMPLES: usize = 2000;
 /// Texts without a label that a fit on a tuned encoder sees in the cross-validation. The encoder
 /// has to read them in each part.

@@ -1,6 +1,6 @@
 //! Why an encoder was not tuned.
 
-/// The reason; a message starts in lower case and says the way out where there is one.
+/// The reason. A message starts in lower case, and says what helps if something does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The graph is another one than those of BERT that this crate reads. The text is a part of a
