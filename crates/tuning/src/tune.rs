@@ -58,7 +58,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns settings that were good on many tasks.
+    /// Returns the settings that were best on question types and product reviews.
     pub fn for_examples(examples: usize, seed: u64) -> Self {
         let passes = (TEXTS / examples.max(1)).clamp(PASSES.0, PASSES.1);
         Self { passes, rate: RATE, contrast: 1.0, frozen: FROZEN, seed }

@@ -56,8 +56,8 @@ async fn changed_files_are_loaded_and_calls_in_flight_finish_on_the_old_model() 
     look(&engine, &script, 2).await;
 }
 
-#[tokio::test]
-async fn files_that_cannot_be_used_leave_the_old_model_and_say_why_until_they_change_again() {
+/// An engine whose model changed once and could not be loaded again.
+async fn failed_reload() -> (Arc<Script>, Arc<Engine>) {
     let script = Arc::new(Script::default());
     script.change_files();
     let engine = start(&script, settings());
@@ -66,6 +66,12 @@ async fn files_that_cannot_be_used_leave_the_old_model_and_say_why_until_they_ch
     script.change_files();
     look(&engine, &script, 2).await;
     eventually(|| engine.reload_error("fake").is_some()).await;
+    (script, engine)
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_leave_the_old_model_and_say_why_until_they_change_again() {
+    let (script, engine) = failed_reload().await;
     let error = engine.reload_error("fake").unwrap().to_string();
     assert!(error.starts_with("model folder `/models/fake`"), "{error}");
     look(&engine, &script, 2).await;
@@ -78,14 +84,7 @@ async fn files_that_cannot_be_used_leave_the_old_model_and_say_why_until_they_ch
 
 #[tokio::test]
 async fn files_that_could_not_be_loaded_are_tried_again_after_a_minute() {
-    let script = Arc::new(Script::default());
-    script.change_files();
-    let engine = start(&script, settings());
-    ask(&engine, "hello").await.unwrap();
-    script.failing_loads.store(1, Ordering::SeqCst);
-    script.change_files();
-    look(&engine, &script, 2).await;
-    eventually(|| engine.reload_error("fake").is_some()).await;
+    let (script, engine) = failed_reload().await;
     skip(Duration::from_secs(60)).await;
     look(&engine, &script, 3).await;
     eventually(|| served(&engine).as_deref() == Some("load 3")).await;
