@@ -2,7 +2,8 @@
 // the official JSON schema of the revision. conformance.json lists the scenarios and why some are left out.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -11,23 +12,31 @@ import { environment, expected, here, installed, run, server, world, writeLong }
 
 const scenarios = JSON.parse(readFileSync(join(here, "conformance.json"), "utf8"));
 const home = world();
-let bridged;
+const client = fork(join(here, "conformance_suite.mjs"), [installed("conformance")], { env: { HOME: home }, silent: true });
+let bridged, output;
 
+for (const stream of [client.stdout, client.stderr]) stream.on("data", (chunk) => (output += chunk));
 before(async () => (bridged = await bridge(server, { home, environment: environment(home) })));
-after(() => bridged.close());
+after(() => {
+  client.kill();
+  bridged.close();
+});
 
-// `run` would block the bridge.
-function suite(...args) {
-  const child = spawn(process.execPath, [installed("conformance"), ...args], { env: { HOME: home } });
-  const output = [];
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(chunk));
-  return new Promise((ended) => child.on("close", (status) => ended({ status, output: output.join("") })));
+/** Runs the suite's command line, and returns its exit status. */
+async function suite(...args) {
+  output = "";
+  const answers = new AbortController();
+  const ended = once(client, "exit", answers).then(() => assert.fail(`the suite ended: ${output}`));
+  client.send(args);
+  const [status] = await Promise.race([once(client, "message", answers), ended]);
+  answers.abort();
+  return status;
 }
 
 async function check(revision, scenario) {
   bridged.revision = revision;
   const results = mkdtempSync(join(home, "results-"));
-  const { status, output } = await suite(
+  const status = await suite(
     "server", "--url", bridged.url, "--scenario", scenario, "--spec-version", revision, "--timeout", "300000",
     // The suite has few scenarios for the oldest revision; those of the next one apply too.
     "--force", "--expected-failures", join(here, "conformance-baseline.yml"), "--output-dir", results,
