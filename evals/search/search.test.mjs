@@ -1,6 +1,6 @@
 // Whether a search finds our tools among those of popular servers, for what people say, and leaves
 // them alone otherwise. Needs the release executable, or one named in LOCAL_MODEL_MCP.
-//   node --test evals   # SHOW=1 prints each tuned sentence that is ranked wrongly, SHOW=all also those held out
+//   node --test evals/search/search.test.mjs   # SHOW=1 prints each tuned sentence that is ranked wrongly, SHOW=all also those held out
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -100,7 +100,9 @@ for (const [name, ranking] of Object.entries(RANKINGS)) {
     if (name !== "claude code") {
       for (const each of [found, all.found]) assert.ok(each.share >= LEAST, `found for ${each.right} of ${each.all} sentences`);
     }
-    const wrong = judged.filter(({ want, right }) => want.length === 0 && !right);
+    // Its keywords are all words of a sentence, so "translate this text" also finds tools by "text".
+    const quiet = name === "claude code" ? judged : [...judged, ...all.judged];
+    const wrong = quiet.filter(({ want, right }) => want.length === 0 && !right);
     assert.deepEqual(wrong.map(({ say }) => say), [], "ours come up for these");
   });
 }

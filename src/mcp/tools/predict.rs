@@ -42,11 +42,10 @@ impl LocalTool for Predict {
     const DESCRIPTION: &'static str = "Classifies, tags or scores one text with the user's local model, offline and in \
         milliseconds. Use it whenever a text should be labelled by that model, instead of judging yourself. The result \
         says if only part of a long text was read.";
-    const SEARCH_HINT: &'static str = "classify text label labels tag sentiment tone angry happy positive negative spam toxic topic \
-        intent category score rate predict confident entities names NER zero-shot \
-        offline own local model classifier tagger sentence comment review email ticket onnx why \
-        mattered _分类_情感_语气_正面_负面_打分_标签_判断_预测_类别_实体_垃圾信息_本地_模型_本地模型_\
-        我的模型_评论_句子_工单_";
+    const SEARCH_HINT: &'static str = "classify text label labels top labels with scores title tag sentiment tone angry \
+        happy positive negative spam toxic topic intent category score rate predict confident entities names NER \
+        zero-shot offline own local model classifier tagger sentence comment review email ticket onnx why mattered \
+        _分类_情感_语气_正面_负面_打分_标签_判断_预测_类别_实体_垃圾信息_本地_模型_本地模型_我的模型_评论_句子_工单_";
     const ALWAYS_LOAD: bool = true;
     type Arguments = Arguments;
     type Output = LabeledPrediction;
