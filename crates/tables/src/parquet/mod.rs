@@ -81,10 +81,9 @@ impl Description {
             let schema = parquet_to_arrow_schema(&schema, None)?;
             Ok(schema.field(0).data_type().clone())
         });
-        let simple = |kind: &DataType| !kind.is_nested();
         let readable = match found.as_ref() {
-            Ok(DataType::List(item)) => simple(item.data_type()),
-            Ok(found) => simple(found),
+            Ok(DataType::List(item)) => reader::is_simple(item.data_type()),
+            Ok(found) => reader::is_simple(found),
             Err(_) => false,
         };
         let name = |found: &DataType| match found {

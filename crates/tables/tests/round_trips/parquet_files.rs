@@ -7,9 +7,11 @@ use std::sync::Arc;
 use arrow_array::builder::{LargeListBuilder, StringBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayRef, Date64Array, DictionaryArray, Int32Array, LargeStringArray, ListArray, RecordBatch, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, DictionaryArray,
+    Float32Array, Float64Array, Int32Array, LargeStringArray, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::column::writer::ColumnWriter;
@@ -45,6 +47,34 @@ fn read(path: &Path) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     arrow_select::concat::concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+#[test]
+fn simple_values_are_read_as_they_are_written() {
+    let decimals = Decimal128Array::from(vec![-125, 70]).with_precision_and_scale(9, 2).unwrap();
+    let kinds: [(&str, ArrayRef, [&str; 2]); 8] = [
+        ("flag", Arc::new(BooleanArray::from(vec![true, false])), ["true", "false"]),
+        ("integer", Arc::new(Int32Array::from(vec![-7, 0])), ["-7", "0"]),
+        ("large", Arc::new(UInt64Array::from(vec![u64::MAX, 1])), ["18446744073709551615", "1"]),
+        ("single", Arc::new(Float32Array::from(vec![0.1, 2.0])), ["0.1", "2.0"]),
+        ("double", Arc::new(Float64Array::from(vec![0.9307, -1e300])), ["0.9307", "-1e300"]),
+        ("decimal", Arc::new(decimals), ["-1.25", "0.70"]),
+        ("date", Arc::new(Date32Array::from(vec![0, 20_000])), ["1970-01-01", "2024-10-04"]),
+        ("bytes", Arc::new(BinaryArray::from(vec![b"good".as_slice(), b""])), ["good", ""]),
+    ];
+    for (name, values, expected) in kinds {
+        let input = file(vec![(name, values)], &[]);
+        assert_eq!(input.texts(name, CellKind::Value), expected, "{name}");
+    }
+    let numbers: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None])]));
+    assert_eq!(file(vec![("list", numbers)], &[]).texts("list", CellKind::List), ["[\"1\",null]"]);
+    let none: ArrayRef = Arc::new(Int32Array::from(vec![None]));
+    let error = file(vec![("none", none)], &[]).chunks("none", CellKind::Value)[0][0].clone().unwrap_err();
+    assert_eq!(error.to_string(), "`none` is null; expected a string");
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0]));
+    let error = file(vec![("time", times)], &[]).open().column("time", CellKind::Value).unwrap_err();
+    let expected = "column `time` holds Timestamp(µs); expected text; name another one, the file has `time`";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
@@ -181,8 +211,8 @@ fn a_long_value_that_all_rows_share_is_read_in_small_chunks() {
     let keys = Int32Array::from(vec![0; 200]);
     let values = Arc::new(StringArray::from(vec![long.as_str()]));
     let dictionary = DictionaryArray::<Int32Type>::new(keys, values);
-    let plain = arrow_cast::cast(&dictionary.slice(0, 20), &DataType::Utf8).unwrap();
-    let columns: [ArrayRef; 2] = [Arc::new(dictionary), plain];
+    let plain = StringArray::from(vec![long.as_str(); 20]);
+    let columns: [ArrayRef; 2] = [Arc::new(dictionary), Arc::new(plain)];
     for column in columns {
         let input = file(vec![("text", Arc::clone(&column))], &[]);
         assert!(fs::metadata(&input.path).unwrap().len() < 8 << 20);
