@@ -14,7 +14,7 @@ const MAX_REPEATS: usize = 8;
 /// keeps a fit of 200 examples of 150 labels within three seconds.
 const BUDGET: usize = 40_000_000;
 /// Gradient at which a fit ends. More precision does not change a prediction.
-const TOLERANCE: f64 = 1e-3;
+pub(crate) const TOLERANCE: f64 = 1e-3;
 
 /// The divisions of the examples, the same for all candidates.
 pub(crate) struct Plan {

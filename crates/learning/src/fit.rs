@@ -7,9 +7,10 @@ use crate::head::{Head, Term};
 use crate::matrix::{Matrix, add_scaled, largest, softmax};
 use crate::parallel::parallel;
 use crate::pool::Pool;
+use crate::row::Row;
 use crate::span::Span;
 use crate::teaching::{Examples, Teaching};
-use crate::{logistic, temperature};
+use crate::{cross_validation, logistic, temperature};
 
 /// Share of the labels that are handed back for a second reading.
 const SUSPICIOUS_SHARE: f64 = 0.1;
@@ -59,42 +60,35 @@ pub struct Suspicion {
 /// # Errors
 /// [`Error`] if rows or labels are unusable, or the caller cancelled.
 pub fn fit(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<Fitted, Error> {
-    let pool = Pool::learn(teaching.checked_rows()?);
-    let examples = Examples::new(teaching, &pool)?;
+    let prepared = Prepared::new(teaching, cancelled)?;
+    let Prepared { pool, examples, tried, .. } = &prepared;
     let (count, threads) = (examples.gold.len(), teaching.threads);
-    let tried = Candidate::all(teaching);
-    let mixes = tried.iter().map(|candidate| candidate.mix).collect::<Vec<_>>();
-    let spans = parallel(mixes.len(), threads, |index| {
-        let product = |left: usize, right: usize| mixes[index].product(&examples.parts[left], &examples.parts[right]);
-        Span::new(examples.parts.len(), product, cancelled)
-    })?;
-    let prepared = |index: usize| (&spans[index].coordinates, tried[index].c);
-
     let plan = Plan::new(&examples.gold, examples.labels.len(), teaching.seed);
-    let all: Vec<_> = (0..tried.len()).map(prepared).collect();
-    let held_out = plan.run(&all, &examples.targets, threads, cancelled)?;
-    let accuracies: Vec<f64> = held_out.iter().map(|held_out| accuracy(held_out, &examples.gold)).collect();
-    let chosen = choose(&tried, &accuracies, count);
-
-    let best: Vec<_> = chosen.iter().map(|&(index, _)| prepared(index)).collect();
-    let held_out: Vec<Vec<HeldOut>> = match plan.completed() {
-        None => chosen.iter().map(|&(index, _)| held_out[index].clone()).collect(),
-        Some(plan) => plan.run(&best, &examples.targets, threads, cancelled)?,
+    let run = |plan: &Plan, indices: &[usize]| {
+        let features: Vec<_> = indices.iter().map(|&index| prepared.features(index)).collect();
+        plan.run(&features, &examples.targets, threads, cancelled)
+    };
+    let all: Vec<usize> = (0..tried.len()).collect();
+    let (accuracies, mut tried_out) = match teaching.accuracies {
+        Some(known) => (known.to_vec(), None),
+        None => {
+            let held_out = run(&plan, &all)?;
+            (held_out.iter().map(|held_out| accuracy(held_out, &examples.gold)).collect(), Some(held_out))
+        }
+    };
+    let chosen = choose(tried, &accuracies, count);
+    let best: Vec<usize> = chosen.iter().map(|&(index, _)| index).collect();
+    let complete = plan.completed();
+    let held_out: Vec<Vec<HeldOut>> = match tried_out.as_mut().filter(|_| complete.is_none()) {
+        Some(held_out) => best.iter().map(|&index| std::mem::take(&mut held_out[index])).collect(),
+        None => run(complete.as_ref().unwrap_or(&plan), &best)?,
     };
     let held_out = average(&held_out, &chosen, count);
     let temperature = temperature::fit(&held_out, &examples.gold);
     let terms = parallel(chosen.len(), threads, |number| {
-        let ((index, share), (features, c)) = (chosen[number], best[number]);
-        let mut weights = logistic::fit(features, &examples.targets, c, TOLERANCE, cancelled)?;
-        weights.values.iter_mut().for_each(|weight| *weight *= share / temperature);
-        Ok(Term {
-            mix: tried[index].mix,
-            examples: spans[index].pivots.clone(),
-            contributions: spans[index].contributions(&weights),
-            bias: weights.row(weights.rows() - 1).to_vec(),
-        })
+        let (index, share) = chosen[number];
+        prepared.term(index, share / temperature, TOLERANCE, cancelled)
     })?;
-    let kind = (examples.labels.as_slice(), teaching.label_count);
     let held_out: Vec<Vec<f64>> = (0..count).map(|row| probabilities(held_out.row(row), temperature)).collect();
     let spread = |known: &Vec<f64>| {
         let mut all = vec![0.0; teaching.label_count];
@@ -102,15 +96,84 @@ pub fn fit(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Re
         all
     };
     Ok(Fitted {
-        head: Head::new(kind, (&pool, &examples.parts), &terms, examples.centroids(teaching)),
+        head: Head::new(
+            (examples.labels.as_slice(), teaching.label_count),
+            (pool, &examples.parts),
+            &terms,
+            examples.centroids(teaching),
+        ),
         candidates: (tried.iter().zip(accuracies))
             .map(|(candidate, accuracy)| CandidateScore { name: candidate.name(), accuracy })
             .collect(),
-        chosen: chosen.into_iter().map(|(index, _)| index).collect(),
+        chosen: best,
         out_of_fold: held_out.iter().map(spread).collect(),
-        suspicious: suspicious(teaching, &examples, &held_out),
+        suspicious: suspicious(teaching, examples, &held_out),
         temperature: temperature as f32,
     })
+}
+
+/// Returns how many of `others`, rows with their labels, each candidate labels correctly when it is
+/// fitted on `teaching`. The candidates are those of [`Fitted::candidates`].
+///
+/// # Errors
+/// Those of [`fit`].
+pub fn right_by_candidate(
+    teaching: &Teaching<'_>,
+    others: &[(&Row, usize)],
+    cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<usize>, Error> {
+    let prepared = Prepared::new(teaching, cancelled)?;
+    let Prepared { pool, examples, tried, .. } = &prepared;
+    let kind = (examples.labels.as_slice(), teaching.label_count);
+    parallel(tried.len(), teaching.threads, |index| {
+        let terms = [prepared.term(index, 1.0, cross_validation::TOLERANCE, cancelled)?];
+        let head = Head::new(kind, (pool, &examples.parts), &terms, examples.centroids(teaching));
+        Ok(others.iter().filter(|(row, label)| head.label(row) == *label).count())
+    })
+}
+
+/// The candidates with their features.
+struct Prepared {
+    pool: Pool,
+    examples: Examples,
+    tried: Vec<Candidate>,
+    spans: Vec<Span>,
+}
+
+impl Prepared {
+    fn new(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<Self, Error> {
+        let pool = Pool::learn(teaching.checked_rows()?);
+        let examples = Examples::new(teaching, &pool)?;
+        let tried = Candidate::all(teaching);
+        let spans = parallel(tried.len(), teaching.threads, |index| {
+            let (mix, parts) = (tried[index].mix, &examples.parts);
+            Span::new(parts.len(), |left, right| mix.product(&parts[left], &parts[right]), cancelled)
+        })?;
+        Ok(Self { pool, examples, tried, spans })
+    }
+
+    fn features(&self, index: usize) -> (&Matrix, f64) {
+        (&self.spans[index].coordinates, self.tried[index].c)
+    }
+
+    /// Fits a candidate on all examples. Its scores count `share`.
+    fn term(
+        &self,
+        index: usize,
+        share: f64,
+        tolerance: f64,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Term, Error> {
+        let (features, c) = self.features(index);
+        let mut weights = logistic::fit(features, &self.examples.targets, c, tolerance, cancelled)?;
+        weights.values.iter_mut().for_each(|weight| *weight *= share);
+        Ok(Term {
+            mix: self.tried[index].mix,
+            examples: self.spans[index].pivots.clone(),
+            contributions: self.spans[index].contributions(&weights),
+            bias: weights.row(weights.rows() - 1).to_vec(),
+        })
+    }
 }
 
 /// Returns the share of held-out examples that got their label.

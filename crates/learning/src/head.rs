@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::matrix::{Matrix, add_scaled, dot_f32, softmax};
+use crate::matrix::{Matrix, add_scaled, dot_f32, largest, softmax};
 use crate::mix::Mix;
 use crate::pool::{Center, Parts, Pool};
 use crate::row::Row;
@@ -42,6 +42,11 @@ impl Head {
         let mut probabilities = vec![0.0; self.label_count];
         self.labels.iter().zip(scores).for_each(|(&label, score)| probabilities[label] = score as f32);
         probabilities
+    }
+
+    /// Returns the most probable label.
+    pub(crate) fn label(&self, row: &Row) -> usize {
+        self.labels[largest(&self.scores(row))]
     }
 
     fn scores(&self, row: &Row) -> Vec<f64> {

@@ -26,6 +26,9 @@ pub struct Teaching<'a> {
     pub label_names: Option<&'a [Row]>,
     /// Which vectors may be used.
     pub features: Features,
+    /// Held-out accuracy of each of [`Fitted::candidates`](crate::Fitted::candidates), where the caller
+    /// knows it. Cross-validation cannot find it if an encoder was tuned on the labels.
+    pub accuracies: Option<&'a [f64]>,
     /// The same seed gives the same result.
     pub seed: u64,
     /// Number of threads; the result does not depend on it.
@@ -36,7 +39,16 @@ impl<'a> Teaching<'a> {
     /// Returns a pool without labels, all features, seed 0, two threads.
     #[must_use]
     pub fn new(rows: &'a [Row]) -> Self {
-        Self { rows, labels: &[], label_count: 0, label_names: None, features: Features::All, seed: 0, threads: 2 }
+        Self {
+            rows,
+            labels: &[],
+            label_count: 0,
+            label_names: None,
+            features: Features::All,
+            accuracies: None,
+            seed: 0,
+            threads: 2,
+        }
     }
 
     /// Returns the rows, once rows and labels have been checked.

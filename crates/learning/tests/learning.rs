@@ -1,7 +1,8 @@
 //! The crate as its users see it.
 
 use learning::{
-    Row, Teaching, agreement_interval, clusters, first_rows, fit, hashed_words, next_rows, smallest_threshold,
+    Row, Teaching, agreement_interval, clusters, first_rows, fit, hashed_words, next_rows, right_by_candidate,
+    smallest_threshold,
 };
 
 /// Rows of three kinds, around three axes of a space of six dimensions.
@@ -33,6 +34,33 @@ fn a_few_examples_teach_three_kinds_and_the_result_is_the_same_on_any_number_of_
     assert_eq!(fitted.head, again.head);
     let text = serde_json::to_string(&fitted.head).unwrap();
     assert_eq!(serde_json::from_str::<learning::Head>(&text).unwrap(), fitted.head);
+}
+
+/// The sentence vectors of the examples tell their labels, as if an encoder was tuned on them. Those
+/// of other rows tell nothing, and the state of all rows tells the label.
+#[test]
+fn candidates_are_chosen_by_rows_that_the_encoder_did_not_see() {
+    let row = |number: usize| {
+        let label = [-1.0, 1.0][number % 2];
+        let noise = |dimension: usize| (number as f32 * dimension as f32).sin();
+        let mut sentence: Vec<f32> = (1..17).map(noise).collect();
+        sentence[0] = if number < 60 { 8.0 * label } else { sentence[0] };
+        let state = Some((17..25).map(|dimension| label + noise(dimension)).collect());
+        Row { sentence, state, words: hashed_words(&format!("number{number}")) }
+    };
+    let rows: Vec<Row> = (0..100).map(row).collect();
+    let labels: Vec<(usize, usize)> = (0..60).map(|row| (row, row % 2)).collect();
+    let others: Vec<(&Row, usize)> = (60..100).map(|row| (&rows[row], row % 2)).collect();
+    let teaching = Teaching { labels: &labels, label_count: 2, ..Teaching::new(&rows) };
+    let right = right_by_candidate(&teaching, &others, &|| false).unwrap();
+    let accuracies: Vec<f64> = right.iter().map(|&right| right as f64 / others.len() as f64).collect();
+    let by_itself = fit(&teaching, &|| false).unwrap();
+    let told = fit(&Teaching { accuracies: Some(&accuracies), ..teaching }, &|| false).unwrap();
+    let count =
+        |head: &learning::Head| others.iter().filter(|(row, label)| head.probabilities(row)[*label] > 0.5).count();
+    assert_eq!((by_itself.head.uses_state(), told.head.uses_state()), (false, true), "{:?}", told.candidates);
+    assert_eq!(right[told.chosen[0]], *right.iter().max().unwrap());
+    assert!(count(&told.head) >= count(&by_itself.head) + 10, "{} {}", count(&told.head), count(&by_itself.head));
 }
 
 #[test]

@@ -72,18 +72,24 @@ impl Fitting<'_> {
             let probabilities = before.probabilities.clone();
             return Ok(Some(Fit { head, digest, probabilities, doubts: Vec::new(), is_new: false }));
         }
-        let fit = self.learn(state, examples)?;
+        let fit = self.learn(state, examples, None)?;
         let moved = before.map_or(1.0, |before| moved(&before, &fit));
         state.rounds.push(RoundFacts { labels: examples.given.len(), moved });
         state.rounds.drain(..state.rounds.len().saturating_sub(MAX_ROUNDS));
         Ok(Some(fit))
     }
 
-    /// Fits the examples, and names the best candidate in the state.
+    /// Fits the examples, and names the best candidate in the state. `accuracies` are those of the
+    /// candidates, if they are known.
     ///
     /// # Errors
     /// As [`Self::fit`].
-    pub(crate) fn learn(&mut self, state: &mut State, examples: &Examples) -> Result<Fit, Error> {
+    pub(crate) fn learn(
+        &mut self,
+        state: &mut State,
+        examples: &Examples,
+        accuracies: Option<&[f64]>,
+    ) -> Result<Fit, Error> {
         self.watch.at(Stage::Learning, 0)?;
         let names = self.label_names(state, &examples.labels)?;
         let cancellation = self.watch.cancellation;
@@ -91,6 +97,7 @@ impl Fitting<'_> {
             labels: &examples.given,
             label_count: examples.labels.len(),
             label_names: Some(&names),
+            accuracies,
             seed: state.seed,
             ..Teaching::new(&self.pool.rows)
         };

@@ -63,14 +63,45 @@ impl Subject {
         parts
     }
 
-    /// Fits a head on some of the examples. Rows without a vector are not seen.
+    /// Fits a head on some of the examples. `accuracies` are those of the candidates, if they are
+    /// known. Rows without a vector are not seen.
     pub(crate) fn fit(
         &self,
-        rows: &[Row],
-        names: &[Row],
+        (rows, names): (&[Row], &[Row]),
         seen: &[usize],
+        accuracies: Option<&[f64]>,
         watch: &Watch<'_>,
     ) -> Result<learning::Head, Error> {
+        let cancelled = || watch.cancellation.is_cancelled();
+        self.teach((rows, names), seen, |teaching| {
+            Ok(learning::fit(&Teaching { accuracies, ..teaching }, &cancelled)?.head)
+        })
+    }
+
+    /// Returns how many of the other examples each candidate labels correctly.
+    pub(crate) fn right_by_candidate(
+        &self,
+        (rows, names): (&[Row], &[Row]),
+        (seen, others): (&[usize], &[usize]),
+        watch: &Watch<'_>,
+    ) -> Result<Vec<usize>, Error> {
+        let cancelled = || watch.cancellation.is_cancelled();
+        let others: Vec<(&Row, usize)> = others
+            .iter()
+            .map(|&example| {
+                let (item, label) = self.examples.given[example];
+                (&rows[item], label)
+            })
+            .collect();
+        self.teach((rows, names), seen, |teaching| Ok(learning::right_by_candidate(&teaching, &others, &cancelled)?))
+    }
+
+    fn teach<T>(
+        &self,
+        (rows, names): (&[Row], &[Row]),
+        seen: &[usize],
+        learn: impl FnOnce(Teaching<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut known: Vec<usize> = (0..rows.len()).filter(|&item| !rows[item].sentence.is_empty()).collect();
         let left_out = |item: &usize| {
             let example = self.examples.given.binary_search_by_key(item, |&(item, _)| item);
@@ -85,14 +116,13 @@ impl Subject {
                 Some((known.binary_search(&item).ok()?, label))
             })
             .collect();
-        let teaching = Teaching {
+        learn(Teaching {
             labels: &labels,
             label_count: self.examples.labels.len(),
             label_names: Some(names),
             seed: self.state.seed,
             ..Teaching::new(&pool)
-        };
-        Ok(learning::fit(&teaching, &|| watch.cancellation.is_cancelled())?.head)
+        })
     }
 
     /// Returns the rows of the examples and of some other items; those of the rest have no vector.

@@ -4,11 +4,14 @@
 //! the other two, so that no answer comes from an encoder that saw its text. The same is done with
 //! the encoder as it is. The tuned one serves if it gets more labels right, by more than one
 //! standard error of the difference.
+//!
+//! A tuned encoder separates the examples that it saw, so a fit on its vectors cannot tell how much
+//! they are worth next to words and state. The examples left out decide that.
 
 use std::sync::Arc;
 
 use cache_dir::digest::hex;
-use learning::temperature_of;
+use learning::{Row, temperature_of};
 use sha2::{Digest as _, Sha256};
 use tables::PathPolicy;
 
@@ -106,24 +109,33 @@ impl Teacher {
     }
 
     fn cross_validate(&self, subject: &Subject, watch: &Watch<'_>) -> Result<Answers, Error> {
-        let parts = subject.parts();
+        let parts = (0..PARTS).map(|part| self.tuned_part(subject, part, watch)).collect::<Result<Vec<_>, _>>()?;
         let count = subject.examples.given.len();
-        let mut answers = Answers { before: vec![Vec::new(); count], tuned: vec![Vec::new(); count] };
-        for part in 0..PARTS {
-            let (left_out, seen): (Vec<usize>, Vec<usize>) = (0..count).partition(|&example| parts[example] == part);
-            let tuned = self.tune(subject, &seen, part, watch)?;
-            let (tuned_rows, tuned_names) = (subject.tuned_rows(&*tuned)?, subject.tuned_names(&*tuned)?);
-            for (rows, names, answers) in [
-                (&subject.pool.rows, &subject.names, &mut answers.before),
-                (&tuned_rows, &tuned_names, &mut answers.tuned),
+        let (mut before, mut tuned) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+        for (number, part) in parts.iter().enumerate() {
+            // A part's own examples must not choose the candidates that answer for them.
+            let others = parts.iter().enumerate().filter(|&(other, _)| other != number).map(|(_, part)| part);
+            let others = accuracies(others);
+            for (rows, accuracies, answers) in [
+                ((subject.pool.rows.as_slice(), subject.names.as_slice()), None, &mut before),
+                ((part.rows.as_slice(), part.names.as_slice()), Some(others.as_slice()), &mut tuned),
             ] {
-                let head = subject.fit(rows, names, &seen, watch)?;
-                for &example in &left_out {
-                    answers[example] = head.probabilities(&rows[subject.examples.given[example].0]);
+                let head = subject.fit(rows, &part.seen, accuracies, watch)?;
+                for &example in &part.left_out {
+                    answers[example] = head.probabilities(&rows.0[subject.examples.given[example].0]);
                 }
             }
         }
-        Ok(answers)
+        Ok(Answers { before, tuned, accuracies: accuracies(&parts) })
+    }
+
+    fn tuned_part(&self, subject: &Subject, part: usize, watch: &Watch<'_>) -> Result<Part, Error> {
+        let parts = subject.parts();
+        let (left_out, seen): (Vec<usize>, Vec<usize>) = (0..parts.len()).partition(|&example| parts[example] == part);
+        let tuned = self.tune(subject, &seen, part, watch)?;
+        let (rows, names) = (subject.tuned_rows(&*tuned)?, subject.tuned_names(&*tuned)?);
+        let right = subject.right_by_candidate((&rows, &names), (&seen, &left_out), watch)?;
+        Ok(Part { left_out, seen, rows, names, right })
     }
 
     /// Tunes the encoder on some of the examples. `step` of [`PARTS`] + 1 tunings are done.
@@ -157,7 +169,7 @@ impl Teacher {
         let mut state = subject.state.clone();
         let pool = subject.pool.with_encoders(&mut vectors, &*encode, watch)?;
         let mut fitting = Fitting { pool: &pool, vectors: &mut vectors, encode: &*encode, watch };
-        let mut head = fitting.learn(&mut state, &subject.examples)?.head;
+        let mut head = fitting.learn(&mut state, &subject.examples, Some(&answers.accuracies))?.head;
         // The fit's own temperature is that of an encoder that saw all labels.
         let gold: Vec<usize> = subject.examples.given.iter().map(|&(_, label)| label).collect();
         head.head = head.head.tempered(temperature_of(&answers.tuned, &gold));
@@ -186,10 +198,34 @@ struct TunedFit {
     name: Option<String>,
 }
 
+/// One part of the cross-validation: an encoder was tuned on the examples `seen`.
+struct Part {
+    left_out: Vec<usize>,
+    seen: Vec<usize>,
+    /// What the tuned encoder makes of the pool and of the names of labels.
+    rows: Vec<Row>,
+    names: Vec<Row>,
+    /// Examples left out that each candidate labels correctly.
+    right: Vec<usize>,
+}
+
+/// Returns the accuracy of each candidate on what these parts left out.
+fn accuracies<'a>(parts: impl IntoIterator<Item = &'a Part>) -> Vec<f64> {
+    let (mut right, mut count) = (Vec::new(), 0);
+    for part in parts {
+        right.resize(part.right.len(), 0);
+        right.iter_mut().zip(&part.right).for_each(|(sum, right)| *sum += right);
+        count += part.left_out.len();
+    }
+    right.into_iter().map(|right| right as f64 / count as f64).collect()
+}
+
 /// Probabilities of each example by heads that did not see it.
 struct Answers {
     before: Vec<Vec<f32>>,
     tuned: Vec<Vec<f32>>,
+    /// Of the candidates, with tuned encoders.
+    accuracies: Vec<f64>,
 }
 
 impl Answers {
