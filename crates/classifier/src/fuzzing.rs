@@ -24,5 +24,5 @@ pub fn config(bytes: &[u8]) {
     let path = Path::new("x");
     let _ = TokenizerConfig::parse(path, text, text);
     let settings = Settings::parse(path, text).unwrap_or_default();
-    let _ = Config::parse(path, text, &settings);
+    let _ = Config::parse(path, text, &settings, &[]);
 }
