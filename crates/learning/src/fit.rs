@@ -22,26 +22,13 @@ const TOLERANCE: f64 = 1e-5;
 pub struct Fitted {
     /// The classifier.
     pub head: Head,
-    /// What was tried, from the simplest to the least simple.
-    pub candidates: Vec<CandidateScore>,
+    /// The features and the strength of the fits that were tried, from the simplest to the least
+    /// simple.
+    pub candidates: Vec<String>,
     /// Indices of the candidates that make up the head, the best one first.
     pub chosen: Vec<usize>,
-    /// For each entry of `labels`, the calibrated probabilities by fits without that row. Their
-    /// accuracy is no estimate for the file if the rows were chosen by [`next_rows`](crate::next_rows).
-    pub out_of_fold: Vec<Vec<f32>>,
     /// At most a tenth of the labels, which deserve a second reading; the most suspicious first.
     pub suspicious: Vec<Suspicion>,
-    /// The temperature, which `head` has already applied.
-    pub temperature: f32,
-}
-
-/// What cross-validation says about a candidate.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CandidateScore {
-    /// The features and the strength of the fit.
-    pub name: String,
-    /// Share of right labels among the rows that were left out of the fits.
-    pub accuracy: f64,
 }
 
 /// A label that the fits without its row consider wrong.
@@ -49,8 +36,6 @@ pub struct CandidateScore {
 pub struct Suspicion {
     /// The row.
     pub row: usize,
-    /// Its label.
-    pub given: usize,
     /// The label that it probably should have.
     pub likely: usize,
 }
@@ -90,11 +75,6 @@ pub fn fit(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Re
         prepared.term(index, share / temperature, TOLERANCE, cancelled)
     })?;
     let held_out: Vec<Vec<f64>> = (0..count).map(|row| probabilities(held_out.row(row), temperature)).collect();
-    let spread = |known: &Vec<f64>| {
-        let mut all = vec![0.0; teaching.label_count];
-        examples.labels.iter().zip(known).for_each(|(&label, &probability)| all[label] = probability as f32);
-        all
-    };
     Ok(Fitted {
         head: Head::new(
             (examples.labels.as_slice(), teaching.label_count),
@@ -102,13 +82,9 @@ pub fn fit(teaching: &Teaching<'_>, cancelled: &(dyn Fn() -> bool + Sync)) -> Re
             &terms,
             examples.centroids(teaching),
         ),
-        candidates: (tried.iter().zip(accuracies))
-            .map(|(candidate, accuracy)| CandidateScore { name: candidate.name(), accuracy })
-            .collect(),
+        candidates: tried.iter().map(Candidate::name).collect(),
         chosen: best,
-        out_of_fold: held_out.iter().map(spread).collect(),
         suspicious: suspicious(teaching, examples, &held_out),
-        temperature: temperature as f32,
     })
 }
 
@@ -222,7 +198,6 @@ fn suspicious(teaching: &Teaching<'_>, examples: &Examples, held_out: &[Vec<f64>
     order.truncate((held_out.len() as f64 * SUSPICIOUS_SHARE).ceil() as usize);
     let suspicion = |&index: &usize| Suspicion {
         row: teaching.labels[index].0,
-        given: teaching.labels[index].1,
         likely: examples.labels[largest(&held_out[index])],
     };
     order.iter().map(suspicion).collect()

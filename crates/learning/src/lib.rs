@@ -42,7 +42,7 @@ mod words;
 pub use agreement::{agreement_interval, smallest_threshold};
 pub use clusters::{Cluster, clusters};
 pub use error::Error;
-pub use fit::{CandidateScore, Fitted, Suspicion, fit, right_by_candidate};
+pub use fit::{Fitted, Suspicion, fit, right_by_candidate};
 pub use head::Head;
 pub use row::{Row, SparseVector};
 pub use selection::{first_rows, next_rows};

@@ -102,7 +102,7 @@ impl Fitting<'_> {
             ..Teaching::new(&self.pool.rows)
         };
         let fitted = learning::fit(&teaching, &|| cancellation.is_cancelled())?;
-        state.head = fitted.chosen.first().and_then(|&best| Some(fitted.candidates.get(best)?.name.clone()));
+        state.head = fitted.chosen.first().and_then(|&best| fitted.candidates.get(best).cloned());
         let mut head =
             TaughtHead::new(state.encoder.clone(), examples.labels.clone(), examples.sha256.clone(), fitted.head);
         head.least_familiarity = self.least_familiarity(&head);

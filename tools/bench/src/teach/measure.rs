@@ -58,7 +58,7 @@ impl Task {
             let seconds = started.elapsed().as_secs_f64();
             let predicted = predict(&fitted, &self.test);
             let right = predicted.iter().zip(&self.test_gold).filter(|(predicted, gold)| predicted == gold).count();
-            let head = fitted.chosen.iter().map(|&index| fitted.candidates[index].name.as_str()).collect::<Vec<_>>();
+            let head = fitted.chosen.iter().map(|&index| fitted.candidates[index].as_str()).collect::<Vec<_>>();
             Ok(Tested {
                 accuracy: 100.0 * right as f64 / self.test.len() as f64,
                 macro_f1: 100.0 * macro_f1(&predicted, &self.test_gold, self.labels.len()),
