@@ -3,8 +3,6 @@
 //! Variants hold facts. `Display` says what was found, what was expected, and how to fix it. `mcp`
 //! decides whether an error is a tool error or a protocol error; `commands` sets the exit status.
 
-pub use engine::Kind;
-
 use crate::hints::{WithHint, evaluation_hint, job_hint, table_hint, teaching_hint};
 
 /// A failure. Cheap to clone, because one failed load answers many calls.
@@ -23,40 +21,14 @@ pub enum Error {
     Teaching(teaching::Error),
     #[error("no project folder is known, so there is no place for taught models; start the server with `--taught-dir`")]
     NoProject,
-    #[error("the call was cancelled")]
-    Cancelled,
     #[error(transparent)]
-    Classifier(classifier::Error),
-}
-
-impl Error {
-    /// Returns whose problem it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Tables(_) | Self::Evaluation(_) | Self::Teaching(_) | Self::NoProject => Kind::Caller,
-            Self::Job(error) => error.kind(),
-            Self::Engine(error) => error.kind(),
-            Self::Cancelled => Kind::Cancelled,
-            Self::Classifier(error) => engine::Error::from(error.clone()).kind(),
-        }
-    }
-}
-
-/// A cancelled call is the same error wherever the cancellation was noticed.
-impl From<classifier::Error> for Error {
-    fn from(error: classifier::Error) -> Self {
-        match error {
-            classifier::Error::Cancelled => Self::Cancelled,
-            other => Self::Classifier(other),
-        }
-    }
+    Classifier(#[from] classifier::Error),
 }
 
 impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {
         match error {
-            engine::Error::Cancelled => Self::Cancelled,
-            engine::Error::Classifier(error) => Self::Classifier(error),
+            engine::Error::Classifier(error) => error.into(),
             other => Self::Engine(other),
         }
     }
@@ -65,9 +37,8 @@ impl From<engine::Error> for Error {
 impl From<teaching::Error> for Error {
     fn from(error: teaching::Error) -> Self {
         match error {
-            teaching::Error::Cancelled => Self::Cancelled,
-            teaching::Error::Tables(error) => Self::Tables(error),
-            teaching::Error::Classifier(error) => Self::Classifier(error),
+            teaching::Error::Tables(error) => error.into(),
+            teaching::Error::Classifier(error) => error.into(),
             other => Self::Teaching(other),
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn run(options: &Options, arguments: &ExportArgs) -> anyhow::Result<O
         Some(numbers) => encoders.with_tuned(numbers).map_err(Error::from)?,
         None => encoders,
     };
-    encoders.export(&head, &out).map_err(|error| Error::from(engine::Error::from(error)))?;
+    encoders.export(&head, &out).map_err(Error::from)?;
     let same = match head.same_labels {
         Some(share) => format!(
             "the served model also reads single words, which a graph cannot; this one was fitted again without them and \

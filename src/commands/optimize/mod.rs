@@ -121,7 +121,7 @@ impl Job {
                 true => Err(classifier::Error::Cancelled),
                 false => Subject::open(folder, library),
             };
-            opened.map_err(|error| engine::Error::from(error).into())
+            opened.map_err(Error::from)
         };
         let mut counts = (0, 0, 0);
         let new = RewrittenFolder::new(&self.folder, &self.output, |model, files| -> anyhow::Result<Vec<u8>> {

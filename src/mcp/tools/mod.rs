@@ -239,7 +239,7 @@ async fn watched<T>(
         // then sees.
         biased;
         outcome = work => outcome,
-        () = context.ct.cancelled() => Err(Error::Cancelled.into()),
+        () = context.ct.cancelled() => Err(engine::Error::Cancelled.into()),
         never = report_progress(context, next) => match never {},
     }
 }

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use tokio::time::timeout;
 
-use crate::error::Error;
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{
     LocalTool, Progress, ToolError, ToolResult, on_other_thread, report_progress, result, watched,
@@ -226,7 +225,7 @@ async fn drive<T>(running: &mut JobHandle<T>, context: &Context) -> Result<T, To
         outcome = running.finished() => Ok(outcome?),
         () = context.ct.cancelled() => {
             running.discard();
-            Err(Error::Cancelled.into())
+            Err(engine::Error::Cancelled.into())
         }
         never = report_progress(context, next_progress) => match never {},
     }

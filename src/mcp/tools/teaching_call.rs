@@ -9,7 +9,6 @@ use tables::PathPolicy;
 use teaching::{Error as TeachingError, Progress as TeachingProgress, Teacher, Watch};
 use tokio::sync::oneshot;
 
-use crate::error::Error;
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{Progress, ToolError, report_progress};
 use crate::process;
@@ -42,7 +41,7 @@ pub(super) async fn run<T: Send + 'static>(
     let mut input_ended = server.session.input_ended.subscribe();
     tokio::select! {
         outcome = on_its_own_thread(server, work) => outcome,
-        () = context.ct.cancelled() => Err(Error::Cancelled.into()),
+        () = context.ct.cancelled() => Err(engine::Error::Cancelled.into()),
         _ = input_ended.wait_for(|ended| *ended) => {
             Err(ToolError("the input ended before the call did; labels sent with it may be kept; call again".into()))
         }
