@@ -198,8 +198,7 @@ impl Encoder {
         let (mut session, weights_shared) = sessions.open(&files.model.graph, 1)?;
         let tokenizer = tokenizer.limited_to(session.fixed_length)?;
         let name = location.to_string();
-        let failed = |error: ort::Error| inference_error(&name, error.message());
-        let dimensions = session.output_width().map_err(failed)?;
+        let dimensions = session.output_width().map_err(|error| Error::inference(&name, error.message()))?;
         let output = session.output().clone();
         Ok((Self { name, files, output, tokenizer, sessions, dimensions, weights_shared }, session))
     }
@@ -225,16 +224,11 @@ impl Encoder {
         text: &Encoded,
         cancellation: &Cancellation,
     ) -> Result<Encoding, Error> {
-        if cancellation.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
         let tokens = &text.runs[0];
-        let rows = session.rows(Feed::Tokens(tokens, self.tokenizer.pad), cancellation).map_err(|error| {
-            if cancellation.is_cancelled() { Error::Cancelled } else { inference_error(&self.name, error.message()) }
-        })?;
+        let rows = session.rows(&self.name, Feed::Tokens(tokens, self.tokenizer.pad), cancellation)?;
         let vector = self.vector(&rows, tokens.ids.len());
         if vector.iter().any(|number| !number.is_finite()) {
-            return Err(inference_error(&self.name, "its output is not a number"));
+            return Err(Error::inference(&self.name, "its output is not a number"));
         }
         let truncated = (text.tokens_read < text.tokens)
             .then_some(Truncation { tokens: text.tokens as u32, limit: text.tokens_read as u32 });
@@ -247,8 +241,4 @@ impl Encoder {
         let vector = if self.output.rank == 2 { rows.row(0).to_vec() } else { self.files.pooling.pool(rows, tokens) };
         normalize(vector)
     }
-}
-
-fn inference_error(name: &str, message: &str) -> Error {
-    Error::Inference { model: name.to_owned(), message: message.trim().to_owned() }
 }

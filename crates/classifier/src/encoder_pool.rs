@@ -167,12 +167,7 @@ impl EncoderPool {
 
     /// Releases memory that long texts took. The next run allocates it again.
     pub fn release_memory(&self) {
-        let mut sessions = lock(&self.sessions);
-        for session in &mut sessions.idle {
-            if let Err(error) = session.release_memory() {
-                tracing::debug!(error = error.message(), "the session's memory was not released");
-            }
-        }
+        lock(&self.sessions).idle.iter_mut().for_each(Session::release_memory);
     }
 
     fn encode_for(&self, caller: Caller, text: &str, cancellation: &Cancellation) -> Result<Encoding, Error> {

@@ -138,6 +138,12 @@ pub enum Error {
     Runtime(#[from] onnx_runtime::Error),
 }
 
+impl Error {
+    pub(crate) fn inference(model: &str, message: &str) -> Self {
+        Self::Inference { model: model.to_owned(), message: message.trim().to_owned() }
+    }
+}
+
 /// The remedy for folders whose export is incomplete or damaged.
 pub(crate) const EXPORT: &str = "export the model again with `optimum-cli export onnx --model YOUR_MODEL --task text-classification FOLDER` \
      (or token-classification)";

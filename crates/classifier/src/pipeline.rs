@@ -63,6 +63,10 @@ impl PipelineConfig {
     fn entailment(&self) -> Result<usize, Error> {
         self.entailment.ok_or_else(|| Error::LabelsNotTaken { model: self.name.clone() })
     }
+
+    fn check_scores(&self, scores: &[f32]) -> Result<(), Error> {
+        check_scores(self.task, scores).map_err(|message| Error::inference(&self.name, message))
+    }
 }
 
 /// A session with its pipeline.
@@ -93,9 +97,7 @@ impl Model for Pipeline {
     }
 
     fn release_memory(&mut self) {
-        if let Err(error) = self.session.release_memory() {
-            tracing::debug!(error = error.message(), "the session's memory was not released");
-        }
+        self.session.release_memory();
     }
 }
 
@@ -133,7 +135,7 @@ impl Pipeline {
                 activation::temper_scores(&mut scores, temperature);
             }
         }
-        self.check_scores(&scores)?;
+        config.check_scores(&scores)?;
         Ok(prediction(scores, &encoded))
     }
 
@@ -155,7 +157,7 @@ impl Pipeline {
             }
         }
         let scores = zero_shot::scores(&logits, entailment, config.multi_label);
-        self.check_scores(&scores)?;
+        config.check_scores(&scores)?;
         let longest = longest.ok_or_else(|| Error::LabelsNotTaken { model: config.name.clone() })?;
         Ok(prediction(scores, &longest))
     }
@@ -217,7 +219,7 @@ impl Pipeline {
                 if distance > distances[number] {
                     let mut scores = logits.row(row).to_vec();
                     config.activation.apply(&mut scores);
-                    self.check_scores(&scores)?;
+                    config.check_scores(&scores)?;
                     (distances[number], chosen[number]) = (distance, Some(scores));
                 }
             }
@@ -227,25 +229,12 @@ impl Pipeline {
 
     /// Runs one forward pass. A cancelled run ends before or during a pass.
     fn run(&mut self, run: &TokenIds, cancellation: &Cancellation) -> Result<Rows, Error> {
-        if cancellation.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
+        let config = &self.config;
         if let Some(limit) = self.session.fixed_length.filter(|fixed| run.ids.len() > *fixed) {
             return Err(Error::TextTooLong { tokens: run.ids.len(), limit });
         }
-        let pad = self.config.tokenizer.pad;
-        let rows = self.session.rows(Feed::Tokens(run, pad), cancellation).map_err(|error| {
-            if cancellation.is_cancelled() { Error::Cancelled } else { self.inference_error(error.message()) }
-        })?;
-        fit(rows, self.config.labels.len(), self.config.binary).map_err(|message| self.inference_error(&message))
-    }
-
-    fn check_scores(&self, scores: &[f32]) -> Result<(), Error> {
-        check_scores(self.config.task, scores).map_err(|message| self.inference_error(message))
-    }
-
-    fn inference_error(&self, message: &str) -> Error {
-        Error::Inference { model: self.config.name.clone(), message: message.trim().to_owned() }
+        let rows = self.session.rows(&config.name, Feed::Tokens(run, config.tokenizer.pad), cancellation)?;
+        fit(rows, config.labels.len(), config.binary).map_err(|message| Error::inference(&config.name, &message))
     }
 }
 

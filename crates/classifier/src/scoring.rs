@@ -47,9 +47,7 @@ impl Scoring {
         let producer = files.graph.facts.interface.producers.get(&session.output().name).map(String::as_str);
         let is_classifier = session.signature.label.is_some();
         let fixed_length = session.fixed_length;
-        let first = session
-            .first_run()
-            .map_err(|error| Error::Inference { model: name.to_owned(), message: error.message().trim().to_owned() })?;
+        let first = session.first_run().map_err(|error| Error::inference(name, error.message()))?;
         let binary = Binary::of(files, rank, first.rows.width, producer);
         if binary.is_none() {
             check_labels(files, &first.rows)?;

@@ -133,11 +133,16 @@ impl Session {
     }
 
     /// Runs a short input. Afterwards the session holds no more memory than this run took.
-    pub(crate) fn release_memory(&mut self) -> ort::Result<()> {
-        let mut options = RunOptions::new()?;
-        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-        let output = self.signature.output.clone();
-        self.short_run(&options, &output).map(|_| ())
+    pub(crate) fn release_memory(&mut self) {
+        let mut run = || {
+            let mut options = RunOptions::new()?;
+            options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+            let output = self.signature.output.clone();
+            self.short_run(&options, &output)
+        };
+        if let Err(error) = run() {
+            tracing::debug!(error = error.message(), "the session's memory was not released");
+        }
     }
 
     fn short_run(&mut self, options: &RunOptions, output: &Output) -> ort::Result<Rows> {
@@ -175,8 +180,21 @@ impl Session {
 
     /// Runs one row of tokens, padded if the graph's length is fixed, or one text.
     ///
-    /// A cancelled run ends before the next node of the graph, and leaves the session intact.
-    pub(crate) fn rows(&mut self, feed: Feed<'_>, cancellation: &Cancellation) -> ort::Result<Rows> {
+    /// A cancelled run ends before it starts, or before the next node of the graph, and leaves the
+    /// session intact.
+    ///
+    /// # Errors
+    /// `Cancelled`, or `Inference` of the model of this name.
+    pub(crate) fn rows(&mut self, model: &str, feed: Feed<'_>, cancellation: &Cancellation) -> Result<Rows, Error> {
+        if cancellation.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        self.interruptible_run(feed, cancellation).map_err(|error| {
+            if cancellation.is_cancelled() { Error::Cancelled } else { Error::inference(model, error.message()) }
+        })
+    }
+
+    fn interruptible_run(&mut self, feed: Feed<'_>, cancellation: &Cancellation) -> ort::Result<Rows> {
         let output = self.signature.output.clone();
         let options = Arc::new(RunOptions::new()?);
         let flag = Arc::clone(&options);

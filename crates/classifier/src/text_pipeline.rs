@@ -53,15 +53,11 @@ impl Model for TextPipeline {
         if input.text_pair.is_some() {
             return Err(Error::PairNotTaken { model: name.clone() });
         }
-        let inference_error =
-            |message: &str| Error::Inference { model: name.clone(), message: message.trim().to_owned() };
-        let rows = self.session.rows(Feed::Text(&input.text), cancellation).map_err(|error| {
-            if cancellation.is_cancelled() { Error::Cancelled } else { inference_error(error.message()) }
-        })?;
-        let rows = fit(rows, *labels, scoring.binary).map_err(|message| inference_error(&message))?;
+        let rows = self.session.rows(name, Feed::Text(&input.text), cancellation)?;
+        let rows = fit(rows, *labels, scoring.binary).map_err(|message| Error::inference(name, &message))?;
         let mut scores = rows.row(0).to_vec();
         scoring.activation.apply(&mut scores);
-        check_scores(scoring.task, &scores).map_err(inference_error)?;
+        check_scores(scoring.task, &scores).map_err(|message| Error::inference(name, message))?;
         if let Some(temperature) = temperature {
             activation::temper_scores(&mut scores, *temperature);
         }
@@ -70,8 +66,6 @@ impl Model for TextPipeline {
     }
 
     fn release_memory(&mut self) {
-        if let Err(error) = self.session.release_memory() {
-            tracing::debug!(error = error.message(), "the session's memory was not released");
-        }
+        self.session.release_memory();
     }
 }

@@ -77,7 +77,7 @@ impl Decision {
     /// # Errors
     /// `Inference` if a graph cannot run, or gives what does not fit the configuration.
     pub(crate) fn first(&self, mut session: Session, threads: usize) -> Result<Box<dyn Model>, Error> {
-        let failed = |error: ort::Error| self.config.inference_error(error.message());
+        let failed = |error: ort::Error| Error::inference(&self.config.name, error.message());
         let width = session.first_run().map_err(failed)?.rows.width;
         let mut scorer = self.open_scorer(threads)?;
         if let (Some(scorer), Rules::Decima(rules)) = (&mut scorer, &self.config.rules) {
@@ -88,7 +88,7 @@ impl Decision {
                     scored - 1,
                     rules.width()
                 );
-                return Err(self.config.inference_error(&found));
+                return Err(Error::inference(&self.config.name, &found));
             }
         }
         Ok(self.with_sessions(session, scorer))

@@ -15,7 +15,7 @@ use crate::question::{Asked, Defaults};
 use crate::scoring::check_scores;
 use crate::session::Session;
 use crate::special_tokens::TokenIds;
-use crate::tensors::{Feed, Rows};
+use crate::tensors::Feed;
 use crate::tokenizer::Tokenizer;
 
 /// What the sessions of one model share.
@@ -37,10 +37,6 @@ impl DecisionConfig {
             Rules::Laya(rules) => rules.max_tokens,
             Rules::Decima(rules) => rules.max_tokens,
         }
-    }
-
-    pub(super) fn inference_error(&self, message: &str) -> Error {
-        Error::Inference { model: self.name.clone(), message: message.trim().to_owned() }
     }
 }
 
@@ -89,7 +85,7 @@ impl Model for DecisionPipeline {
         if let Some(temperature) = config.temperature.filter(|_| asked.is_default) {
             activation::temper_scores(&mut answer.scores, temperature);
         }
-        check_scores(Task::SingleLabel, &answer.scores).map_err(|message| config.inference_error(message))?;
+        check_scores(Task::SingleLabel, &answer.scores).map_err(|message| Error::inference(&config.name, message))?;
         Ok(Prediction {
             outcome: Outcome::Scores(answer.scores.into()),
             tokens: answer.tokens as u32,
@@ -100,11 +96,8 @@ impl Model for DecisionPipeline {
 
     fn release_memory(&mut self) {
         self.last = None;
-        for session in std::iter::once(&mut self.session).chain(&mut self.scorer) {
-            if let Err(error) = session.release_memory() {
-                tracing::debug!(error = error.message(), "the session's memory was not released");
-            }
-        }
+        self.session.release_memory();
+        self.scorer.iter_mut().for_each(Session::release_memory);
     }
 }
 
@@ -122,9 +115,9 @@ impl DecisionPipeline {
             .map_err(|message| Error::QuestionUnfit { model: config.name.clone(), message })?;
         check_overflow(config, sequence.tokens, sequence.ids.len())?;
         let tensors = feed::options(&sequence.ids, &sequence.markers, laya::number(asked.kind));
-        let rows = run(&mut self.session, config, Feed::Named(&tensors), cancellation)?;
+        let rows = self.session.rows(&config.name, Feed::Named(&tensors), cancellation)?;
         let numbers = rows.row(0).get(..asked.labels.len());
-        let numbers = numbers.ok_or_else(|| config.inference_error("it gives fewer scores than labels"))?;
+        let numbers = numbers.ok_or_else(|| Error::inference(&config.name, "it gives fewer scores than labels"))?;
         Ok(Answer {
             scores: laya::scores(asked, rules, numbers),
             tokens: sequence.tokens,
@@ -148,9 +141,10 @@ impl DecisionPipeline {
             Some(last) if last.rows == rows.options => last,
             _ => self.encode(config, rows.options, cancellation)?,
         };
-        let encoded = run(&mut self.session, config, Feed::Tokens(&rows.text, config.tokenizer.pad), cancellation)?;
+        let fed = Feed::Tokens(&rows.text, config.tokenizer.pad);
+        let encoded = self.session.rows(&config.name, fed, cancellation)?;
         if encoded.width != options.width {
-            return Err(config.inference_error("its tokens differ in width"));
+            return Err(Error::inference(&config.name, "its tokens differ in width"));
         }
         let tensors = feed::scorer(feed::Encoded {
             width: options.width,
@@ -160,11 +154,11 @@ impl DecisionPipeline {
             count: options.rows.len(),
         });
         let scorer = self.scorer.as_mut().ok_or(Error::InputIdsMissing)?;
-        let scored = run(scorer, config, Feed::Named(&tensors), cancellation)?;
+        let scored = scorer.rows(&config.name, Feed::Named(&tensors), cancellation)?;
         drop(tensors);
         self.last = Some(options);
         if scored.values.len() != asked.labels.len() * scored.width || scored.width != rules.width() + 1 {
-            return Err(config.inference_error("it gives another number of scores than labels"));
+            return Err(Error::inference(&config.name, "it gives another number of scores than labels"));
         }
         Ok(Answer {
             scores: rules.scores(asked.kind, scored.values.chunks(scored.width)),
@@ -184,7 +178,8 @@ impl DecisionPipeline {
         let longest = rows.iter().map(|row| row.ids.len()).max().unwrap_or_default();
         let (mut numbers, mut mask, mut width) = (Vec::new(), Vec::new(), 0);
         for row in &rows {
-            let encoded = run(&mut self.session, config, Feed::Tokens(row, config.tokenizer.pad), cancellation)?;
+            let fed = Feed::Tokens(row, config.tokenizer.pad);
+            let encoded = self.session.rows(&config.name, fed, cancellation)?;
             let fill = longest - row.ids.len();
             width = encoded.width;
             numbers.extend_from_slice(&encoded.values);
@@ -193,21 +188,6 @@ impl DecisionPipeline {
         }
         Ok(EncodedOptions { rows, width, numbers, mask })
     }
-}
-
-/// Runs one forward pass. A cancelled run ends before or during it.
-fn run(
-    session: &mut Session,
-    config: &DecisionConfig,
-    feed: Feed<'_>,
-    cancellation: &Cancellation,
-) -> Result<Rows, Error> {
-    if cancellation.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    session.rows(feed, cancellation).map_err(|error| {
-        if cancellation.is_cancelled() { Error::Cancelled } else { config.inference_error(error.message()) }
-    })
 }
 
 /// Refuses a text over the limit if the settings say so.
