@@ -5,8 +5,6 @@
 
 use std::path::PathBuf;
 
-use engine::Kind;
-
 /// A failed job, or a row of it that failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -41,23 +39,4 @@ pub enum Error {
 impl Error {
     /// The error of a job that was stopped.
     pub const CANCELLED: Self = Self::Engine(engine::Error::Cancelled);
-
-    /// Returns whose problem it is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Engine(error) => error.kind(),
-            Self::JobFailed { .. } => Kind::Internal,
-            Self::Tables(_)
-            | Self::Evaluation(_)
-            | Self::FileChanged { .. }
-            | Self::ResumeOther { .. }
-            | Self::OutputColumns { .. }
-            | Self::OutputMissing { .. }
-            | Self::NotAnOutput { .. }
-            | Self::Correction { .. }
-            | Self::PairUnread { .. }
-            | Self::ColumnTwice { .. }
-            | Self::FormulaLabel { .. } => Kind::Caller,
-        }
-    }
 }

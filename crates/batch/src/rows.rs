@@ -76,18 +76,10 @@ async fn classify(engine: &Engine, options: &RowOptions, input: Input) -> Result
 
 /// Returns whether every further row would get this error, so that a run should end with it.
 pub(crate) fn concerns_every_row(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Engine(
-            engine::Error::Labels { .. }
-                | engine::Error::Classifier(
-                    classifier::Error::LabelsNotTaken { .. }
-                        | classifier::Error::PairNotTaken { .. }
-                        | classifier::Error::QuestionNotTaken { .. }
-                        | classifier::Error::QuestionUnfit { .. }
-                )
-        ) | Error::Tables(tables::Error::FileBroken { .. })
-    ) || error.kind() == engine::Kind::Model
+    match error {
+        Error::Engine(error) => error.concerns_every_text(),
+        error => matches!(error, Error::Tables(tables::Error::FileBroken { .. })),
+    }
 }
 
 #[cfg(test)]

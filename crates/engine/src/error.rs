@@ -106,6 +106,25 @@ impl Error {
         }
     }
 
+    /// Returns whether each further text of a batch or file would get this error, so that it is
+    /// reported once.
+    pub fn concerns_every_text(&self) -> bool {
+        use classifier::Error as E;
+        let concerns_arguments = matches!(
+            self,
+            Self::Labels { .. }
+                | Self::UnknownModel { .. }
+                | Self::TopK { .. }
+                | Self::Classifier(
+                    E::LabelsNotTaken { .. }
+                        | E::PairNotTaken { .. }
+                        | E::QuestionNotTaken { .. }
+                        | E::QuestionUnfit { .. }
+                )
+        );
+        concerns_arguments || self.kind() == Kind::Model
+    }
+
     pub(crate) fn no_thread(error: &std::io::Error) -> Self {
         Self::Thread { message: error.to_string() }
     }
@@ -187,6 +206,23 @@ mod tests {
         let text = |labels| Error::TopK { model: "m".into(), found: 9, labels }.to_string();
         assert_eq!(text(1), "`top_k` is 9 but model `m` has 1 label; use 1 to 1");
         assert_eq!(text(2), "`top_k` is 9 but model `m` has 2 labels; use 1 to 2");
+    }
+
+    #[test]
+    fn errors_of_arguments_and_model_concern_every_text() {
+        let model = || "mine".to_owned();
+        let every = [
+            Error::TopK { model: model(), found: 2, labels: 1 },
+            Error::LoadPanicked { model: model(), message: "no message".into() },
+            Error::Classifier(classifier::Error::PairNotTaken { model: model() }),
+        ];
+        let one = [
+            Error::TextBlank,
+            Error::Deadline { model: model(), deadline_ms: 1 },
+            Error::Classifier(classifier::Error::TextTooLong { tokens: 2, limit: 1 }),
+        ];
+        assert!(every.iter().all(Error::concerns_every_text));
+        assert!(!one.iter().any(Error::concerns_every_text));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, ToolError, ToolResult, on_other_thread, result, watched};
 use classifier::{Input, LabeledPrediction, Labels, Question, QuestionKind};
-use engine::{Answer, Error, Kind, Priority, Request};
+use engine::{Answer, Error, Priority, Request};
 
 /// Texts in one call. More belong in a file, whose rows need not pass through the conversation.
 const MAX_TEXTS: usize = 256;
@@ -102,7 +102,7 @@ impl LocalTool for PredictBatch {
             let mut answers = Vec::new();
             while let Some(answer) = running.next().await {
                 match answer {
-                    Err(error) if concerns_every_text(&error) => return Err(error.into()),
+                    Err(error) if error.concerns_every_text() => return Err(error.into()),
                     answer => answers.push(answer),
                 }
             }
@@ -115,14 +115,4 @@ impl LocalTool for PredictBatch {
         };
         Ok(on_other_thread(move || result(&Output { results: answers.into_iter().map(item).collect() }, None)).await)
     }
-}
-
-/// Returns whether an error is reported once for the batch instead of for each text.
-fn concerns_every_text(error: &Error) -> bool {
-    use classifier::Error as E;
-    let concerns_labels = matches!(
-        error,
-        Error::Classifier(E::LabelsNotTaken { .. } | E::QuestionNotTaken { .. } | E::QuestionUnfit { .. })
-    );
-    concerns_labels || matches!(error, Error::UnknownModel { .. } | Error::TopK { .. }) || error.kind() == Kind::Model
 }
