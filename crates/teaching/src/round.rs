@@ -7,7 +7,6 @@ use learning::{Row, clusters, first_rows, next_rows};
 use crate::fit::{Fit, is_settled};
 use crate::pool::{Examples, Pool, shown};
 use crate::state::State;
-use crate::survey::Survey;
 
 /// Rows to label at the start, and in later rounds.
 const FIRST: usize = 20;
@@ -46,13 +45,9 @@ pub struct LabelFacts {
 }
 
 /// The file of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileFacts {
-    pub file: String,
     pub rows: u64,
-    pub rows_with_text: u64,
-    /// Different texts that rows are chosen from.
-    pub sampled: usize,
     /// Rows kept for the audit.
     pub audit_rows: usize,
 }
@@ -105,7 +100,6 @@ pub struct Round {
 /// Everything that a round is made from.
 pub(crate) struct RoundParts<'a> {
     pub state: &'a State,
-    pub survey: Option<&'a Survey>,
     pub pool: &'a Pool,
     pub examples: &'a Examples,
     pub fit: Option<&'a Fit>,
@@ -116,7 +110,7 @@ pub(crate) struct RoundParts<'a> {
 
 impl RoundParts<'_> {
     pub(crate) fn round(&self, name: &str, explore: bool) -> Round {
-        let Self { state, survey, examples, fit, left_out, .. } = *self;
+        let Self { state, examples, fit, left_out, .. } = *self;
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for (_, label) in &examples.given {
             *counts.entry(&examples.labels[*label]).or_default() += 1;
@@ -130,10 +124,7 @@ impl RoundParts<'_> {
         let labels: Vec<LabelFacts> = labels.collect();
         let few = labels.iter().filter(|label| label.examples < ENOUGH).map(|label| label.name.clone());
         let file = state.source.as_ref().map(|source| FileFacts {
-            file: source.file.clone(),
             rows: source.rows,
-            rows_with_text: source.rows_with_text,
-            sampled: survey.map_or(0, |survey| survey.sample.len()),
             audit_rows: state.audit.rows.len(),
         });
         let standing = match (&state.audit.statement, fit) {

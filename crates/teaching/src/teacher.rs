@@ -114,7 +114,6 @@ impl Teacher {
         work.write_card()?;
         let parts = RoundParts {
             state: &work.state,
-            survey: survey.as_ref(),
             pool: &pool,
             examples: &examples,
             fit: fit.as_ref(),
