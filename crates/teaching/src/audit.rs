@@ -14,7 +14,7 @@ use crate::pool::{Pool, shown};
 use crate::round::ShownRow;
 use crate::state::{Source, TaughtHead};
 use crate::statement::{Audited, EPSILONS, Outcome, Statement};
-use crate::survey::{FileRequest, OpenFile, Survey};
+use crate::survey::{FileRequest, Found, OpenFile, Survey};
 use crate::teacher::{Teacher, Work};
 use crate::tune::encode_of;
 use crate::vectors::Vectors;
@@ -36,12 +36,6 @@ pub struct AuditAnswer {
     pub statement: Option<Statement>,
     /// Whether the threshold changed, so that the model must be loaded again.
     pub is_new: bool,
-}
-
-/// An audit row that a call needs, with its text.
-struct AuditedText {
-    digest: Digest,
-    text: String,
 }
 
 impl Teacher {
@@ -213,13 +207,8 @@ fn outcomes(
 ) -> Result<Vec<Outcome>, Error> {
     let rows = &work.state.audit.rows;
     watch.at(Stage::Encoding, 0)?;
-    let texts: Vec<AuditedText> = rows
-        .iter()
-        .filter_map(|row| survey.wanted.get(&row.row))
-        .map(|found| AuditedText { digest: found.digest, text: found.text.clone() })
-        .collect();
     let mut answers: BTreeMap<Digest, (f64, &str)> = BTreeMap::new();
-    for AuditedText { digest, text } in &texts {
+    for Found { digest, text, .. } in rows.iter().filter_map(|row| survey.wanted.get(&row.row)) {
         if answers.contains_key(digest) {
             continue;
         }
