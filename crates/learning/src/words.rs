@@ -20,8 +20,7 @@ const RUNS: std::ops::RangeInclusive<usize> = 3..=5;
 /// are read. The same text gives the same vector on every platform and in every version.
 #[must_use]
 pub fn hashed_words(text: &str) -> SparseVector {
-    let end = (0..=MAX_BYTES.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    let lower = text[..end].to_lowercase();
+    let lower = text[..text.floor_char_boundary(MAX_BYTES)].to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let mut counts: BTreeMap<u16, f32> = BTreeMap::new();
     let mut count = |kind: u8, parts: &[&str]| *counts.entry(column(kind, parts)).or_default() += 1.0;

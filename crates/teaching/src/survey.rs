@@ -266,6 +266,5 @@ fn again_unlabelled(known: &mut Found) {
 
 /// Returns at most `bytes` bytes of a text, whole characters only.
 pub(crate) fn beginning(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    &text[..end]
+    &text[..text.floor_char_boundary(bytes)]
 }
