@@ -20,6 +20,7 @@ use crate::words::Words;
 use crate::zero_shot::{self, Template};
 
 /// `config.json`.
+#[derive(Default)]
 pub(crate) struct Config {
     pub labels: Vec<Arc<str>>,
     /// Whether a file names the labels.
@@ -179,13 +180,7 @@ impl Config {
         Self {
             labels: names.map(|label| label.as_str().into()).collect(),
             is_named: true,
-            entailment: None,
-            problem_type: None,
-            model_type: None,
-            architecture: None,
-            vocab_size: None,
-            max_position_embeddings: None,
-            pad_token_id: None,
+            ..Self::default()
         }
     }
 
