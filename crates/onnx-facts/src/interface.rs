@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::protobuf::{Fields, Value, packed, text};
+use crate::protobuf::{self, Fields, Value, packed, text};
+use crate::writer::{INT32, INT64, STRING};
 
-/// `TensorProto.DataType.INT32`, `INT64` and `STRING`.
-const INT32: u64 = 6;
-const INT64: u64 = 7;
-const STRING: u64 = 8;
 /// Limits that keep memory small for any content. No classifier has as many.
 const MAX_OUTPUTS: usize = 64;
 const MAX_CONSTANTS: usize = 1 << 16;
@@ -83,7 +80,7 @@ impl<'a> Reader<'a> {
 
     fn read_constant(&mut self, tensor: &'a [u8]) -> Result<(), String> {
         let is_small = tensor.len() <= MAX_LABELS_BYTES && self.constants.len() < MAX_CONSTANTS;
-        if is_small && matches!(number(tensor, 2)?, INT32 | INT64 | STRING) {
+        if is_small && matches!(data_type(tensor, 2)?, INT32 | INT64 | STRING) {
             self.constants.insert(first_name(tensor, 8)?, tensor);
         }
         Ok(())
@@ -177,16 +174,9 @@ fn first_name(message: &[u8], wanted: u32) -> Result<&str, String> {
     Ok("")
 }
 
-fn number(message: &[u8], wanted: u32) -> Result<u64, String> {
-    let mut found = 0;
-    for field in Fields(message) {
-        if let (number, Value::Number(value)) = field?
-            && number == wanted
-        {
-            found = value;
-        }
-    }
-    Ok(found)
+/// Returns the data type in this field of a message.
+fn data_type(message: &[u8], number: u32) -> Result<i64, String> {
+    Ok(protobuf::integer(message, number)?.unwrap_or(0).cast_signed())
 }
 
 /// Returns whether an input is a tensor of strings. Its type is nested three messages deep.
@@ -195,7 +185,7 @@ fn is_text(input: &[u8]) -> Result<bool, String> {
         let (2, Value::Bytes(kind)) = field? else { continue };
         for field in Fields(kind) {
             let (1, Value::Bytes(tensor)) = field? else { continue };
-            return Ok(number(tensor, 1)? == STRING);
+            return Ok(data_type(tensor, 1)? == STRING);
         }
     }
     Ok(false)
@@ -217,7 +207,7 @@ fn attribute_labels(attribute: &[u8]) -> Result<Vec<String>, String> {
 
 /// Returns the labels in a constant: strings, or integers in any of the places that hold them.
 fn tensor_labels(tensor: &[u8]) -> Result<Vec<String>, String> {
-    let is_wide = number(tensor, 2)? == INT64;
+    let is_wide = data_type(tensor, 2)? == INT64;
     let mut labels = Vec::new();
     for field in Fields(tensor) {
         match field? {

@@ -99,6 +99,36 @@ pub fn field(message: &[u8], number: u32) -> Result<Option<&[u8]>, String> {
     Ok(found)
 }
 
+/// Returns the last number in this field of a message.
+///
+/// # Errors
+/// Part of a sentence, if the message is cut or no protobuf.
+pub fn integer(message: &[u8], number: u32) -> Result<Option<u64>, String> {
+    let mut found = None;
+    for field in Fields(message) {
+        if let (this, Value::Number(value)) = field? {
+            found = if this == number { Some(value) } else { found };
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the numbers in this field of a message, packed or one by one.
+///
+/// # Errors
+/// Part of a sentence, if the message is cut or no protobuf.
+pub fn integers(message: &[u8], number: u32) -> Result<Vec<u64>, String> {
+    let mut found = Vec::new();
+    for field in Fields(message) {
+        match field? {
+            (this, Value::Number(value)) if this == number => found.push(value),
+            (this, Value::Bytes(several)) if this == number => found.extend(packed(several)?),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
 /// Returns packed numbers.
 ///
 /// # Errors

@@ -23,8 +23,11 @@ fn varint(mut value: u64) -> Vec<u8> {
 
 /// `TensorProto.DataType`.
 pub const FLOAT: i64 = 1;
+pub const UINT8: i64 = 2;
+pub const INT8: i64 = 3;
 pub const INT32: i64 = 6;
 pub const INT64: i64 = 7;
+pub const STRING: i64 = 8;
 
 /// Encodes a tensor. Its content need not match its dimensions.
 pub fn tensor(name: &str, kind: i64, dims: &[i64], content: Option<&[u8]>) -> Vec<u8> {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use onnx_facts::protobuf::{Value, field, packed, raw_fields, text};
+use onnx_facts::protobuf::{Value, field, integer, integers, raw_fields, text};
 use onnx_facts::writer::{bytes, number};
 
 use crate::tensors::{self, WeightFiles};
@@ -240,30 +240,6 @@ impl<'a> Node<'a> {
         self.rest.push(Cow::Owned(attribute));
         self
     }
-}
-
-/// Returns the last number in this field of a message.
-pub fn integer(message: &[u8], wanted: u32) -> Result<Option<u64>, String> {
-    let mut found = None;
-    for part in raw_fields(message) {
-        if let (this, Value::Number(value), _) = part? {
-            found = if this == wanted { Some(value) } else { found };
-        }
-    }
-    Ok(found)
-}
-
-/// Returns the numbers in this field of a message, packed or one by one.
-pub fn integers(message: &[u8], wanted: u32) -> Result<Vec<u64>, String> {
-    let mut found = Vec::new();
-    for part in raw_fields(message) {
-        match part? {
-            (this, Value::Number(value), _) if this == wanted => found.push(value),
-            (this, Value::Bytes(several), _) if this == wanted => found.extend(packed(several)?),
-            _ => {}
-        }
-    }
-    Ok(found)
 }
 
 fn name_of(message: &[u8], number: u32) -> Result<String, String> {

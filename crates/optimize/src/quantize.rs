@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use onnx_facts::writer::integer_attribute;
+use onnx_facts::writer::{FLOAT, INT8, UINT8, integer_attribute};
 
 use crate::constants::Constants;
 use crate::graph::{Graph, Names, Node};
 use crate::integers::{Columns, columns, table};
-use crate::tensors::{FLOAT, INT8, UINT8, WeightFiles, encode};
+use crate::tensors::{WeightFiles, encode};
 
 /// Matrices with fewer columns stay in fp32: mostly the head of a classifier, which takes no time,
 /// and whose errors show in every score.
@@ -81,7 +81,7 @@ impl<'a> Rewriter<'_, 'a> {
         let factors = self.names.fresh(format!("{output}_scales"));
         let bias = bias.first().filter(|bias| !bias.is_empty());
         let sum = if bias.is_some() { self.names.fresh(format!("{output}_MatMul")) } else { output.clone() };
-        let to_float = integer_attribute("to", FLOAT.cast_signed());
+        let to_float = integer_attribute("to", FLOAT);
         self.nodes.extend([
             Node::new("MatMulInteger", &[&integers, &weights, &zero, &zeros], &[&product]),
             Node::new("Cast", &[&product], &[&cast]).with_attribute(to_float),
@@ -122,7 +122,7 @@ impl<'a> Rewriter<'_, 'a> {
         let values: Vec<u8> = values.into_iter().map(i8::cast_unsigned).collect();
         let scales: Vec<u8> = scales.into_iter().flat_map(f32::to_le_bytes).collect();
         self.add(integers, INT8, &weight.dims, &values);
-        self.add(scale, FLOAT.cast_signed(), &[width], &scales);
+        self.add(scale, FLOAT, &[width], &scales);
         self.add(zero, INT8, &[width], &vec![0; width]);
         self.counts.matrices += 1;
         self.values.insert(key, names.clone());
@@ -141,7 +141,7 @@ impl<'a> Rewriter<'_, 'a> {
         let names = self.named(name);
         let Quantized([integers, scale, zero]) = &names;
         self.add(integers, UINT8, &weight.dims, &quantized.values);
-        self.add(scale, FLOAT.cast_signed(), &[], &quantized.scale.to_le_bytes());
+        self.add(scale, FLOAT, &[], &quantized.scale.to_le_bytes());
         self.add(zero, UINT8, &[], &[quantized.zero]);
         self.counts.tables += 1;
         self.values.insert(key, names.clone());

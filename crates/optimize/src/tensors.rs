@@ -2,16 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use onnx_facts::protobuf::{Value, field, raw_fields, text};
-use onnx_facts::writer::{bytes, number};
+use onnx_facts::protobuf::{Value, field, integer, integers, raw_fields, text};
+use onnx_facts::writer::{FLOAT, INT64, bytes, tensor};
 
-use crate::graph::{integer, integers};
-
-/// `TensorProto.DataType`.
-pub const FLOAT: u64 = 1;
-const INT64: u64 = 7;
-pub const UINT8: i64 = 2;
-pub const INT8: i64 = 3;
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: u64 = 1;
 
@@ -46,9 +39,9 @@ impl Weight {
 }
 
 /// Returns the data type of a tensor.
-pub fn data_type(tensor: &[u8]) -> Result<u64, String> {
+pub fn data_type(tensor: &[u8]) -> Result<i64, String> {
     // An enum: of a longer number, only the low 32 bits are read.
-    Ok(integer(tensor, 2)?.unwrap_or(0) & u64::from(u32::MAX))
+    Ok((integer(tensor, 2)?.unwrap_or(0) & u64::from(u32::MAX)).cast_signed())
 }
 
 /// Returns the sizes of a tensor.
@@ -141,8 +134,6 @@ pub fn with_content(tensor: &[u8], files: &WeightFiles) -> Result<Option<Vec<u8>
 
 /// Encodes a tensor.
 pub fn encode(name: &str, data_type: i64, dims: &[usize], content: &[u8]) -> Vec<u8> {
-    let dims = dims.iter().flat_map(|&dim| number(1, dim.cast_signed() as i64));
-    let mut tensor: Vec<u8> = dims.chain(number(2, data_type)).chain(bytes(8, name)).collect();
-    tensor.extend(bytes(9, content));
-    tensor
+    let dims: Vec<i64> = dims.iter().map(|dim| dim.cast_signed() as i64).collect();
+    tensor(name, data_type, &dims, Some(content))
 }

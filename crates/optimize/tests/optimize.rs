@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use onnx_facts::GraphFacts;
 use onnx_facts::protobuf::{Value, field, raw_fields, text};
-use onnx_facts::writer::{FLOAT, INT64, bytes, floats, integer_attribute, integers, node, number, tensor, value};
+use onnx_facts::writer::{
+    FLOAT, INT64, STRING, bytes, floats, integer_attribute, integers, node, number, tensor, value,
+};
 use optimize::{Optimized, Refusal, optimize};
 use proptest::prelude::{any, prop, proptest};
 
 /// The operators of a product in integers.
 const PRODUCT: [&str; 5] = ["DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul"];
-const STRING: i64 = 8;
 
 /// Encodes a graph with the input `x` of floats and the output `y`.
 fn model(nodes: &[Vec<u8>], tensors: &[Vec<u8>]) -> Vec<u8> {

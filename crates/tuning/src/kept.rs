@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
+use onnx_facts::writer::{FLOAT, INT8};
 use optimize::graph::Model;
 use optimize::integers;
-use optimize::tensors::{self, FLOAT, INT8};
+use optimize::tensors;
 
 use crate::error::Error;
 use crate::weights::{Encoder, Layer, Linear, Norm, Tensor};
@@ -49,7 +50,6 @@ impl Encoder {
         let mut set = |name: &str, kind: i64, dims: &[usize], content: &[u8]| {
             model.graph.tensors.insert(name.to_owned(), tensors::encode(name, kind, dims, content).into());
         };
-        let float = FLOAT.cast_signed();
         let mut rest = numbers;
         let mut take = |count: usize| {
             let (taken, others) = rest.split_at(count);
@@ -65,20 +65,20 @@ impl Encoder {
                 match &linear.tensor {
                     Tensor::Float(name) => {
                         let scales: Vec<f32> = floats_of(scales).collect();
-                        set(name, float, &dims, &bytes_of(&unrounded(integers, &scales)));
+                        set(name, FLOAT, &dims, &bytes_of(&unrounded(integers, &scales)));
                     }
                     Tensor::Integer(name, scales_name) => {
                         set(name, INT8, &dims, integers);
-                        set(scales_name, float, &dims[1..], scales);
+                        set(scales_name, FLOAT, &dims[1..], scales);
                     }
                 }
-                set(&linear.bias_name, float, &dims[1..], bias);
+                set(&linear.bias_name, FLOAT, &dims[1..], bias);
             }
             for norm in layer.norms() {
                 for (name, count) in norm.names.iter().zip([norm.weight.len(), norm.bias.len()]) {
                     let values = take(4 * count);
                     check_finite(&[values])?;
-                    set(name, float, &[count], values);
+                    set(name, FLOAT, &[count], values);
                 }
             }
         }

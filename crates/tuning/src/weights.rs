@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use onnx_facts::writer::{INT8, UINT8};
 use optimize::graph::{Model, Node};
-use optimize::tensors::{self, INT8, UINT8, Weight, WeightFiles};
+use optimize::tensors::{self, Weight, WeightFiles};
 
 use crate::error::Error;
 use crate::kept::unrounded;
@@ -257,7 +258,7 @@ impl<'a> Reader<'a> {
         let Some(name) = product.inputs.get(1) else { return Ok(None) };
         let (kind, numbers) = self.bytes(name)?;
         let factors = self.float(scales)?.values;
-        if kind != INT8.cast_unsigned() || factors.len() != columns {
+        if kind != INT8 || factors.len() != columns {
             return Ok(None);
         }
         Ok(Some((Tensor::Integer(name.clone(), scales.clone()), unrounded(numbers, &factors))))
@@ -268,7 +269,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns type and content of a tensor of bytes.
-    fn bytes(&self, name: &str) -> Result<(u64, &[u8]), Error> {
+    fn bytes(&self, name: &str) -> Result<(i64, &[u8]), Error> {
         let message = self.message(name)?;
         let content = tensors::content(message, self.files).map_err(Error::NotBert)?;
         Ok((tensors::data_type(message).map_err(Error::NotBert)?, content))
@@ -283,7 +284,7 @@ impl<'a> Reader<'a> {
         let zero = tensors::read_byte(self.message(&format!("{name}_zero_point"))?).map_err(Error::NotBert)?;
         let (data_type, numbers) = self.bytes(&format!("{name}_quantized"))?;
         match (scale.as_slice(), zero) {
-            (&[scale], Some(zero)) if data_type == UINT8.cast_unsigned() => {
+            (&[scale], Some(zero)) if data_type == UINT8 => {
                 Ok(Table::Integer { numbers: numbers.to_vec(), scale, zero })
             }
             _ => Err(Error::NotBert(format!("`{name}` is not fp32 or uint8"))),

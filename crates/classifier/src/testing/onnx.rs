@@ -1,10 +1,9 @@
 //! Writes ONNX files of a few dozen bytes: the fields of onnx.proto3 that the tests need.
 
-use onnx_facts::writer::{FLOAT, INT64, tensor, value};
+use onnx_facts::writer::{FLOAT, INT64, STRING, tensor, value};
 
 pub use onnx_facts::writer::{bytes, domain, floats, integer_attribute, integers, node, number};
 
-const STRING: i64 = 8;
 const BOOL: i64 = 9;
 
 pub fn truth(name: &str) -> Vec<u8> {
