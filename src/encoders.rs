@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use classifier::{
-    Cancellation, EncoderLocation, EncoderPool, Encoding, Error, LibrarySettings, LinearHead, export_with_head,
-};
+use classifier::{Cancellation, EncoderLocation, EncoderPool, Encoding, Error, LibrarySettings, export_with_head};
 use sha2::{Digest, Sha256};
 use teaching::{Encode, Encoded, Error as TeachingError, ExportedHead, TunedEncoder};
 
@@ -93,14 +91,7 @@ impl Encoders {
     pub(crate) fn export(&self, head: &ExportedHead, out: &Path) -> Result<(), Error> {
         let state = self.state.iter().filter(|_| head.uses_state);
         let pools: Vec<&EncoderPool> = [&self.sentence].into_iter().chain(state).map(|pool| &**pool).collect();
-        let linear = LinearHead {
-            weights: &head.weights,
-            bias: &head.bias,
-            labels: &head.labels,
-            threshold: head.threshold,
-            description: &head.description,
-        };
-        export_with_head(&pools, &linear, out)
+        export_with_head(&pools, &head.linear, out)
     }
 }
 

@@ -177,11 +177,7 @@ impl Config {
     /// with each call or from the settings.
     pub(crate) fn of_decisions(settings: &Settings) -> Self {
         let names = settings.labels.iter().flat_map(|labels| &labels.names);
-        Self {
-            labels: names.map(|label| label.as_str().into()).collect(),
-            is_named: true,
-            ..Self::default()
-        }
+        Self { labels: names.map(|label| label.as_str().into()).collect(), is_named: true, ..Self::default() }
     }
 
     /// Parses `config.json`. The labels that the graph names apply if no file names any.

@@ -1,5 +1,6 @@
 //! A taught model as one linear function of its encoders' vectors, which an exported graph can hold.
 
+use classifier::LinearHead;
 use learning::{Features, Teaching};
 use tables::PathPolicy;
 
@@ -17,18 +18,11 @@ use crate::watch::Watch;
 /// The linear function, and what is known about it.
 #[derive(Clone, Debug)]
 pub struct ExportedHead {
-    /// The labels, in the order of `weights`.
-    pub labels: Vec<String>,
-    /// One row per label: for the sentence vector, then for the state if `uses_state`.
-    pub weights: Vec<Vec<f32>>,
-    /// One number per label.
-    pub bias: Vec<f32>,
+    /// Its rows are for the sentence vector, then for the state if `uses_state`. The threshold is
+    /// that of the audit, and holds only for the head that was audited.
+    pub linear: LinearHead,
     /// Whether the state of the sentiment model is read.
     pub uses_state: bool,
-    /// The threshold of the audit. It holds only for the head that was audited.
-    pub threshold: Option<f32>,
-    /// One or two sentences about the model.
-    pub description: String,
     /// The numbers of the tuned encoder that it reads.
     pub tuned: Option<Vec<u8>>,
     /// If the served head also reads words, which a graph cannot: the share of the sampled texts to
@@ -50,16 +44,14 @@ impl Teacher {
         let tuned = head.tuned.as_ref().and_then(|_| work.dir.read(TUNED).transpose()).transpose()?;
         let encode = encode_of(&self.encode, &work.dir, &head)?;
         if let Some((weights, bias)) = head.head.dense() {
-            return Ok(ExportedHead {
-                labels: head.labels,
+            let linear = LinearHead {
                 weights,
                 bias,
-                uses_state: head.head.uses_state(),
+                labels: head.labels,
                 threshold: stated.and_then(|stated| stated.threshold),
                 description: card::description(&work.state, stated),
-                tuned,
-                same_labels: None,
-            });
+            };
+            return Ok(ExportedHead { linear, uses_state: head.head.uses_state(), tuned, same_labels: None });
         }
         let survey = work.survey(&Lesson::default(), paths, watch)?;
         let mut vectors = Vectors::read(&work.dir, head.vectors(), encode.digest()?)?;
@@ -80,15 +72,14 @@ impl Teacher {
         let agrees =
             |row| examples.labels[best(&fitted.probabilities(row))] == head.labels[best(&head.head.probabilities(row))];
         let same = pool.rows.iter().filter(|row| agrees(row)).count();
-        Ok(ExportedHead {
-            labels: examples.labels,
+        let linear = LinearHead {
             weights,
             bias,
-            uses_state: fitted.uses_state(),
+            labels: examples.labels,
             threshold: None,
             description: card::description(&work.state, None),
-            tuned,
-            same_labels: Some(same as f64 / pool.rows.len() as f64),
-        })
+        };
+        let same_labels = Some(same as f64 / pool.rows.len() as f64);
+        Ok(ExportedHead { linear, uses_state: fitted.uses_state(), tuned, same_labels })
     }
 }

@@ -123,10 +123,8 @@ impl RoundParts<'_> {
         });
         let labels: Vec<LabelFacts> = labels.collect();
         let few = labels.iter().filter(|label| label.examples < ENOUGH).map(|label| label.name.clone());
-        let file = state.source.as_ref().map(|source| FileFacts {
-            rows: source.rows,
-            audit_rows: state.audit.rows.len(),
-        });
+        let file =
+            state.source.as_ref().map(|source| FileFacts { rows: source.rows, audit_rows: state.audit.rows.len() });
         let standing = match (&state.audit.statement, fit) {
             (None, _) => Standing::Unaudited,
             (Some(statement), Some(fit)) if statement.head == fit.digest => Standing::Holds,

@@ -21,18 +21,18 @@ use graph::EncoderGraph;
 const PROBE: &str = "Ünïcode CAFÉ, 日本 [SEP] don't\tx\u{301}";
 
 /// A linear classifier of texts' vectors.
-#[derive(Clone, Copy, Debug)]
-pub struct LinearHead<'a> {
+#[derive(Clone, Debug)]
+pub struct LinearHead {
     /// One row per label, as wide as the vectors of all encoders together.
-    pub weights: &'a [Vec<f32>],
+    pub weights: Vec<Vec<f32>>,
     /// One number per label.
-    pub bias: &'a [f32],
+    pub bias: Vec<f32>,
     /// The names of the labels.
-    pub labels: &'a [String],
+    pub labels: Vec<String>,
     /// Answers with a lower confidence are marked uncertain.
     pub threshold: Option<f32>,
-    /// One sentence about the model.
-    pub description: &'a str,
+    /// One or two sentences about the model.
+    pub description: String,
 }
 
 /// Writes the folder of a classifier that computes softmax(weights · v + bias), where v has the
@@ -46,8 +46,8 @@ pub struct LinearHead<'a> {
 /// `HeadUnfit` if the head does not fit the encoders, `NotOneGraph` if the encoders have
 /// different tokenizers or an unusual graph, `NotWritten` if `out` has content or cannot be written,
 /// any error of the encoders.
-pub fn export_with_head(encoders: &[&EncoderPool], head: &LinearHead<'_>, out: &Path) -> Result<(), Error> {
-    let LinearHead { weights, bias, labels, .. } = *head;
+pub fn export_with_head(encoders: &[&EncoderPool], head: &LinearHead, out: &Path) -> Result<(), Error> {
+    let LinearHead { weights, bias, labels, .. } = head;
     let opened = encoders.iter().map(|pool| pool.encoder()).collect::<Result<Vec<_>, _>>()?;
     let apart = |message: &str| Error::NotOneGraph { message: message.to_owned() };
     let first = opened.first().ok_or_else(|| apart("there are none"))?;
@@ -101,9 +101,9 @@ fn external(encoder: &Encoder) -> impl Iterator<Item = std::path::PathBuf> {
 }
 
 /// Returns the settings that only this program reads.
-fn settings(head: &LinearHead<'_>) -> String {
+fn settings(head: &LinearHead) -> String {
     let mut settings = toml_edit::DocumentMut::new();
-    settings["description"] = toml_edit::value(head.description);
+    settings["description"] = toml_edit::value(&head.description);
     if let Some(threshold) = head.threshold {
         settings["threshold"] = toml_edit::value(f64::from(threshold));
     }

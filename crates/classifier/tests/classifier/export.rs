@@ -29,25 +29,19 @@ fn pool(location: EncoderLocation) -> EncoderPool {
 }
 
 /// A head with arbitrary weights between -0.3 and 0.3, about as large as those of fitted heads.
-fn head(width: usize) -> (Vec<Vec<f32>>, Vec<f32>, Vec<String>) {
+fn head(width: usize) -> LinearHead {
     let mut state = 1u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         0.3 * ((state >> 8) as f32 / (1u32 << 23) as f32 - 1.0)
     };
-    let weights = (0..3).map(|_| (0..width).map(|_| next()).collect()).collect();
-    (weights, vec![0.1, 0.0, -0.1], ["cold", "warm", "hot"].map(str::to_owned).to_vec())
-}
-
-fn export(
-    pools: &[&EncoderPool],
-    weights: &[Vec<f32>],
-    bias: &[f32],
-    labels: &[String],
-    out: &Path,
-) -> Result<(), Error> {
-    let head = LinearHead { weights, bias, labels, threshold: Some(0.75), description: "how \"warm\" it is" };
-    export_with_head(pools, &head, out)
+    LinearHead {
+        weights: (0..3).map(|_| (0..width).map(|_| next()).collect()).collect(),
+        bias: vec![0.1, 0.0, -0.1],
+        labels: ["cold", "warm", "hot"].map(str::to_owned).to_vec(),
+        threshold: Some(0.75),
+        description: "how \"warm\" it is".into(),
+    }
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
@@ -60,13 +54,13 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
 fn assert_exported_like(pools: &[&EncoderPool]) {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("exported");
-    let (weights, bias, labels) = head(pools.iter().map(|pool| pool.dimensions().unwrap()).sum());
-    export(pools, &weights, &bias, &labels, &out).unwrap();
+    let head = head(pools.iter().map(|pool| pool.dimensions().unwrap()).sum());
+    export_with_head(pools, &head, &out).unwrap();
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing else is left");
     let mut loaded = load_folder(&out, None).unwrap();
     assert_eq!(loaded.info.threshold, Some(0.75));
     assert_eq!(loaded.info.description.as_deref(), Some("how \"warm\" it is"));
-    assert_eq!(loaded.info.labels.iter().map(ToString::to_string).collect::<Vec<_>>(), labels);
+    assert_eq!(loaded.info.labels.iter().map(ToString::to_string).collect::<Vec<_>>(), head.labels);
     let long = "a very long text ".repeat(200);
     for text in TEXTS.into_iter().chain([long.as_str()]) {
         let vectors = pools.iter().map(|pool| pool.encode(text, &Cancellation::default()).unwrap());
@@ -76,7 +70,8 @@ fn assert_exported_like(pools: &[&EncoderPool]) {
             truncated |= encoding.truncated.is_some();
         }
         let product = |row: &Vec<f32>| row.iter().zip(&vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        let logits: Vec<f64> = weights.iter().zip(&bias).map(|(row, bias)| product(row) + f64::from(*bias)).collect();
+        let logits: Vec<f64> =
+            head.weights.iter().zip(&head.bias).map(|(row, bias)| product(row) + f64::from(*bias)).collect();
         let prediction = predict(&mut loaded, &Input::single(text));
         let Outcome::Scores(scores) = &prediction.outcome else { panic!("{prediction:?}") };
         for (found, expected) in scores.iter().zip(softmax(&logits)) {
@@ -124,8 +119,9 @@ fn a_head_that_does_not_fit_is_refused_and_nothing_is_written() {
     let out = parent.path().join("exported");
     let width = pool.dimensions().unwrap();
     let refused = |width: usize, labels: usize| {
-        let (weights, bias, names) = head(width);
-        export(&[&pool], &weights, &bias, &names[..labels], &out).unwrap_err().to_string()
+        let mut head = head(width);
+        head.labels.truncate(labels);
+        export_with_head(&[&pool], &head, &out).unwrap_err().to_string()
     };
     let error = refused(width + 7, 3);
     assert!(error.starts_with(&format!("the head has 3 rows of {} numbers, but", width + 7)), "{error}");
@@ -137,8 +133,8 @@ fn a_head_that_does_not_fit_is_refused_and_nothing_is_written() {
 fn a_folder_with_content_is_not_replaced() {
     let (out, pool) = (tempfile::tempdir().unwrap(), pool(EncoderLocation::Folder(fixture("extra-outputs"))));
     fs::write(out.path().join("mine"), "x").unwrap();
-    let (weights, bias, labels) = head(pool.dimensions().unwrap());
-    let error = export(&[&pool], &weights, &bias, &labels, out.path()).unwrap_err();
+    let head = head(pool.dimensions().unwrap());
+    let error = export_with_head(&[&pool], &head, out.path()).unwrap_err();
     assert!(matches!(error, Error::NotWritten { .. }), "{error}");
     assert_eq!(fs::read_to_string(out.path().join("mine")).unwrap(), "x");
 }
@@ -146,9 +142,9 @@ fn a_folder_with_content_is_not_replaced() {
 #[test]
 fn encoders_with_different_tokenizers_are_not_joined() {
     let pools = [pool(EncoderLocation::BuiltIn), pool(EncoderLocation::Folder(fixture("extra-outputs")))];
-    let (weights, bias, labels) = head(pools.iter().map(|pool| pool.dimensions().unwrap()).sum());
+    let head = head(pools.iter().map(|pool| pool.dimensions().unwrap()).sum());
     let out = tempfile::tempdir().unwrap();
-    let error = export(&[&pools[0], &pools[1]], &weights, &bias, &labels, out.path()).unwrap_err();
+    let error = export_with_head(&[&pools[0], &pools[1]], &head, out.path()).unwrap_err();
     let expected = "the encoders and the head cannot become one graph: they have different tokenizers; fit the head on another encoder";
     assert_eq!(error.to_string(), expected);
 }

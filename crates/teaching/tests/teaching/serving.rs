@@ -73,18 +73,19 @@ fn an_exported_head_gives_the_scores_of_the_served_one() {
     let project = Project::new(300);
     project.taught(60);
     let exported = project.exported().unwrap();
-    assert_eq!((exported.threshold, exported.labels.len(), exported.bias.len()), (None, 3, 3));
+    let linear = &exported.linear;
+    assert_eq!((linear.threshold, linear.labels.len(), linear.bias.len()), (None, 3, 3));
     let width = if exported.uses_state { 40 } else { 32 };
-    assert!(exported.weights.iter().all(|row| row.len() == width));
+    assert!(linear.weights.iter().all(|row| row.len() == width));
     let mut agreeing = 0;
     for (text, _) in (1..=300).map(row) {
         let vectors = project.encoder.encode(&text, exported.uses_state, &Cancellation::default()).unwrap();
         let vector: Vec<f32> = vectors.sentence.into_iter().chain(vectors.state.into_iter().flatten()).collect();
         let score = |label: usize| {
-            exported.bias[label] + exported.weights[label].iter().zip(&vector).map(|(a, b)| a * b).sum::<f32>()
+            linear.bias[label] + linear.weights[label].iter().zip(&vector).map(|(a, b)| a * b).sum::<f32>()
         };
         let best = (0..3).max_by(|&a, &b| score(a).total_cmp(&score(b))).unwrap();
-        agreeing += usize::from(exported.labels[best] == ask(&project, &text).prediction);
+        agreeing += usize::from(linear.labels[best] == ask(&project, &text).prediction);
     }
     match exported.same_labels {
         None => assert_eq!(agreeing, 300),
