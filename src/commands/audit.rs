@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use teaching::{AuditAnswer, ShownRow};
+use teaching::AuditAnswer;
 
 use crate::args::Options;
 use crate::commands::labelling::{Answers, Person, is_interactive, read_labels, run as run_call, teacher};
@@ -60,9 +60,8 @@ fn ask(answer: &AuditAnswer) -> anyhow::Result<BTreeMap<u64, String>> {
 }
 
 fn json_of(answer: &AuditAnswer) -> Value {
-    let row = |shown: &ShownRow| json!({ "row": shown.row, "text": shown.text });
     match &answer.statement {
-        None => json!({ "left": answer.left, "label_next": answer.rows.iter().map(row).collect::<Vec<_>>() }),
+        None => json!({ "left": answer.left, "label_next": answer.rows }),
         Some(stated) => json!({
             "agreement": stated.agreement(),
             "promise": stated.promise(None),

@@ -135,11 +135,7 @@ fn doubtful(round: &Round) -> impl Iterator<Item = ShownRow> {
 }
 
 fn json_of(round: &Round, tuning: Option<Tuning>) -> Value {
-    let row = |shown: &ShownRow| json!({ "row": shown.row, "text": shown.text });
-    let rows = |shown: &[ShownRow]| shown.iter().map(row).collect::<Vec<_>>();
     let labels = round.labels.iter().map(|label| (label.name.clone(), json!(label.examples)));
-    let doubt = |doubt: &teaching::ShownDoubt| json!({ "row": doubt.row, "text": doubt.text, "label": doubt.label, "likely": doubt.likely });
-    let group = |group: &teaching::Group| json!({ "texts": group.texts, "words": group.words, "central": rows(&group.central) });
     json!({
         "model": round.name,
         "rows": round.file.as_ref().map(|file| file.rows),
@@ -154,9 +150,9 @@ fn json_of(round: &Round, tuning: Option<Tuning>) -> Value {
             Standing::Holds => "holds",
             Standing::Void => "void",
         },
-        "read_again": round.doubts.iter().map(doubt).collect::<Vec<_>>(),
-        "label_next": rows(&round.ask),
-        "groups": round.groups.iter().map(group).collect::<Vec<_>>(),
+        "read_again": round.doubts,
+        "label_next": round.ask,
+        "groups": round.groups,
         "fine_tuned": tuning.map(|tuning| json!({
             "used": tuning.serves,
             "examples": tuning.examples,

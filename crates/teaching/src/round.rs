@@ -1,8 +1,13 @@
 //! The answer to a round: what was learned, what to read again, and which rows to label next.
+//!
+//! Doc comments of serialized types are product text: they become the schemas that the assistant
+//! reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use learning::{Row, clusters, first_rows, next_rows};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::fit::{Fit, is_settled};
 use crate::pool::{Examples, Pool, shown};
@@ -20,19 +25,24 @@ const SOUGHT_PER_LABEL: usize = 2;
 const ENOUGH: usize = 5;
 const GROUPS: usize = 12;
 
-/// A row with the beginning of its text, at most 300 characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+// A row with the beginning of its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct ShownRow {
+    /// From 1, without the header.
     pub row: u64,
+    /// At most 300 characters.
     pub text: String,
 }
 
-/// A label that looks wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+// A label that looks wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct ShownDoubt {
     pub row: u64,
     pub text: String,
     pub label: String,
+    /// What the model would say.
     pub likely: String,
 }
 
@@ -52,12 +62,12 @@ pub struct FileFacts {
     pub audit_rows: usize,
 }
 
-/// Similar rows of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+// Similar rows of the file, and the words that tell them from the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Group {
-    /// Sampled texts.
+    /// Sampled texts in the group.
     pub texts: usize,
-    /// Words that tell the group from the others.
     pub words: Vec<String>,
     pub central: Vec<ShownRow>,
 }

@@ -263,7 +263,7 @@ async fn promise(server: &Server, summary: &Summary) -> Option<String> {
     let (teacher, model) = (server.teacher().ok()?, summary.model.clone());
     let statement = on_other_thread(move || teacher.statement(&model)).await?;
     Some(match statement.is_about(&summary.texts_sha256) {
-        true => visible(&statement.promise(Some(summary.uncertain.count))).into_owned(),
+        true => statement.promise(Some(summary.uncertain.count)),
         false => {
             let file = shorten(&statement.file, MAX_PATH_CHARACTERS);
             format!("The audit of this model was about {file}; it promises nothing for this file.")
