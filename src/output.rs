@@ -72,6 +72,11 @@ pub(crate) fn aligned(text: &str, outcome: &Result<Answer, Error>, top_k: usize)
     line
 }
 
+/// Rounds a share of the rows of a file.
+pub(crate) fn four_decimals(share: f64) -> f64 {
+    (share * 1e4).round() / 1e4
+}
+
 /// Rounds bytes to MB with one decimal.
 pub(crate) fn megabytes(bytes: usize) -> f64 {
     (bytes as f64 / 1e5).round() / 10.0

@@ -15,6 +15,7 @@ use crate::args::Options;
 use crate::commands::predict::PredictArgs;
 use crate::commands::{Outcome, engine, print, print_lines, runtime, warn};
 use crate::error::Error;
+use crate::output::four_decimals;
 use crate::process;
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -35,11 +36,7 @@ pub(super) fn run(options: &Options, arguments: &PredictArgs, file: &Path) -> an
         text_pair: arguments.text_pair.clone(),
         labels,
         question,
-        if_exists: match (arguments.overwrite, arguments.resume) {
-            (true, _) => IfExists::Overwrite,
-            (_, true) => IfExists::Resume,
-            _ => IfExists::Refuse,
-        },
+        if_exists: IfExists::new(arguments.overwrite, arguments.resume),
         settings: JobSettings::new(PathPolicy::Unrestricted, JobSettings::in_flight(settings.workers)),
     };
     let summary = runtime.block_on(async {
@@ -105,7 +102,6 @@ pub(super) async fn watched<T>(running: &mut JobHandle<T>) -> anyhow::Result<T> 
 /// omitted.
 fn fields(summary: &Summary) -> Map<String, Value> {
     let sample = |rows: &RowSample| (rows.count > 0).then(|| json!({ "count": rows.count, "rows": rows.first }));
-    let rounded = |share: f64| (share * 1e4).round() / 1e4;
     let counts = summary.labels.iter().map(|(label, rows)| (label.clone(), Value::from(*rows)));
     // Relative to the working directory, as the user would type it.
     let here = std::env::current_dir().ok().and_then(|here| summary.output.strip_prefix(here).ok());
@@ -116,8 +112,8 @@ fn fields(summary: &Summary) -> Map<String, Value> {
         ("rows", Some(json!(summary.rows))),
         ("resumed_rows", (summary.resumed > 0).then(|| json!(summary.resumed))),
         ("labels", Some(Value::Object(counts.collect()))),
-        ("mean_confidence", summary.mean_confidence.map(|share| json!(rounded(share)))),
-        ("accuracy", summary.accuracy.map(|share| json!(rounded(share)))),
+        ("mean_confidence", summary.mean_confidence.map(|share| json!(four_decimals(share)))),
+        ("accuracy", summary.accuracy.map(|share| json!(four_decimals(share)))),
         ("uncertain", sample(&summary.uncertain)),
         ("failed", sample(&summary.failed)),
         ("reasons", (!summary.reasons.is_empty()).then(|| json!(summary.reasons))),

@@ -42,6 +42,19 @@ pub enum IfExists {
     Resume,
 }
 
+impl IfExists {
+    /// Returns the treatment that a caller asked for. `overwrite` wins.
+    pub fn new(overwrite: bool, resume: bool) -> Self {
+        if overwrite {
+            Self::Overwrite
+        } else if resume {
+            Self::Resume
+        } else {
+            Self::Refuse
+        }
+    }
+}
+
 /// First lines of progress files. The second is for runs that may replace the output.
 const HEADERS: [&[u8]; 2] = [
     b"{\"local_model_mcp_progress\":1,\"overwrite\":false}\n",

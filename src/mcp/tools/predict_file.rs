@@ -15,6 +15,7 @@ use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{
     LocalTool, Progress, ToolError, ToolResult, on_other_thread, report_progress, result, watched,
 };
+use crate::output::four_decimals;
 use crate::visible::{shorten, visible};
 use batch::{Corrections, FileJob, JobHandle, Progress as JobProgress, Review, ReviewRow, RowSample, Stage, Summary};
 use classifier::{Labels, ModelInfo, Question, QuestionKind};
@@ -200,11 +201,7 @@ fn job(server: &Server, arguments: Arguments) -> FileJob {
         text_pair: None,
         labels,
         question,
-        if_exists: match (arguments.overwrite, arguments.resume) {
-            (Some(true), _) => IfExists::Overwrite,
-            (_, Some(true)) => IfExists::Resume,
-            _ => IfExists::Refuse,
-        },
+        if_exists: IfExists::new(arguments.overwrite == Some(true), arguments.resume == Some(true)),
         settings: server.jobs.clone(),
     }
 }
@@ -275,7 +272,7 @@ impl Output {
     fn from_summary(summary: Summary) -> Self {
         let listed: u64 = summary.labels.iter().take(MAX_LABELS).map(|(_, rows)| rows).sum();
         let others = (summary.rows - summary.failed.count).saturating_sub(listed);
-        let seconds = summary.duration.as_secs_f64();
+        let (seconds, rows_per_second) = (summary.duration.as_secs_f64(), summary.rows_per_second());
         let next = if summary.uncertain.count > 0 {
             Some("call again with only: \"uncertain\" to read the uncertain rows, then send corrections")
         } else {
@@ -300,7 +297,7 @@ impl Output {
             reasons: Some(summary.reasons.iter().map(reason).collect()).filter(|reasons: &Vec<_>| !reasons.is_empty()),
             truncated: some_rows(summary.truncated),
             seconds: Some((seconds * 10.0).round() / 10.0),
-            rows_per_second: Some(((summary.rows - summary.resumed) as f64 / seconds.max(0.001)) as u64),
+            rows_per_second: Some(rows_per_second),
             next,
             ..Self::default()
         }
@@ -345,8 +342,4 @@ fn shorten_path(path: &Path) -> String {
 
 fn some_rows(sample: RowSample) -> Option<RowSample> {
     Some(sample).filter(|sample| sample.count > 0)
-}
-
-fn four_decimals(share: f64) -> f64 {
-    (share * 1e4).round() / 1e4
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::hints::WithHint;
 use crate::mcp::server::{Context, Server};
 use crate::mcp::tools::{LocalTool, MAX_ERROR_CHARACTERS, ToolResult, on_other_thread, result};
+use crate::output::megabytes;
 use crate::visible::shorten;
 use cache_dir::digest::hex;
 use classifier::{ModelInfo, QuestionKind, rounded};
@@ -121,11 +122,7 @@ impl LocalTool for Status {
         if let Ok(teacher) = server.teacher() {
             models = on_other_thread(move || described_by(&teacher, models)).await;
         }
-        let output = Output {
-            models,
-            cache: Cache { counts, hit_rate },
-            memory_mb: resident_bytes().map(|bytes| (bytes as f64 / 1e5).round() / 10.0),
-        };
+        let output = Output { models, cache: Cache { counts, hit_rate }, memory_mb: resident_bytes().map(megabytes) };
         Ok(result(&output, None))
     }
 }
