@@ -145,7 +145,7 @@ const PREFIXED: ColumnNames = ColumnNames { prefix: PREFIX };
 pub(crate) fn is_in_row(cell: &Cell) -> bool {
     match cell {
         Ok(_) => true,
-        Err(tables::Error::BadCell { found, .. }) => found != "not in the row",
+        Err(error @ tables::Error::BadCell { .. }) => !error.is_absent(),
         Err(_) => false,
     }
 }

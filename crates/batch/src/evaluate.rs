@@ -210,7 +210,7 @@ impl EvaluationRun {
 fn present(cell: Cell) -> Result<Option<String>, tables::Error> {
     match cell {
         Ok(label) => Ok(Some(label).filter(|label| !label.trim().is_empty())),
-        Err(tables::Error::BadCell { found, .. }) if found == "null" || found == "not in the row" => Ok(None),
+        Err(error) if error.is_null() || error.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
 }

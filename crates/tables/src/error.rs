@@ -62,6 +62,22 @@ pub enum Error {
     AlreadyRunning { path: PathBuf },
 }
 
+/// What [`Error::BadCell`] finds where a cell is null, or a row lacks the column.
+pub(crate) const NULL: &str = "null";
+pub(crate) const ABSENT: &str = "not in the row";
+
+impl Error {
+    /// Returns whether a cell is null.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::BadCell { found, .. } if found == NULL)
+    }
+
+    /// Returns whether a row has no cell in the column. In JSON lines it may not.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::BadCell { found, .. } if found == ABSENT)
+    }
+}
+
 fn instead_of(found: &str) -> &'static str {
     if found == "a directory" { "name a file in it" } else { "write its content into a file first" }
 }

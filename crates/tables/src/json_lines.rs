@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::columns::elided;
 use crate::compression::Encoder;
-use crate::error::Error;
+use crate::error::{ABSENT, Error, NULL};
 use crate::limits::MAX_COLUMNS;
 use crate::lines::{Line, Lines};
 use crate::rows::{Cell, CellKind, Chunk, ColumnRef, NewColumn, RawRows, Row, RowReader, RowWriter, other_format};
@@ -118,10 +118,10 @@ impl JsonObject {
             Err(Error::BadCell { column: elided(&column.column), found: found.to_owned(), expected })
         };
         let expected = "a string";
-        let Some(raw) = self.raw(&column.column) else { return bad("not in the row", expected) };
+        let Some(raw) = self.raw(&column.column) else { return bad(ABSENT, expected) };
         match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str(raw).or_else(|_| bad("half a character (a lone surrogate)", expected)),
-            Some(b'n') => bad("null", expected),
+            Some(b'n') => bad(NULL, expected),
             Some(b'{') => bad("an object", "a string; name a field inside it with a dot, such as `a.b`"),
             Some(b'[') if column.kind != CellKind::List => bad("a list", expected),
             _ if column.kind != CellKind::Text => Ok(raw.to_owned()),

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::pages::{BATCH_ROWS, Budget, Selected};
 use super::{Description, schema_of};
 use crate::columns::elided;
-use crate::error::Error;
+use crate::error::{Error, NULL};
 use crate::limits::{CHUNK_BYTES, CHUNK_ROWS, MAX_ROW_BYTES, too_long};
 use crate::rows::{Cell, Chunk, ColumnRef, RawRows, Row, RowReader};
 
@@ -143,7 +143,7 @@ fn strings(values: &ArrayRef) -> Option<StringViewArray> {
 
 fn cell(values: &ArrayRef, row: usize, column: &ColumnRef) -> io::Result<Cell> {
     if values.is_null(row) {
-        let (column, found) = (elided(&column.column), "null".to_owned());
+        let (column, found) = (elided(&column.column), NULL.to_owned());
         return Ok(Err(Error::BadCell { column, found, expected: "a string" }));
     }
     let Some(lists) = values.as_list_opt::<i32>() else {
