@@ -41,7 +41,6 @@ fn evaluate_with(place: &Project, file: &str, model: &Path, labels: &[&str]) -> 
         pair_column: None,
         label_column: None,
         csv_options: CsvOptions::default(),
-        model: None,
         labels: labels.iter().map(ToString::to_string).collect(),
         question: None,
         in_flight: 4,

@@ -19,7 +19,7 @@ use cache_dir::digest::{self, hex};
 use classifier::{Input, ModelInfo, Question, Task};
 use engine::{Answer, Engine, Priority};
 
-/// A labelled file to classify.
+/// A labelled file to classify with the first model.
 #[derive(Clone, Debug)]
 pub struct EvaluationRun {
     pub path: PathBuf,
@@ -30,8 +30,6 @@ pub struct EvaluationRun {
     /// `None` means the column named `label` or similar.
     pub label_column: Option<String>,
     pub csv_options: CsvOptions,
-    /// `None` means the first model.
-    pub model: Option<String>,
     /// Candidate labels; empty for the model's own.
     pub labels: Vec<String>,
     /// For decision models: what is asked about every text.
@@ -63,7 +61,7 @@ impl Job<'_> {
     fn score_file(mut self) -> Result<ScoredFile, Error> {
         let (started, run) = (Instant::now(), self.run);
         let mut table = TableFile::open(&run.path, &PathPolicy::Unrestricted, run.csv_options)?;
-        let mut info = self.context.wait_for_model(run.model.as_deref())?;
+        let mut info = self.context.wait_for_model(None)?;
         // A calibration is for the question of the settings.
         if run.question.is_some() && info.calibration.is_some() {
             info = Arc::new(ModelInfo { calibration: None, ..ModelInfo::clone(&info) });
@@ -134,12 +132,7 @@ impl Job<'_> {
         let (run, total, started) = (self.run, Some(file.total_rows), Some((Instant::now(), 0)));
         let rows = table.rows(columns)?.flat_map(split_chunk).zip(1..);
         let rows = rows.filter_map(|(cells, row)| run.parse_row(parser, row, cells));
-        let options = RowOptions {
-            model: run.model.clone(),
-            priority: Priority::Background,
-            in_flight: run.in_flight,
-            ..RowOptions::default()
-        };
+        let options = RowOptions { priority: Priority::Background, in_flight: run.in_flight, ..RowOptions::default() };
         let mut failed = RowSample::default();
         self.context.classify(rows, options, |(row, gold), outcome| {
             match outcome {

@@ -34,7 +34,7 @@ use crate::tokenizer::{Encoded, Tokenizer};
 const RULES_VERSION: u32 = 1;
 /// Tokens that are read of a text, special tokens included. all-MiniLM-L6-v2 was trained on at most
 /// 128 and is used with 256 by sentence-transformers.
-pub const MAX_TOKENS: usize = 256;
+const MAX_TOKENS: usize = 256;
 
 /// The location of an encoder's files.
 #[derive(Clone, Debug, PartialEq, Eq)]

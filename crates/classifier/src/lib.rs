@@ -102,7 +102,7 @@ pub use calibration::write as write_calibration;
 pub use cancellation::Cancellation;
 #[cfg(feature = "builtin-model")]
 pub use embedded::large_files;
-pub use encoder::{EncoderLocation, EncoderSource, Encoding, MAX_TOKENS as MAX_ENCODED_TOKENS};
+pub use encoder::{EncoderLocation, EncoderSource, Encoding};
 pub use encoder_pool::EncoderPool;
 pub use error::Error;
 pub use export::{LinearHead, export_with_head};

@@ -29,7 +29,7 @@ pub use gold::{Gold, GoldKind, GoldParser, GoldScan};
 pub use measures::{Measures, measure};
 pub use mistakes::Mistake;
 pub use multi_label::MultiLabel;
-pub use probability::{BINS, Bin, Coverage, Probability};
+pub use probability::{Bin, Coverage, Probability};
 pub use regression::Regression;
 pub use report::GENERATOR;
 pub use scored::{ScoredFile, ScoredRow};

@@ -7,7 +7,7 @@ use crate::ratio::{mean, ratio};
 
 /// Bins of equal width for the calibration error, as in Guo et al., On Calibration of Modern
 /// Neural Networks (2017).
-pub const BINS: usize = 15;
+pub(crate) const BINS: usize = 15;
 /// Thresholds are tried in steps of a thousandth.
 const STEPS: usize = 1000;
 

@@ -46,15 +46,15 @@ pub struct Example {
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How often each text is read.
-    pub passes: usize,
+    pub(crate) passes: usize,
     /// The largest learning rate.
-    pub rate: f32,
+    pub(crate) rate: f32,
     /// Weight of the contrast next to cross-entropy.
-    pub contrast: f32,
+    pub(crate) contrast: f32,
     /// Layers that stay as they are, from the first.
-    pub frozen: usize,
+    pub(crate) frozen: usize,
     /// The same seed gives the same encoder.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Settings {

@@ -113,11 +113,6 @@ impl Encoder {
         })
     }
 
-    /// Returns the largest number of tokens that the encoder has positions for.
-    pub fn max_tokens(&self) -> usize {
-        self.positions.rows(self.width)
-    }
-
     /// Writes the sum of the embeddings of a token into `row`. Unknown numbers get the first token.
     pub(crate) fn embed(&self, token: u32, position: usize, row: &mut [f32]) {
         row.fill(0.0);

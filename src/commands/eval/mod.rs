@@ -115,7 +115,6 @@ fn classify_file(options: &Options, arguments: &EvalArgs) -> anyhow::Result<Scor
         pair_column: arguments.pair_column.clone(),
         label_column: arguments.label_column.clone(),
         csv_options: CsvOptions { delimiter: arguments.delimiter, header: !arguments.no_header },
-        model: None,
         labels,
         question,
         in_flight: JobSettings::in_flight(settings.workers),

@@ -8,7 +8,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::{BINS, Bin, Class, Coverage};
+use crate::probability::BINS;
+use crate::{Bin, Class, Coverage};
 
 /// Text and axes. `report.css` names these four colors too.
 const INK: RGBColor = RGBColor(0x10, 0x10, 0x10);
