@@ -22,7 +22,7 @@ use crate::locale;
 use crate::model_files::{Graph, GraphFiles};
 use crate::signature::{Inputs, Output, Purpose, Signature, describe};
 use crate::special_tokens::TokenIds;
-use crate::tensors::{Feed, InputRows, Rows, read_rows};
+use crate::tensors::{Feed, Rows, input_values, read_rows};
 use crate::threads::IntraOpThreads;
 
 /// A run over eight tokens takes milliseconds; one that takes this long never ends. Tests with
@@ -208,8 +208,7 @@ impl Session {
     fn run(&mut self, feed: Feed<'_>, options: &RunOptions, wanted: &Output) -> ort::Result<Rows> {
         let given = if let Feed::Tokens(tokens, _) = feed { tokens.ids.len() } else { 1 };
         let length = self.fixed_length.unwrap_or(given);
-        let rows = InputRows::new(&self.signature.inputs, feed, length)?;
-        let values = rows.values()?;
+        let values = input_values(&self.signature.inputs, feed, length)?;
         self.threads.avoid_this_processor();
         let outputs = self.inner.run_with_options(values.as_slice(), options)?;
         read_rows(&outputs, wanted, self.signature.label.as_ref(), length)

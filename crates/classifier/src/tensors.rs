@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Debug;
 
 use ort::session::{SessionInputValue, SessionOutputs};
-use ort::value::{DynMapValueType, DynValue, Tensor, TensorElementType, TensorRef};
+use ort::value::{DynMapValueType, DynValue, PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use crate::signature::{Inputs, Label, Numbers, Output, Role, SCORES, Width};
 use crate::special_tokens::TokenIds;
@@ -50,87 +51,58 @@ impl Rows {
     }
 }
 
-/// The content of each input, in the order of the graph.
-pub(crate) enum InputRows {
-    /// The shape of each row, and its content for inputs of any type.
-    Tokens([usize; 2], Vec<TokenRow>),
-    Text(Tensor<String>),
-    Named(Vec<DynValue>),
+/// Returns the inputs of one run, in the order of the graph. Rows of tokens are padded to `length`.
+pub(crate) fn input_values(
+    inputs: &Inputs,
+    feed: Feed<'_>,
+    length: usize,
+) -> ort::Result<Vec<SessionInputValue<'static>>> {
+    match (inputs, feed) {
+        (Inputs::Tokens(inputs), Feed::Tokens(tokens, pad)) => {
+            let row = |(role, width): &(Role, Width)| {
+                let (shape, row) = (vec![1, length], padded(*role, tokens, pad, length));
+                match width {
+                    Width::Int64 => tensor(shape, row),
+                    Width::Int32 => tensor(shape, row.into_iter().map(|id| id as i32).collect()),
+                    Width::Float32 => tensor(shape, row.into_iter().map(|id| id as f32).collect()),
+                }
+            };
+            inputs.iter().map(row).collect()
+        }
+        (Inputs::Text { rank }, Feed::Text(text)) => {
+            let shape = vec![1usize; *rank];
+            Ok(vec![Tensor::from_string_array((shape, &[text.to_owned()][..]))?.into()])
+        }
+        (Inputs::Named(inputs), Feed::Named(given)) => {
+            let value = |(name, ty): &(String, TensorElementType)| {
+                let tensor = given.iter().find(|tensor| tensor.name == name);
+                tensor.and_then(|tensor| tensor.value(*ty)).unwrap_or_else(|| Err(ort::Error::new(OTHER_INPUTS)))
+            };
+            inputs.iter().map(value).collect()
+        }
+        _ => Err(ort::Error::new(OTHER_INPUTS)),
+    }
 }
 
-pub(crate) enum TokenRow {
-    Wide(Vec<i64>),
-    Narrow(Vec<i32>),
-    Single(Vec<f32>),
-}
-
-impl InputRows {
-    /// Prepares the inputs of one run. Rows of tokens are padded to `length`.
-    pub(crate) fn new(inputs: &Inputs, feed: Feed<'_>, length: usize) -> ort::Result<Self> {
-        match (inputs, feed) {
-            (Inputs::Tokens(inputs), Feed::Tokens(tokens, pad)) => {
-                let row = |(role, width): &(Role, Width)| {
-                    let row = padded(*role, tokens, pad, length);
-                    match width {
-                        Width::Int64 => TokenRow::Wide(row),
-                        Width::Int32 => TokenRow::Narrow(row.into_iter().map(|id| id as i32).collect()),
-                        Width::Float32 => TokenRow::Single(row.into_iter().map(|id| id as f32).collect()),
-                    }
-                };
-                Ok(Self::Tokens([1, length], inputs.iter().map(row).collect()))
-            }
-            (Inputs::Text { rank }, Feed::Text(text)) => {
-                let shape = [1usize; 2][..*rank].to_vec();
-                Ok(Self::Text(Tensor::from_string_array((shape, &[text.to_owned()][..]))?))
-            }
-            (Inputs::Named(inputs), Feed::Named(given)) => {
-                let value = |(name, ty): &(String, TensorElementType)| {
-                    let tensor = given.iter().find(|tensor| tensor.name == name);
-                    tensor.and_then(|tensor| tensor.value(*ty)).unwrap_or_else(|| Err(ort::Error::new(OTHER_INPUTS)))
-                };
-                inputs.iter().map(value).collect::<ort::Result<_>>().map(Self::Named)
-            }
-            _ => Err(ort::Error::new(OTHER_INPUTS)),
-        }
-    }
-
-    /// Returns the inputs as the runtime takes them.
-    pub(crate) fn values(&self) -> ort::Result<Vec<SessionInputValue<'_>>> {
-        match self {
-            Self::Text(text) => Ok(vec![text.view().into()]),
-            Self::Named(tensors) => Ok(tensors.iter().map(|tensor| tensor.view().into()).collect()),
-            Self::Tokens(shape, rows) => rows.iter().map(|row| row.value(*shape)).collect(),
-        }
-    }
+fn tensor<T: PrimitiveTensorElementType + Debug + Clone + 'static>(
+    shape: Vec<usize>,
+    values: Vec<T>,
+) -> ort::Result<SessionInputValue<'static>> {
+    Ok(Tensor::from_array((shape, values))?.into())
 }
 
 impl Named<'_> {
     /// Returns the tensor with elements of this type, or `None` if its content is of another kind.
-    fn value(&self, ty: TensorElementType) -> Option<ort::Result<DynValue>> {
+    fn value(&self, ty: TensorElementType) -> Option<ort::Result<SessionInputValue<'static>>> {
         let shape = self.shape.clone();
         match (&self.content, ty) {
-            (Content::Integers(values), TensorElementType::Int64) => {
-                Some(Tensor::from_array((shape, values.to_vec())).map(Tensor::into_dyn))
-            }
+            (Content::Integers(values), TensorElementType::Int64) => Some(tensor(shape, values.to_vec())),
             (Content::Integers(values), TensorElementType::Bool) => {
-                let flags: Vec<bool> = values.iter().map(|value| *value != 0).collect();
-                Some(Tensor::from_array((shape, flags)).map(Tensor::into_dyn))
+                Some(tensor(shape, values.iter().map(|value| *value != 0).collect()))
             }
-            (Content::Numbers(values), TensorElementType::Float32) => {
-                Some(Tensor::from_array((shape, values.to_vec())).map(Tensor::into_dyn))
-            }
+            (Content::Numbers(values), TensorElementType::Float32) => Some(tensor(shape, values.to_vec())),
             _ => None,
         }
-    }
-}
-
-impl TokenRow {
-    fn value(&self, shape: [usize; 2]) -> ort::Result<SessionInputValue<'_>> {
-        Ok(match self {
-            Self::Wide(row) => TensorRef::from_array_view((shape, row.as_slice()))?.into(),
-            Self::Narrow(row) => TensorRef::from_array_view((shape, row.as_slice()))?.into(),
-            Self::Single(row) => TensorRef::from_array_view((shape, row.as_slice()))?.into(),
-        })
     }
 }
 
