@@ -6,7 +6,7 @@
 //! each session prepares the graph for itself.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use cache_dir::artifacts::Artifacts;
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::model_files::{Graph, GraphFiles};
-use crate::session::{GraphSource, Session, WEIGHTS};
+use crate::session::{GraphSource, Session};
 use crate::signature::Purpose;
 
 /// Increment this when options that determine the content of the files change.
@@ -24,8 +24,6 @@ const LAYOUT_VERSION: u32 = 1;
 /// Limit for graph and weights together. A prepared fp32 graph is twice as large as its source, and
 /// two of the largest must fit the cache.
 const MAX_GRAPH_BYTES: u64 = 512 << 20;
-/// Writing in pieces of this size, see [`rewrite_in_small_pieces`].
-const PIECE_BYTES: usize = 64 << 10;
 const GRAPH: &str = "graph.onnx";
 /// The scores of a fixed input before the graph was prepared, bit for bit.
 const PROBE: &str = "probe.json";
@@ -86,34 +84,10 @@ impl Sessions {
             let session = Session::new(&self.environment, files, source, 1, self.purpose);
             let mut session = session.map_err(io::Error::other)?;
             let probe = session.probe().map_err(io::Error::other)?;
-            if cfg!(target_os = "linux") {
-                rewrite_in_small_pieces(&folder.join(WEIGHTS))?;
-            }
             fs::write(folder.join(PROBE), serde_json::to_vec(probe)?)
         })?;
         self.open_prepared(cache, files, threads)
             .ok_or_else(|| io::Error::other("the prepared graph gives other scores than the original"))
-    }
-}
-
-/// Rewrites a file in small pieces, if it exists.
-///
-/// Linux maps a freshly written file in the pieces in which it was written. The runtime writes a
-/// table in one piece, and touching one row of it would load two megabytes into each process.
-fn rewrite_in_small_pieces(path: &Path) -> io::Result<()> {
-    let mut from = match fs::File::open(path) {
-        // Small graphs contain their weights.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
-    let copy = path.with_extension("copy");
-    let mut to = fs::File::create(&copy)?;
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        match from.read(&mut piece)? {
-            0 => return fs::rename(copy, path),
-            count => to.write_all(&piece[..count])?,
-        }
     }
 }
 

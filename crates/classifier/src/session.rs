@@ -33,7 +33,7 @@ const SHORT_TEXT: &str = "a text";
 /// How long helper threads spin between two steps of a run. 50 µs work as well as 20,000.
 const MAX_SPIN_US: &str = "100";
 /// Name of the file with packed weights, next to a prepared graph.
-pub(crate) const WEIGHTS: &str = "weights.bin";
+const WEIGHTS: &str = "weights.bin";
 
 pub(crate) struct Session {
     inner: OrtSession,
