@@ -15,15 +15,10 @@ pub fn prepare() {
         // ONNX Runtime's official libraries since 1.29 report models, machine and timings to their
         // maker.
         std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
+        // By default glibc raises this threshold with the first large block, and the memory of one
+        // long text stays with the process.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
-        {
-            // By default glibc raises this threshold with the first large block, and the memory of one long
-            // text stays with the process.
-            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK);
-            // Each thread's heap starts with 8 MB. Beyond its start a heap grows page by page, and
-            // all threads wait each time; ONNX Runtime's environment alone takes 6 MB.
-            libc::mallopt(libc::M_TOP_PAD, 8 << 20);
-        }
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK);
     }
 }
 
@@ -34,20 +29,6 @@ fn trim_heap() {
     // SAFETY: documented as thread-safe.
     unsafe {
         libc::malloc_trim(0);
-    }
-}
-
-/// Undoes [`prepare`]'s large heap starts once a model is loaded, so that malloc returns memory
-/// freed at the ends of heaps: 8 MB where a graph was prepared, 0.6 MB otherwise.
-#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "no crate offers this safely"))]
-fn reset_heap_growth() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: the manual calls `mallopt` unsafe while other threads run. This rests on glibc's
-    // implementation: under the lock of the main heap it merges free blocks of that heap, then
-    // stores the value and a flag that `prepare` has already set. Other heaps read the value
-    // without a lock and see the old or the new one, either of which is valid.
-    unsafe {
-        libc::mallopt(libc::M_TOP_PAD, 128 << 10);
     }
 }
 
@@ -73,7 +54,10 @@ impl Drop for KeptMemory {
 #[cfg_attr(not(all(target_os = "linux", target_env = "gnu")), expect(unused_variables, reason = "a matter of glibc"))]
 fn set_kept_memory(block: i32, end: i32) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: as in `reset_heap_growth`.
+    // SAFETY: the manual calls `mallopt` unsafe while other threads run. This rests on glibc's
+    // implementation: under the lock of the main heap it merges free blocks of that heap, then
+    // stores the value and a flag that `prepare` has already set. Other heaps read the values
+    // without a lock and see the old or the new ones, all of which are valid.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, block);
         libc::mallopt(libc::M_TRIM_THRESHOLD, end);
@@ -97,12 +81,6 @@ pub fn release_embedded_files() {
             libc::madvise(file[start..].as_ptr().cast_mut().cast(), bytes, libc::MADV_DONTNEED);
         }
     }
-}
-
-/// What the engine does after a load.
-fn after_load() {
-    reset_heap_growth();
-    release_embedded_files();
 }
 
 /// Ends the process without the C++ library's exit handlers, which crash while a thread is still
@@ -185,7 +163,11 @@ fn lower_thread_priority() {
 /// Returns the hooks that the engine calls at certain points, since a library must not change
 /// process settings by itself.
 pub fn engine_hooks() -> engine::ProcessHooks {
-    engine::ProcessHooks { after_load, on_background_thread: lower_thread_priority, release_memory: trim_heap }
+    engine::ProcessHooks {
+        after_load: release_embedded_files,
+        on_background_thread: lower_thread_priority,
+        release_memory: trim_heap,
+    }
 }
 
 /// Installs handlers for SIGINT and SIGTERM at once; the future completes when either arrives.
