@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,6 +10,7 @@ use std::thread;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::progress_file::HEADERS;
 use super::*;
 use crate::{CsvOptions, NewColumn, ValueKind};
 

@@ -5,13 +5,17 @@
 //!
 //! # Files
 //! - `footer`, `thrift`: checks before the library decodes the metadata
-//! - `pages`, `lengths`: checks before the library decodes pages
-//! - `reader`, `writer`: rows from the selected columns, and new columns next to the copied ones
+//! - `pages`, `page_header`, `budget`, `lengths`: checks before the library decodes pages
+//! - `reader`, `writer`, `copy`: rows from the selected columns, and new columns next to the copied
+//!   ones
 //! - `metadata`: the schemas that other programs keep in the metadata
 
+mod budget;
+mod copy;
 mod footer;
 mod lengths;
 mod metadata;
+mod page_header;
 mod pages;
 mod reader;
 mod thrift;

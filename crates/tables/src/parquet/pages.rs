@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::RowGroups;
@@ -17,67 +17,12 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::budget::Budget;
 use super::lengths;
-use super::thrift::Compact;
-use crate::limits::OverLimit;
+use super::page_header::{HEADER_BYTES, Header, read_header};
 
-/// Memory for the pages that are in use at a time. Two pages of DuckDB, which has the largest
-/// (100 MB), fit in.
-const MAX_BYTES: u64 = 192 << 20;
 /// Rows that are decoded at a time. More save little, and all their pages are in memory.
 pub(super) const BATCH_ROWS: usize = 16;
-/// Memory for an entry of a dictionary, for the length of a string, and for a value of a list.
-const ENTRY_BYTES: u64 = 16;
-const LENGTH_BYTES: u64 = 8;
-const ITEM_BYTES: u64 = 24;
-/// Headers are much shorter, but they may hold the smallest and largest text of the page.
-const HEADER_BYTES: [u64; 2] = [4 << 10, 4 << 20];
-
-/// The memory that the pages in use take.
-#[derive(Debug, Default)]
-pub(super) struct Budget(Mutex<Spent>);
-
-#[derive(Debug, Default)]
-struct Spent {
-    /// In the dictionary and the latest page of each column.
-    held: Vec<[u64; 2]>,
-    /// In earlier pages of the batch.
-    earlier: u64,
-    problem: Option<OverLimit>,
-}
-
-impl Budget {
-    fn state(&self) -> MutexGuard<'_, Spent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts another batch, which needs no pages of earlier ones but the latest.
-    pub(super) fn start_batch(&self) {
-        self.state().earlier = 0;
-    }
-
-    /// Takes the limit that was exceeded, if any.
-    pub(super) fn problem(&self) -> Option<OverLimit> {
-        self.state().problem.take()
-    }
-
-    fn spend(&self, column: usize, header: &Header, bytes: u64) -> Result<()> {
-        let mut state = self.state();
-        if state.held.len() <= column {
-            state.held.resize(column + 1, [0, 0]);
-        }
-        let place = usize::from(!header.is_dictionary);
-        state.earlier += std::mem::replace(&mut state.held[column][place], bytes);
-        let found = state.earlier + state.held.iter().flatten().sum::<u64>();
-        if found <= MAX_BYTES {
-            return Ok(());
-        }
-        let things = "bytes in pages that are read together";
-        let problem = OverLimit { found, things, limit: MAX_BYTES, remedy: "write it again with smaller pages" };
-        state.problem = Some(problem);
-        Err(ParquetError::External(Box::new(problem)))
-    }
-}
 
 /// The selected columns of a file.
 #[derive(Clone)]
@@ -138,80 +83,6 @@ impl Iterator for Chunks {
         let pages = SerializedPageReader::new(Arc::clone(&source), chunk, rows, None);
         Some(pages.map(|inner| Box::new(Pages { inner, source, peeked: false, levels }) as Box<dyn PageReader>))
     }
-}
-
-/// What a page says about itself.
-#[derive(Clone, Copy, Debug, Default)]
-struct Header {
-    is_dictionary: bool,
-    /// Bytes in the file and in memory.
-    packed: u64,
-    unpacked: u64,
-    values: u64,
-    encoding: i64,
-    /// Bytes before the compressed ones.
-    plain: u64,
-    is_plain: bool,
-}
-
-impl Header {
-    /// Reads a header. `None` if it is not complete.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut header = Self::default();
-        let mut sizes = 0;
-        Compact(bytes).fields(|reader, field| {
-            match field.id {
-                1 => header.is_dictionary = reader.integer()? == 2,
-                2 => header.unpacked = reader.size()? as u64,
-                3 => header.packed = reader.size()? as u64,
-                5 | 7 | 8 => {
-                    let is_v2 = field.id == 8;
-                    reader.fields(|reader, field| {
-                        match (field.id, is_v2) {
-                            (1, _) => header.values = reader.size()? as u64,
-                            (2, false) | (4, true) => header.encoding = reader.integer()?,
-                            (5 | 6, true) => header.plain += reader.size()? as u64,
-                            (7, true) => header.is_plain = field.kind == 2,
-                            _ => return Some(false),
-                        }
-                        Some(true)
-                    })?;
-                }
-                _ => return Some(false),
-            }
-            sizes += 1;
-            Some(true)
-        })?;
-        (sizes >= 3).then_some(header)
-    }
-
-    /// The memory that the page takes, its values included.
-    fn bytes(&self, codec: Compression, is_list: bool) -> u64 {
-        let is_delta = matches!(self.encoding, 6 | 7);
-        // Strings that share their beginnings are written out.
-        let copies = if self.encoding == 7 { BATCH_ROWS as u64 } else { 0 };
-        let unpacked = if codec == Compression::UNCOMPRESSED { self.packed } else { self.unpacked };
-        let entries = if self.is_dictionary { self.values.saturating_mul(ENTRY_BYTES) } else { 0 };
-        let lengths = if is_delta { self.values.saturating_mul(LENGTH_BYTES) } else { 0 };
-        let items = if is_list { self.values.saturating_mul(ITEM_BYTES) } else { 0 };
-        let sum = unpacked.saturating_mul(copies + 1).saturating_add(entries);
-        sum.saturating_add(lengths).saturating_add(items)
-    }
-}
-
-/// Returns whether there is a page at this place of a file.
-pub(super) fn starts_with_page(file: &File, start: u64) -> Result<bool> {
-    Ok(read_header(file, start)?.is_some())
-}
-
-fn read_header(file: &File, start: u64) -> Result<Option<Header>> {
-    let left = file.len().saturating_sub(start);
-    for bytes in HEADER_BYTES {
-        if let Some(header) = Header::read(&file.get_bytes(start, bytes.min(left) as usize)?) {
-            return Ok(Some(header));
-        }
-    }
-    Ok(None)
 }
 
 /// Reads the bytes of one piece of a column for the library.

@@ -12,7 +12,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
 use serde_json::Value;
 
-use super::pages::{BATCH_ROWS, Budget, Selected};
+use super::budget::Budget;
+use super::pages::{BATCH_ROWS, Selected};
 use super::{Description, schema_of};
 use crate::columns::elided;
 use crate::error::{Error, NULL};
