@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod explain;
 mod group;
+mod health;
 mod job;
 mod pool;
 mod precompute;

@@ -1,7 +1,7 @@
 //! One model of the engine: loads and reloads it, admits calls, and disables it when it fails on
 //! every call.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
+use crate::health::Health;
 use crate::job::{RunOutput, catch_panic};
 use crate::pool::Pool;
 use crate::reload::Reload;
@@ -18,11 +19,6 @@ use crate::request::Priority;
 use crate::settings::EngineSettings;
 use crate::stats::Counters;
 
-/// After this many failures in a row the fault is the model's, and it is loaded again.
-const MAX_FAILURES: u32 = 10;
-/// A stuck model is reloaded at most this many times, because each stuck run keeps one processor
-/// busy until the process ends.
-const MAX_STUCK: u32 = 3;
 /// Rows of files per worker that may be queued or running. Further rows wait for their turn.
 const ROWS_PER_WORKER: usize = 4;
 
@@ -40,10 +36,7 @@ pub(crate) struct ModelSlot {
     last_used: Mutex<Instant>,
     /// Set by a load or a reload until the next call has made room for it.
     just_loaded: Arc<AtomicBool>,
-    /// Failed calls in a row.
-    failures: Arc<AtomicU32>,
-    /// The number of times that the model got stuck.
-    stuck: Arc<AtomicU32>,
+    health: Arc<Health>,
 }
 
 #[derive(Clone)]
@@ -87,8 +80,7 @@ impl ModelSlot {
             phase: Arc::new(watch::Sender::new(Phase::Idle(None))),
             last_used: Mutex::new(Instant::now()),
             just_loaded: Arc::default(),
-            failures: Arc::default(),
-            stuck: Arc::default(),
+            health: Arc::default(),
         }
     }
 
@@ -103,9 +95,7 @@ impl ModelSlot {
         let starts = self.phase.send_if_modified(|phase| {
             let starts = match phase {
                 Phase::Idle(_) => true,
-                Phase::Failed { retry_at, .. } => {
-                    *retry_at <= Instant::now() && self.stuck.load(Ordering::Relaxed) <= MAX_STUCK
-                }
+                Phase::Failed { retry_at, .. } => *retry_at <= Instant::now() && !self.health.is_hopeless(),
                 Phase::Loading | Phase::Ready(_) => false,
             };
             if starts {
@@ -136,24 +126,22 @@ impl ModelSlot {
     fn start_reloading(&self) {
         let is_due = match &*self.phase.borrow() {
             Phase::Ready(_) => true,
-            // Only other files can help a model that got stuck too often.
-            Phase::Failed { .. } => self.stuck.load(Ordering::Relaxed) > MAX_STUCK,
+            // Only other files can help.
+            Phase::Failed { .. } => self.health.is_hopeless(),
             Phase::Idle(_) | Phase::Loading => false,
         };
         if !is_due {
             return;
         }
         let (name, loader, settings) = (self.name.clone(), Arc::clone(&self.loader), self.settings.clone());
-        let (failures, stuck, just_loaded) =
-            (Arc::clone(&self.failures), Arc::clone(&self.stuck), Arc::clone(&self.just_loaded));
+        let (health, just_loaded) = (Arc::clone(&self.health), Arc::clone(&self.just_loaded));
         let phase = Arc::clone(&self.phase);
         let load = move || load(&name, &*loader, &settings);
         self.reload.look(load, move |ready| {
             phase.send_if_modified(|phase| {
                 let takes_over = matches!(phase, Phase::Ready(_) | Phase::Failed { .. });
                 if takes_over {
-                    failures.store(0, Ordering::Relaxed);
-                    stuck.store(0, Ordering::Relaxed);
+                    health.reset();
                     just_loaded.store(true, Ordering::Relaxed);
                     *phase = Phase::Ready(ready);
                 }
@@ -269,21 +257,7 @@ impl ModelSlot {
 
     /// Disables the model if it is stuck or failed on many calls in a row.
     pub(crate) fn observe(&self, ready: &Ready, priority: Priority, outcome: &Result<RunOutput, Error>) {
-        match outcome {
-            Ok(_) => self.failures.store(0, Ordering::Relaxed),
-            Err(error @ Error::Stuck { .. }) => self.take_out(ready, error.clone()),
-            // Rows are many and similar, and each reports its own error.
-            Err(error) if priority != Priority::Background && matches!(error.kind(), Kind::Internal | Kind::Model) => {
-                let failures = 1 + self.failures.fetch_add(1, Ordering::Relaxed);
-                if failures >= MAX_FAILURES {
-                    self.take_out(ready, Error::OutOfService { failures, last: Box::new(error.clone()) });
-                }
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn take_out(&self, ready: &Ready, error: Error) {
+        let Some(error) = self.health.observe(priority, outcome) else { return };
         let taken = self.phase.send_if_modified(|phase| {
             let is_current = matches!(phase, Phase::Ready(current) if Arc::ptr_eq(&current.pool, &ready.pool));
             if is_current {
@@ -292,8 +266,7 @@ impl ModelSlot {
             is_current
         });
         if taken {
-            self.failures.store(0, Ordering::Relaxed);
-            self.stuck.fetch_add(u32::from(matches!(error, Error::Stuck { .. })), Ordering::Relaxed);
+            self.health.disabled(&error);
             tracing::error!(model = self.name, %error, "model_failed");
         }
     }
