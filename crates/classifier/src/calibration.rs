@@ -100,7 +100,7 @@ pub(crate) fn document(path: &Path, content: &str) -> Result<DocumentMut, Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
+    use crate::settings::Settings;
 
     fn calibration() -> Calibration {
         let data = "a \"b\".csv".to_owned();

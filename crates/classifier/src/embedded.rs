@@ -7,11 +7,12 @@ use std::path::Path;
 use builtin_model::{BuiltIn, TOKENIZER, TOKENIZER_CONFIG};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, Settings, parse_json};
+use crate::config::{Config, parse_json};
 use crate::error::Error;
 use crate::folder::Vocabulary;
 use crate::language::Languages;
 use crate::model_files::{Graph, GraphFiles, ModelFiles, parse_warmup};
+use crate::settings::Settings;
 
 /// Returns the files in the executable that are seldom read once the cache directory has what is made
 /// of them: the runtime's library and the graphs of the built-in models.

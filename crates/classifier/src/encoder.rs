@@ -16,7 +16,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::cancellation::Cancellation;
-use crate::config::{Overflow, parse_json};
+use crate::config::parse_json;
 use crate::error::Error;
 use crate::folder::{Folder, unreadable};
 use crate::labeled::Truncation;
@@ -25,6 +25,7 @@ use crate::pipeline::check_memory;
 use crate::pooling::{Pooling, normalize};
 use crate::prepared::Sessions;
 use crate::session::Session;
+use crate::settings::Overflow;
 use crate::signature::{Output, Purpose};
 use crate::tensors::{Feed, Rows};
 use crate::tokenizer::{Encoded, Tokenizer};

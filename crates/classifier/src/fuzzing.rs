@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Settings};
+use crate::config::Config;
+use crate::settings::Settings;
 use crate::tokenizer_config::TokenizerConfig;
 use crate::vocabulary;
 

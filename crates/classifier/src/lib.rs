@@ -79,6 +79,7 @@ mod question;
 mod rewritten;
 mod scoring;
 mod session;
+mod settings;
 mod signature;
 mod sources;
 mod special_tokens;

@@ -12,11 +12,12 @@ use cache_dir::facts::FactsCache;
 use onnx_facts::GraphFacts;
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, Settings};
+use crate::config::Config;
 use crate::decision::{DecisionFiles, Family};
 use crate::error::{EXPORT, Error};
 use crate::folder::{Folder, Vocabulary, check_size, unreadable};
 use crate::language::{Languages, card_languages};
+use crate::settings::Settings;
 use crate::tokenizer_config::TokenizerConfig;
 
 /// Protobuf's limit. Larger models keep their weights in files next to the graph.

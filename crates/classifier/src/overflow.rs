@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use tokenizers::utils::truncation::TruncationDirection;
 
-use crate::config::Overflow;
+use crate::settings::Overflow;
 
 /// The ranges of tokens that one run reads, in order.
 pub(crate) type Window = Vec<Range<usize>>;

@@ -9,12 +9,12 @@ use onnx_facts::GraphFacts;
 use toml_edit::DocumentMut;
 
 use crate::calibration::document;
-use crate::config::Settings;
 use crate::decision::Family;
 use crate::error::{EXPORT, Error};
 use crate::folder::{Folder, check_size, unreadable};
 use crate::model_files::{MAX_GRAPH_BYTES, USUAL_GRAPHS};
 use crate::new_folder::NewFolder;
+use crate::settings::Settings;
 
 const SETTINGS: &str = "local-model.toml";
 /// Four bytes a weight. In int8, more would not fit one ONNX file.

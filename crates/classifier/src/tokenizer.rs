@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{Encoding, PostProcessor, Tokenizer as HfTokenizer};
 
-use crate::config::Overflow;
 use crate::error::Error;
 use crate::overflow::{self, Window};
+use crate::settings::Overflow;
 use crate::special_tokens::{SpecialTokens, TokenIds};
 
 pub(crate) struct Tokenizer {

@@ -14,12 +14,12 @@ use std::path::PathBuf;
 
 use cache_dir::facts::FactsCache;
 
-use crate::config::{Overflow, Settings};
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::foreign;
 use crate::model_files::GraphFiles;
 use crate::question::Defaults;
+use crate::settings::{Overflow, Settings};
 use crate::signature::Purpose;
 
 /// The configurations by which the families are recognised. Laya's checkpoints have the first; its

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::activation;
 use crate::cancellation::Cancellation;
-use crate::config::Overflow;
 use crate::decision::{Rules, decima, feed, laya};
 use crate::error::Error;
 use crate::labeled::Doubt;
@@ -14,6 +13,7 @@ use crate::prediction::{Input, Outcome, Prediction, Task};
 use crate::question::{Asked, Defaults};
 use crate::scoring::check_scores;
 use crate::session::Session;
+use crate::settings::Overflow;
 use crate::special_tokens::TokenIds;
 use crate::tensors::Feed;
 use crate::tokenizer::Tokenizer;
