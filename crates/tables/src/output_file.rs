@@ -30,7 +30,8 @@ use cap_tempfile::TempFile;
 
 use crate::compression::Compression;
 use crate::error::Error;
-use crate::path_policy::{Location, PathPolicy, same_file};
+use crate::location::{Location, same_file};
+use crate::path_policy::PathPolicy;
 use crate::table_file::TableFile;
 pub use progress_file::ProgressFile;
 

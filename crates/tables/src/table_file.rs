@@ -11,8 +11,10 @@ use crate::columns::{listed, look_like_text, only, position, usual_labels, usual
 use crate::csv::Header;
 use crate::error::Error;
 use crate::format::{CsvOptions, Format, Layout};
+use crate::json_object::MAX_PATH_PARTS;
 use crate::limits::OverLimit;
-use crate::path_policy::{Location, PathPolicy};
+use crate::location::Location;
+use crate::path_policy::PathPolicy;
 use crate::rows::{CellKind, Chunk, ColumnRef, RowReader};
 use crate::{csv, json_lines, parquet, text};
 
@@ -109,7 +111,7 @@ impl TableFile {
     pub fn column(&self, name: &str, kind: CellKind) -> Result<ColumnRef, Error> {
         let columns = self.columns();
         let is_path = self.layout.format == Format::JsonLines
-            && name.split('.').count() <= json_lines::MAX_PATH_PARTS
+            && name.split('.').count() <= MAX_PATH_PARTS
             && name.split_once('.').is_some_and(|(first, _)| columns.iter().any(|column| column == first));
         if is_path {
             return Ok(ColumnRef { column: name.to_owned(), position: 0, kind });

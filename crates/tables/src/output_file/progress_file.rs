@@ -7,7 +7,7 @@ use cap_std::fs::OpenOptions;
 
 use super::not_written;
 use crate::error::Error;
-use crate::path_policy::Location;
+use crate::location::Location;
 
 /// First lines of progress files. The second is for runs that may replace the output.
 pub(super) const HEADERS: [&[u8]; 2] = [
