@@ -3,7 +3,8 @@
 use rmcp::model::ErrorCode;
 use serde::de::IgnoredAny;
 
-use crate::mcp::stdio::{MAX_LINE_BYTES, MAX_VALUES};
+use crate::mcp::lines::MAX_LINE_BYTES;
+use crate::mcp::stdio::MAX_VALUES;
 
 /// The longest `id` that is sent back for a line that cannot be parsed.
 const MAX_ID_BYTES: usize = 1024;

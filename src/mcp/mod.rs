@@ -6,6 +6,7 @@
 mod duplex;
 mod envelope;
 mod fine_tuning;
+mod lines;
 mod outbox;
 mod requests;
 mod server;

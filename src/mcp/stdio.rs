@@ -16,19 +16,16 @@ use rmcp::RoleServer;
 use rmcp::model::{ClientNotification, ContentBlock, JsonRpcMessage, ServerNotification, ServerResult};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::mcp::duplex::{Duplex, Reader};
-use crate::mcp::envelope::{self, EnvelopeScanner};
+use crate::mcp::duplex::Duplex;
+use crate::mcp::envelope;
+use crate::mcp::lines::{Line, Lines};
 use crate::mcp::outbox::Outbox;
 use crate::mcp::requests::Requests;
 
-/// Longest line that is read, so that a client cannot fill the memory with one. The largest text
-/// (256 KiB by default) fits even if every byte of it is escaped; a batch has to fit as a whole.
-pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
 /// Bytes that may wait for a client to read them. Above this limit the client's input is not read.
 const MAX_UNREAD_BYTES: usize = 16 << 20;
 /// Longer lines are parsed and answered on another thread: four megabytes of JSON take tens of
@@ -180,48 +177,6 @@ impl Transport<RoleServer> for StdioTransport {
     }
 }
 
-/// Splits a stream into lines.
-struct Lines {
-    reader: BufReader<Reader>,
-    line: Vec<u8>,
-    /// Reads the rest of a line that is too long.
-    skipping: Option<EnvelopeScanner>,
-}
-
-enum Line {
-    Whole(Vec<u8>),
-    TooLong(EnvelopeScanner),
-}
-
-impl Lines {
-    fn new(reader: Reader) -> Self {
-        Self { reader: BufReader::new(reader), line: Vec::new(), skipping: None }
-    }
-
-    /// Returns the next line, or `None` at the end of the input. The last line needs no newline.
-    ///
-    /// Cancel safe: bytes that were already read are kept for the next call.
-    async fn next(&mut self) -> Option<Line> {
-        loop {
-            let left = (MAX_LINE_BYTES + 1 - self.line.len()) as u64;
-            let read = (&mut self.reader).take(left).read_until(b'\n', &mut self.line).await;
-            // A broken connection counts as the end of the input.
-            let at_end = read.unwrap_or_default() == 0;
-            let complete = at_end || self.line.ends_with(b"\n");
-            if self.skipping.is_some() || !complete && self.line.len() > MAX_LINE_BYTES {
-                self.skipping.get_or_insert_default().read(&self.line);
-                self.line.clear();
-                if complete {
-                    return self.skipping.take().map(Line::TooLong);
-                }
-            } else if complete {
-                let line = std::mem::take(&mut self.line);
-                return (!at_end || !line.is_empty()).then_some(Line::Whole(line));
-            }
-        }
-    }
-}
-
 /// Returns the size of the texts in a result, which is about half of its JSON.
 fn text_bytes(result: &ServerResult) -> usize {
     let ServerResult::CallToolResult(result) = result else { return 0 };
@@ -248,7 +203,7 @@ fn parse(line: &[u8]) -> Parsed {
 mod tests {
     use super::*;
     use rmcp::model::{EmptyResult, GetMeta, ProgressNotification, ProgressNotificationParam};
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
     #[tokio::test]
     async fn progress_is_written_only_before_the_answer() {
@@ -280,26 +235,5 @@ mod tests {
         let mut rest = String::new();
         lines.into_inner().read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "");
-    }
-
-    #[tokio::test]
-    async fn lines_end_at_newlines_and_at_the_end_of_input() {
-        let mut lines = Lines::new(Box::new(&b"a\n\nb\r\nc"[..]));
-        let mut found = Vec::new();
-        while let Some(Line::Whole(line)) = lines.next().await {
-            found.push(String::from_utf8(line).unwrap());
-        }
-        assert_eq!(found, ["a\n", "\n", "b\r\n", "c"]);
-    }
-
-    #[tokio::test]
-    async fn a_line_over_the_limit_is_skipped_and_its_id_is_found() {
-        let input = format!("{{\"text\":\"{}\",\"id\":9}}\nnext\n", "x".repeat(MAX_LINE_BYTES));
-        let mut lines = Lines::new(Box::new(std::io::Cursor::new(input)));
-        let Some(Line::TooLong(scanner)) = lines.next().await else { panic!("expected a line over the limit") };
-        assert_eq!(scanner.request_id().unwrap(), "9");
-        let Some(Line::Whole(line)) = lines.next().await else { panic!("expected another line") };
-        assert_eq!(line, b"next\n");
-        assert!(lines.next().await.is_none());
     }
 }
