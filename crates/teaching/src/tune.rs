@@ -2,8 +2,8 @@
 //!
 //! The examples are divided into three parts. For each, an encoder is tuned and a head fitted on
 //! the other two, so that no answer comes from an encoder that saw its text. The same is done with
-//! the encoder as it is. The tuned one serves if it gets more labels right, by more than one
-//! standard error of the difference.
+//! the encoder as it is. The tuned one serves if it gets more labels right, and by more than luck
+//! explains ([`MAX_LUCK`]).
 //!
 //! A tuned encoder separates the examples that it saw, so a fit on its vectors cannot tell how much
 //! they are worth next to words and state. The examples left out decide that.
@@ -25,6 +25,10 @@ use crate::subject::{PARTS, Subject};
 use crate::teacher::{Lesson, Teacher, Work};
 use crate::vectors::Vectors;
 use crate::watch::{Progress, Stage, Watch};
+
+/// Highest probability that two encoders of equal worth differ as much. It is that of one standard
+/// error, and exact for the few labels that there are.
+const MAX_LUCK: f64 = 0.16;
 
 /// The result of a fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,16 +242,30 @@ impl Answers {
         let count = |right: &[bool]| right.iter().filter(|right| **right).count();
         let (right_before, right_tuned) = (count(&before), count(&tuned));
         // Examples that only one of them gets right decide (McNemar).
-        let differ = before.iter().zip(&tuned).filter(|(before, tuned)| before != tuned).count();
-        let lead = right_tuned as f64 - right_before as f64;
+        let pairs = || before.iter().zip(&tuned);
+        let won = pairs().filter(|(before, tuned)| **tuned && !**before).count();
+        let lost = pairs().filter(|(before, tuned)| **before && !**tuned).count();
         TuningFacts {
             taught_sha256: subject.examples.sha256.clone(),
             examples: given.len(),
             right_before,
             right_tuned,
-            serves: lead > (differ as f64).sqrt(),
+            serves: luck(won, won + lost) <= MAX_LUCK,
         }
     }
+}
+
+/// Returns the probability of at least `won` heads in `tosses` of a fair coin.
+fn luck(won: usize, tosses: usize) -> f64 {
+    let mut log_probability = -(tosses as f64) * std::f64::consts::LN_2;
+    let mut sum = 0.0;
+    for heads in 0..=tosses {
+        if heads >= won {
+            sum += log_probability.exp();
+        }
+        log_probability += ((tosses - heads) as f64 / (heads + 1) as f64).ln();
+    }
+    sum
 }
 
 impl TuningFacts {
@@ -267,4 +285,19 @@ pub(crate) fn encode_of(encode: &Arc<dyn Encode>, dir: &ModelDir, head: &TaughtH
         return Err(dir.unreadable(TUNED, &"it is not the encoder of `head.json`"));
     }
     encode.tuned(&numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn luck_is_the_tail_of_a_binomial() {
+        // scipy.stats.binom.sf(won - 1, tosses, 0.5)
+        for (won, tosses, expected) in
+            [(0, 0, 1.0), (3, 3, 0.125), (4, 5, 0.1875), (14, 20, 0.057_659_149), (1040, 2000, 0.038_643_4)]
+        {
+            assert!((luck(won, tosses) - expected).abs() < 1e-6, "{won} {tosses}: {}", luck(won, tosses));
+        }
+    }
 }
