@@ -57,7 +57,7 @@ fn set_kept_memory(block: i32, end: i32) {
     // SAFETY: the manual calls `mallopt` unsafe while other threads run. This rests on glibc's
     // implementation: under the lock of the main heap it merges free blocks of that heap, then
     // stores the value and a flag that `prepare` has already set. Other heaps read the values
-    // without a lock and see the old or the new ones, all of which are valid.
+    // without a lock. They see the old or the new ones, and all are valid.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, block);
         libc::mallopt(libc::M_TRIM_THRESHOLD, end);

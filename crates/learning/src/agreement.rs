@@ -40,8 +40,9 @@ pub fn smallest_threshold(audit: &[(f64, bool)], epsilon: f64, delta: f64) -> Op
     last.map(|_| 0.0)
 }
 
-/// Returns the probability of at most `most` events in `rows` rows.
-fn binomial_tail(rows: usize, probability: f64, most: usize) -> f64 {
+/// Returns the probability of at most `most` events in `rows` rows, each with this `probability`.
+#[must_use]
+pub fn binomial_tail(rows: usize, probability: f64, most: usize) -> f64 {
     if most >= rows {
         return 1.0;
     }
@@ -153,6 +154,16 @@ mod tests {
                 (threshold, expected) => threshold == expected,
             };
             assert!(fits, "{golden}: {threshold:?}, expected {expected:?}");
+        }
+    }
+
+    /// scipy.stats.binom.cdf(most, rows, 0.5)
+    #[test]
+    fn tails_of_a_fair_coin_are_those_of_scipy() {
+        for (rows, most, expected) in
+            [(0, 0, 1.0), (3, 0, 0.125), (5, 1, 0.1875), (20, 6, 0.057_659_149), (2000, 960, 0.038_643_4)]
+        {
+            assert!((binomial_tail(rows, 0.5, most) - expected).abs() < 1e-6, "{rows} {most}");
         }
     }
 

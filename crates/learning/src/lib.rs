@@ -39,7 +39,7 @@ mod teaching;
 mod temperature;
 mod words;
 
-pub use agreement::{agreement_interval, smallest_threshold};
+pub use agreement::{agreement_interval, binomial_tail, smallest_threshold};
 pub use clusters::{Cluster, clusters};
 pub use error::Error;
 pub use fit::{Fitted, Suspicion, fit, right_by_candidate};

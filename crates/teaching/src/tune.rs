@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use cache_dir::digest::hex;
-use learning::{Row, temperature_of};
+use learning::{Row, binomial_tail, temperature_of};
 use sha2::{Digest as _, Sha256};
 use tables::PathPolicy;
 
@@ -250,22 +250,9 @@ impl Answers {
             examples: given.len(),
             right_before,
             right_tuned,
-            serves: luck(won, won + lost) <= MAX_LUCK,
+            serves: binomial_tail(won + lost, 0.5, lost) <= MAX_LUCK,
         }
     }
-}
-
-/// Returns the probability of at least `won` heads in `tosses` of a fair coin.
-fn luck(won: usize, tosses: usize) -> f64 {
-    let mut log_probability = -(tosses as f64) * std::f64::consts::LN_2;
-    let mut sum = 0.0;
-    for heads in 0..=tosses {
-        if heads >= won {
-            sum += log_probability.exp();
-        }
-        log_probability += ((tosses - heads) as f64 / (heads + 1) as f64).ln();
-    }
-    sum
 }
 
 impl TuningFacts {
@@ -285,19 +272,4 @@ pub(crate) fn encode_of(encode: &Arc<dyn Encode>, dir: &ModelDir, head: &TaughtH
         return Err(dir.unreadable(TUNED, &"it is not the encoder of `head.json`"));
     }
     encode.tuned(&numbers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn luck_is_the_tail_of_a_binomial() {
-        // scipy.stats.binom.sf(won - 1, tosses, 0.5)
-        for (won, tosses, expected) in
-            [(0, 0, 1.0), (3, 3, 0.125), (4, 5, 0.1875), (14, 20, 0.057_659_149), (1040, 2000, 0.038_643_4)]
-        {
-            assert!((luck(won, tosses) - expected).abs() < 1e-6, "{won} {tosses}: {}", luck(won, tosses));
-        }
-    }
 }
