@@ -20,7 +20,7 @@ use crate::session::{GraphSource, Session};
 use crate::signature::Purpose;
 
 /// Increment this when options that determine the content of the files change.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 /// Limit for graph and weights together. A prepared fp32 graph is twice as large as its source, and
 /// two of the largest must fit the cache.
 const MAX_GRAPH_BYTES: u64 = 512 << 20;

@@ -16,8 +16,9 @@ const GOLDENS: &str = include_str!("../../../../tests/data/encoder_goldens.json"
 /// Lowest mean cosine, over all goldens, between the int8 graph and fp32; lowest of one text.
 const MEAN_COSINE: f64 = 0.99;
 const LOWEST_COSINE: f64 = 0.97;
-/// Lowest cosine between the same int8 graph here and in Python. Other processors round otherwise.
-const SAME_COSINE: f64 = 0.9999;
+/// Lowest cosine between the same int8 graph here and in Python with AVX-512 VNNI. Other processors
+/// round otherwise: with AVX2, the lowest is 0.9996, and the mean 0.99999.
+const SAME_COSINE: f64 = 0.9995;
 
 fn library() -> LibrarySettings {
     LibrarySettings { path: None, cache_dir: Some(shared_cache().to_owned()) }
