@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -15,7 +14,7 @@ use tables::{CellKind, CsvOptions, PathPolicy, TableFile};
 use teaching::{Error as TeachingError, Progress, ShownRow, Teacher, Watch, parse_rows};
 
 use crate::args::Options;
-use crate::commands::runtime;
+use crate::commands::cancellable;
 use crate::encoders::Encoders;
 use crate::error::Error;
 use crate::process;
@@ -33,39 +32,24 @@ pub(super) fn teacher(options: &Options) -> anyhow::Result<(Arc<Teacher>, Arc<En
     Ok((teacher, encoders))
 }
 
-/// Runs one call on another thread, so that Ctrl-C can cancel it, with a progress line if stderr
-/// is a terminal.
+/// Runs one call that a signal can cancel, with a progress line if stderr is a terminal.
 pub(super) fn run<T: Send + 'static>(
     teacher: &Arc<Teacher>,
     work: impl FnOnce(&Teacher, &PathPolicy, &Watch<'_>) -> Result<T, TeachingError> + Send + 'static,
 ) -> anyhow::Result<T> {
     process::lower_priority();
-    let runtime = runtime()?;
-    let cancellation = Cancellation::default();
     let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(TICK);
     let call = {
-        let (teacher, cancellation, bar) = (Arc::clone(teacher), cancellation.clone(), bar.clone());
-        move || {
+        let (teacher, bar) = (Arc::clone(teacher), bar.clone());
+        move |cancellation: &Cancellation| {
             let report = |progress: Progress| bar.set_message(progress.to_string());
-            work(&teacher, &PathPolicy::Unrestricted, &Watch { cancellation: &cancellation, report: &report })
+            work(&teacher, &PathPolicy::Unrestricted, &Watch { cancellation, report: &report })
         }
     };
-    let outcome = runtime.block_on(async {
-        let (sender, outcome) = tokio::sync::oneshot::channel();
-        let spawned = thread::Builder::new().name("teach".into()).spawn(move || drop(sender.send(call())));
-        spawned.context("cannot start a thread")?;
-        let crashed = |_| anyhow!("teaching crashed; nothing taught before is lost; please report this");
-        tokio::pin!(outcome);
-        tokio::select! {
-            outcome = &mut outcome => return outcome.map_err(crashed),
-            _ = tokio::signal::ctrl_c() => cancellation.cancel(),
-        }
-        outcome.await.map_err(crashed)
-    });
+    let outcome = cancellable(call).context("teaching crashed; nothing taught before is lost; please report this");
     bar.finish_and_clear();
-    runtime.shutdown_background();
     // The program's own error type adds the flags that help.
     outcome?.map_err(|error| Error::from(error).into())
 }

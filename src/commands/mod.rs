@@ -21,6 +21,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::builder::Resettable;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use classifier::Cancellation;
 use engine::{Engine, EngineSettings};
 
 use crate::args::{Options, is_empty_variable};
@@ -186,6 +187,21 @@ fn warn(warnings: &[String]) {
     for warning in warnings {
         let _ = writeln!(std::io::stderr(), "warning: {}", visible(warning));
     }
+}
+
+/// Runs `work` on another thread, so that SIGINT and SIGTERM cancel it. The error is a crash.
+fn cancellable<T: Send + 'static>(work: impl FnOnce(&Cancellation) -> T + Send + 'static) -> anyhow::Result<T> {
+    let cancellation = Cancellation::default();
+    let shared = cancellation.clone();
+    runtime()?.block_on(async {
+        let signal = process::shutdown_signal();
+        let mut outcome = tokio::task::spawn_blocking(move || work(&shared));
+        tokio::select! {
+            outcome = &mut outcome => return Ok(outcome?),
+            () = signal => cancellation.cancel(),
+        }
+        Ok(outcome.await?)
+    })
 }
 
 /// Returns a runtime with one thread. Everything outside the model is short, so a second thread

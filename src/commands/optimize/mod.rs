@@ -15,7 +15,7 @@ use classifier::{Cancellation, LibrarySettings, RewrittenFolder};
 use tables::CsvOptions;
 
 use crate::args::{Options, delimiter};
-use crate::commands::{Outcome, print, print_lines, runtime};
+use crate::commands::{Outcome, cancellable, print, print_lines};
 use crate::error::Error;
 use crate::process;
 use agreement::{Agreement, compare};
@@ -75,32 +75,18 @@ pub(super) fn run(options: &Options, arguments: &OptimizeArgs) -> anyhow::Result
         is_generated: arguments.sample.is_none(),
         min_agreement: arguments.min_agreement,
     };
-    let (report, refusal) = cancellable(move |cancellation| job.run(&library, cancellation))?;
+    let work = move |cancellation: &Cancellation| {
+        job.run(&library, cancellation).map_err(|error| match cancellation.is_cancelled() {
+            true => anyhow!("interrupted; nothing was written"),
+            false => error,
+        })
+    };
+    let (report, refusal) = cancellable(work).context("the work crashed; please report this")??;
     match arguments.json {
         true => print(format!("{}\n", report.json()).as_bytes())?,
         false => print_lines(&report.text())?,
     }
     refusal.map_or(Ok(Outcome::Done), |refusal| Err(anyhow!(refusal)))
-}
-
-/// Runs `work` on another thread, so that SIGINT and SIGTERM cancel it and nothing half written
-/// stays.
-fn cancellable<T: Send + 'static>(
-    work: impl FnOnce(&Cancellation) -> anyhow::Result<T> + Send + 'static,
-) -> anyhow::Result<T> {
-    let runtime = runtime()?;
-    let cancellation = Cancellation::default();
-    let shared = cancellation.clone();
-    let outcome = runtime.block_on(async {
-        let signal = process::shutdown_signal();
-        let mut outcome = tokio::task::spawn_blocking(move || work(&shared));
-        tokio::select! {
-            outcome = &mut outcome => return outcome,
-            () = signal => cancellation.cancel(),
-        }
-        outcome.await.map(|done| done.map_err(|_| anyhow!("interrupted; nothing was written")))
-    });
-    outcome.context("the work crashed; please report this")?
 }
 
 /// One run of the command.
