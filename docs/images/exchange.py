@@ -20,7 +20,7 @@ QUESTION = "Label feedback.csv with my local model, and settle the rows it is un
 CALLS = [
     {"path": "feedback.csv"},
     {"path": "feedback.csv", "only": "uncertain", "limit": 3},
-    {"path": "feedback.csv", "corrections": {"5": "neutral", "11": "negative", "27": "neutral"}},
+    {"path": "feedback.csv", "corrections": {"20": "negative", "49": "positive"}},
 ]
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",

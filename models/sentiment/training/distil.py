@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 import data
-from learning import keep, learn
+from learning import bf16, keep, learn
 
 # Of the distribution that the student imitates.
 TEMPERATURE = 2.0
@@ -61,7 +61,7 @@ def logits_of(model, ids, device):
     for start in range(0, len(order), 128):
         chunk = order[start : start + 128]
         tokens, mask = (torch.tensor(x, device=device) for x in data.pad([ids[i] for i in chunk]))
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with bf16(device):
             logits[chunk] = model(input_ids=tokens, attention_mask=mask).logits.float().cpu()
     return logits.to(device)
 

@@ -1,9 +1,9 @@
 """Exports a checkpoint to the default model's folder: ONNX graph in dynamic int8 with fused attention and
-a last layer of one token, tokenizer, configuration. Measures both precisions on the development sets.
+a last layer of one token, tokenizer, configuration.
 
-    python export.py --checkpoint CHECKPOINT --data FOLDER --out MODEL_FOLDER
+    python export.py --checkpoint CHECKPOINT --out MODEL_FOLDER
 
-Prints the table of the model card. Other files in MODEL_FOLDER stay.
+Prints size and digest. Other files in MODEL_FOLDER stay. measure.py measures the result.
 """
 import argparse
 import hashlib
@@ -14,15 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.onnx_model import OnnxModel
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
-
-import data
 
 
 class Graph(torch.nn.Module):
@@ -118,25 +115,9 @@ def add_state(graph, width):
     graph.model.graph.output.append(onnx.helper.make_tensor_value_info("state", onnx.TensorProto.FLOAT, shape))
 
 
-def evaluate(graph, tokenizer, rows):
-    """Measures one text at a time without padding, as the server runs it."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    scores = []
-    for text, _ in rows:
-        row = tokenizer.encode(text)
-        feed = {"input_ids": row.ids, "attention_mask": row.attention_mask, "token_type_ids": row.type_ids}
-        logits = session.run(["logits"], {k: np.array([v], np.int64) for k, v in feed.items()})[0][0]
-        odds = np.exp(logits - logits.max())
-        scores.append((odds / odds.sum()).tolist())
-    return data.measures(scores, rows)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -149,17 +130,8 @@ def main():
         shutil.copy(args.checkpoint / name, args.out / name)
 
     with tempfile.TemporaryDirectory() as scratch:
-        fp32, int8 = Path(scratch) / "fp32.onnx", args.out / "model.onnx"
-        export(args.checkpoint, fp32, int8)
-        tokenizer.enable_truncation(512)
-        print("| set | rows | precision | three-class accuracy | macro F1 | two-class accuracy |")
-        print("|---|---|---|---|---|---|")
-        for name, file in data.SETS.items():
-            rows = data.read(args.data / file)
-            for precision, graph in [("fp32", fp32), ("int8", int8)]:
-                m = evaluate(graph, tokenizer, rows)
-                values = " | ".join(f"{m[k]:.4f}" for k in ["accuracy", "macro_f1", "two_class_accuracy"])
-                print(f"| {name} | {m['rows']} | {precision} | {values} |", flush=True)
+        int8 = args.out / "model.onnx"
+        export(args.checkpoint, Path(scratch) / "fp32.onnx", int8)
     print(json.dumps({"sha256": hashlib.sha256(int8.read_bytes()).hexdigest(), "bytes": int8.stat().st_size}))
 
 

@@ -11,6 +11,12 @@ import torch
 import data
 
 
+def bf16(device):
+    """Computes in bf16 where the processor can. Elsewhere it is emulated, and slower than fp32."""
+    can = device == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=can)
+
+
 @torch.no_grad()
 def evaluate(model, tokenizer, rows, device):
     ids = tokenizer([text for text, _ in rows], truncation=True, max_length=512)["input_ids"]
@@ -28,7 +34,7 @@ def evaluate(model, tokenizer, rows, device):
 
 def keep(model, tokenizer, folder, out):
     """Prints the measures on the development sets in `folder` and writes the checkpoint."""
-    dev = {name: data.read(Path(folder) / file) for name, file in data.SETS.items()}
+    dev = data.sets(folder, data.DEVELOPMENT)
     print(json.dumps({n: evaluate(model, tokenizer, r, model.device) for n, r in dev.items()}, indent=1), flush=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -52,7 +58,7 @@ def learn(model, ids, plan, loss_of, learning_rate, limit_steps=None):
     started, shown = time.time(), 0.0
     for step, chunk in enumerate(plan[:limit_steps]):
         tokens, mask = (torch.tensor(x, device=device) for x in data.pad([ids[i] for i in chunk]))
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        with bf16(device.type):
             logits = model(input_ids=tokens, attention_mask=mask).logits
         loss = loss_of(logits.float(), chunk)
         loss.backward()
