@@ -36,7 +36,8 @@ fn everyday_sentences_get_the_labels_of_a_person() {
         let texts: Vec<&str> = rows.iter().map(|row| row[2]).collect();
         let answers = rows.iter().zip(predict(&texts));
         let wrong = answers.filter(|(row, found)| found.prediction != row[0]);
-        let wrong: Vec<_> = wrong.map(|(row, found)| format!("{}: {}, not {}", row[2], found.prediction, row[0])).collect();
+        let wrong: Vec<_> =
+            wrong.map(|(row, found)| format!("{}: {}, not {}", row[2], found.prediction, row[0])).collect();
         assert_eq!(rows.len(), total);
         assert!(rows.len() - wrong.len() >= right, "{split}: {wrong:#?}");
     }
