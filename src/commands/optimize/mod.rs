@@ -17,7 +17,6 @@ use tables::CsvOptions;
 use crate::args::{Options, delimiter};
 use crate::commands::{Outcome, cancellable, print, print_lines};
 use crate::error::Error;
-use crate::process;
 use agreement::{Agreement, compare};
 use report::Report;
 use sample::Sample;
