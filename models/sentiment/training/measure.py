@@ -58,11 +58,10 @@ def threshold_of(sets, temperature):
     raise SystemExit("no threshold reaches the accuracy")
 
 
-def show(sets, files, temperature, threshold):
+def show(sets, temperature, threshold):
     print("| set | rows | three-class accuracy | macro F1 | two-class accuracy | calibration error | answered | of those correct |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
-    for name in files:
-        (logits, gold), rows = sets[name]
+    for name, ((logits, gold), rows) in sets.items():
         m, found = data.measures(scores(logits, 1).tolist(), rows), scores(logits, temperature)
         answered = found.max(1) >= threshold
         three = [f"{m['accuracy']:.3f}", f"{m['macro_f1']:.3f}"]
@@ -91,9 +90,9 @@ def main():
     temperature = min(worst, key=worst.get)
     threshold = threshold_of(chosen_by, temperature)
     print(f"temperature {temperature}, threshold {threshold}; calibration error of the worst domain {worst[temperature]:.3f}\n")
-    show(development, data.DEVELOPMENT, temperature, threshold)
+    show(development, temperature, threshold)
     print()
-    show(run(data.MEASURED), data.MEASURED, temperature, threshold)
+    show(run(data.MEASURED), temperature, threshold)
 
 
 if __name__ == "__main__":
